@@ -1,0 +1,13 @@
+//! Every decision a Floe broker takes, as synchronous state machines: no I/O, no clock, no randomness, no thread.
+//!
+//! Two drivers run this one engine: the reactor (io_uring, real time) and the simulator (virtual time, faulty disk and
+//! network). Read [`event`] first.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod event;
+pub mod limits;
+pub mod mesh;
+pub mod metrics;
+pub mod shard;
+pub mod time;

@@ -1,0 +1,25 @@
+//! Every bound of the engine with its unit, and the assertions that relate them. A number that limits something and is
+//! not a setting stands here and nowhere else.
+
+/// Alignment and granularity of direct I/O, in bytes. 4 KiB: the logical block of every disk in use, and the page size.
+pub const BLOCK_BYTES: u64 = 4096;
+
+/// The smallest frame that can be a request: api key and version, 2 bytes each.
+pub const FRAME_BYTES_MIN: u32 = 4;
+
+/// Journal commits under way at once on one shard. More hide the latency of a device that syncs in parallel; each costs a commit buffer.
+pub const COMMITS_IN_FLIGHT_MAX: usize = 4;
+
+/// Bytes of entries in one journal commit. A commit is one write; larger ones gain nothing (measured: flat past 1 MiB) and delay those behind.
+/// A single batch larger than this gets a commit of its own size.
+pub const COMMIT_BYTES_MAX: u64 = 1 << 20;
+
+/// Requests of one connection that have been read and not yet answered.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
+
+/// Batches an idempotent producer may have in flight (Kafka: max.in.flight.requests.per.connection <= 5), and so the length of the window in which
+/// a repeat is recognised.
+pub const PRODUCER_WINDOW_BATCHES: usize = 5;
+
+const _: () = assert!(BLOCK_BYTES.is_power_of_two());
+const _: () = assert!(COMMIT_BYTES_MAX % BLOCK_BYTES == 0);

@@ -1,0 +1,5 @@
+//! The messages that shards send each other.
+
+/// A message between shards.
+#[derive(Debug)]
+pub enum MeshMsg {}

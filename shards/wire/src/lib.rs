@@ -1,0 +1,7 @@
+//! The Kafka wire protocol: bytes to types and types to bytes, nothing else.
+//!
+//! No I/O, no clock, no policy. Decoders borrow from the frame and are bounded by it; encoders give a gather list.
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod piece;

@@ -1,0 +1,2 @@
+//! Subcommand switch of the `floe` binary.
+fn main() {}
