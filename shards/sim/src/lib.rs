@@ -1,1 +1,7 @@
-//! Skeleton.
+//! A whole Floe node in one thread: the broker's engine under virtual time, a faulty disk and a faulty network, with clients that know what they
+//! may expect. One 64-bit seed decides everything; the same seed is the same run.
+#![forbid(unsafe_code)]
+
+pub mod disk;
+pub mod rng;
+pub mod trace;
