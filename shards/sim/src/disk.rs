@@ -819,6 +819,11 @@ impl Disk {
     }
 }
 
+/// The path under which a handle was opened.
+pub fn path_of(file: &FileHandle) -> &str {
+    file.get::<SimFile>().map_or("(not a simulated file)", |sim| &sim.path)
+}
+
 fn handle(file: &FileHandle, life: u64) -> &SimFile {
     let sim: &SimFile = file.get().expect("a handle that the disk gave out");
     assert_eq!(sim.life, life, "a handle of an earlier life of the node ({})", sim.path);

@@ -3,5 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod net;
 pub mod rng;
+pub mod settings;
 pub mod trace;
+pub mod world;
