@@ -2,8 +2,10 @@
 //! may expect. One 64-bit seed decides everything; the same seed is the same run.
 #![forbid(unsafe_code)]
 
+pub mod content;
 pub mod disk;
 pub mod net;
+pub mod oracle;
 pub mod rng;
 pub mod settings;
 pub mod trace;

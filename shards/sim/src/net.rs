@@ -135,7 +135,7 @@ impl Net {
     }
 
     /// When something sent now by the client arrives. `None`: the connection breaks instead.
-    pub(crate) fn to_server(&mut self, link: Link, now_ns: u64) -> Option<u64> {
+    pub(crate) fn arrival_at_server(&mut self, link: Link, now_ns: u64) -> Option<u64> {
         let broken = self.rng.ppm(self.faults.break_ppm);
         let delay = self.rng.below(self.faults.delay_ns_max + 1);
         let wire = self.links.get_mut(&link)?;
@@ -144,7 +144,7 @@ impl Net {
     }
 
     /// When something sent now by the shard arrives. `None`: the connection breaks instead.
-    pub(crate) fn to_client(&mut self, link: Link, now_ns: u64) -> Option<u64> {
+    pub(crate) fn arrival_at_client(&mut self, link: Link, now_ns: u64) -> Option<u64> {
         let broken = self.rng.ppm(self.faults.break_ppm);
         let delay = self.rng.below(self.faults.delay_ns_max + 1);
         let wire = self.links.get_mut(&link)?;

@@ -306,7 +306,7 @@ impl<M: Machine> World<M> {
             return;
         }
         self.trace.bytes(&frame);
-        match self.net.to_server(link, self.now_ns) {
+        match self.net.arrival_at_server(link, self.now_ns) {
             Some(at) => self.schedule(at, Event::FrameArrives { link, frame }),
             None => self.break_link(link),
         }
@@ -316,7 +316,7 @@ impl<M: Machine> World<M> {
     pub fn close(&mut self, link: Link) {
         let Some(wire) = self.net.get(link) else { return };
         wire.client_closed = true;
-        let at = self.net.to_server(link, self.now_ns).unwrap_or(self.now_ns);
+        let at = self.net.arrival_at_server(link, self.now_ns).unwrap_or(self.now_ns);
         self.schedule(at, Event::ClientCloses { link });
     }
 
@@ -548,7 +548,7 @@ impl<M: Machine> World<M> {
         assert!(bytes >= 8, "a reply of {bytes} bytes");
         let prefix = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
         assert_eq!(u64::from(prefix) + 4, bytes, "the size prefix of a reply is its length");
-        match self.net.to_client(link, self.now_ns) {
+        match self.net.arrival_at_client(link, self.now_ns) {
             Some(at) => self.schedule(at, Event::ReplyArrives { link, frame: Bytes::from(frame).slice(4..) }),
             None => self.break_link(link),
         }

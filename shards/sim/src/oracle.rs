@@ -1,0 +1,477 @@
+//! What must be true of the broker, whatever failed: the judge of a run.
+//!
+//! It keeps, per partition, the facts the broker has committed itself to ("offset 17 is record 412"): by acknowledging it to a producer or by showing
+//! it to a consumer. From then on:
+//! - the fact holds for ever: through crashes for tier `flushed`; through a killed process for `written`; through a clean stop for `memory`.
+//!   Where a crash may have cost a tier its tail, the facts are *in doubt*: a suffix of them may be gone, nothing else;
+//! - no other record appears at that offset, and the record (when its producer was idempotent) appears at no other;
+//! - records of one idempotent producer stand in the order in which it made them;
+//! - offsets are contiguous, the high watermark does not go back, the log start moves only by DeleteRecords or where retention is configured;
+//! - bytes are those the producer made. Damage may make a partition refuse; it never changes what is served.
+//!
+//! Excuses are given only by [`Oracle::crashed`], whose caller knows which faults were really injected.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::content::{self, RecordId};
+
+/// A topic of the run, by order of making. A topic made again under the name of a deleted one is another topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TopicIx(pub usize);
+
+/// A partition of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tp {
+    /// Its topic.
+    pub topic: TopicIx,
+    /// Its index.
+    pub partition: i32,
+}
+
+impl fmt::Display for Tp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}-{}", self.topic.0, self.partition)
+    }
+}
+
+/// What a topic promises about its acknowledgements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// On stable storage before the acknowledgement.
+    Flushed,
+    /// Written, not synced.
+    Written,
+    /// In memory.
+    Memory,
+}
+
+/// How a life of the node ended, as far as promises go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// After a clean shutdown.
+    Clean,
+    /// The process was killed.
+    Process,
+    /// Power was lost.
+    Power,
+    /// The newest writes to a journal were damaged: nobody can tell them from torn ones, so even `flushed` may have lost its last records.
+    TailDamaged,
+}
+
+/// A record as its producer knows it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Where it was sent.
+    pub tp: Tp,
+    /// Its producer's timestamp in milliseconds.
+    pub timestamp_ms: i64,
+    /// It must not appear twice.
+    pub once: bool,
+    /// Records with the same key here must stand in the order of `order.1`.
+    pub order: Option<(u64, u64)>,
+}
+
+/// A record as a consumer saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds.
+    pub timestamp_ms: i64,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: &'a [(String, Option<Vec<u8>>)],
+}
+
+/// What the broker was committed to when a request was sent: an answer may know more, not less.
+#[derive(Clone, Copy, Debug)]
+pub struct Expectation {
+    /// The high watermark is at least this.
+    pub high_watermark: i64,
+    /// The log start is at least this.
+    pub log_start: i64,
+    /// Facts up to this moment must show.
+    moment: u64,
+    /// Lives of the node that had ended in a loss then: an expectation from before one is void.
+    losses: u64,
+}
+
+/// A partition's promises.
+#[derive(Debug, Default)]
+struct Partition {
+    facts: BTreeMap<i64, Fact>,
+    /// Where each record of an idempotent producer is.
+    places: BTreeMap<RecordId, i64>,
+    /// By order key: offset to place in the order.
+    orders: BTreeMap<u64, BTreeMap<i64, u64>>,
+    high_watermark: i64,
+    /// DeleteRecords answered up to here.
+    log_start_promised: i64,
+    /// DeleteRecords asked for up to here.
+    log_start_allowed: i64,
+    losses: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fact {
+    record: RecordId,
+    timestamp_ms: i64,
+    /// The oracle's clock when it became a fact.
+    moment: u64,
+    in_doubt: bool,
+}
+
+#[derive(Debug)]
+struct Topic {
+    tier: Tier,
+    /// Retention may move the log start by itself.
+    retention: bool,
+    append_time: bool,
+}
+
+/// The judge.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    sent: Vec<Sent>,
+    topics: Vec<Topic>,
+    partitions: BTreeMap<Tp, Partition>,
+    moment: u64,
+    violations: Vec<String>,
+    /// Counters for the report.
+    pub tally: Tally,
+}
+
+/// How much was judged: a run that judged nothing proves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records acknowledged.
+    pub acked: u64,
+    /// Records seen by consumers.
+    pub seen: u64,
+    /// Facts lost that were in doubt (tiers that allow it).
+    pub lost_in_doubt: u64,
+    /// Look-ups by timestamp judged.
+    pub lookups: u64,
+}
+
+/// Violations kept; the first is the one that matters.
+const VIOLATIONS_KEPT: usize = 8;
+
+impl Oracle {
+    /// A judge who knows nothing yet.
+    pub fn new() -> Oracle {
+        Oracle::default()
+    }
+
+    /// What was found, first thing first.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// Notes a breach found outside (an answer that no rule allows).
+    pub fn fail(&mut self, text: String) {
+        if self.violations.len() < VIOLATIONS_KEPT {
+            self.violations.push(text);
+        }
+    }
+
+    /// Makes a topic known.
+    pub fn add_topic(&mut self, tier: Tier, retention: bool, append_time: bool) -> TopicIx {
+        self.topics.push(Topic { tier, retention, append_time });
+        TopicIx(self.topics.len() - 1)
+    }
+
+    /// From now on retention may delete records of this topic.
+    pub fn allow_retention(&mut self, topic: TopicIx) {
+        self.topics[topic.0].retention = true;
+    }
+
+    /// A producer made a record and is about to send it.
+    pub fn sending(&mut self, sent: Sent) -> RecordId {
+        self.sent.push(sent);
+        RecordId(self.sent.len() as u64)
+    }
+
+    /// What was sent under this identity.
+    pub fn record(&self, id: RecordId) -> Option<&Sent> {
+        self.sent.get((id.0 as usize).wrapping_sub(1))
+    }
+
+    /// What an answer to a request that is sent now must show.
+    pub fn expect(&mut self, tp: Tp) -> Expectation {
+        self.moment += 1;
+        let moment = self.moment;
+        let p = self.partitions.entry(tp).or_default();
+        Expectation { high_watermark: p.high_watermark, log_start: p.log_start_promised, moment, losses: p.losses }
+    }
+
+    /// The broker acknowledged these records from `base_offset` on. `append_time_ms`: of a topic with LogAppendTime.
+    pub fn acked(&mut self, tp: Tp, base_offset: i64, records: &[RecordId], append_time_ms: Option<i64>) {
+        if base_offset < 0 {
+            return self.fail(format!("{tp}: acknowledged with base offset {base_offset}"));
+        }
+        for (i, &record) in records.iter().enumerate() {
+            self.tally.acked += 1;
+            let timestamp_ms = append_time_ms.unwrap_or_else(|| self.record(record).expect("sent").timestamp_ms);
+            self.fact(tp, base_offset + i as i64, record, timestamp_ms, "acknowledged");
+        }
+        let end = base_offset + records.len() as i64;
+        let p = self.partitions.entry(tp).or_default();
+        p.high_watermark = p.high_watermark.max(end);
+    }
+
+    /// A consumer was shown this record.
+    pub fn seen(&mut self, tp: Tp, seen: Seen<'_>) {
+        self.tally.seen += 1;
+        let offset = seen.offset;
+        let known = content::identify(seen.key, seen.value).filter(|id| self.record(*id).is_some());
+        let Some(record) = known else {
+            return self.fail(format!("{tp}: offset {offset} holds bytes that nobody sent"));
+        };
+        let made = content::content(record);
+        let same =
+            made.key.as_deref() == seen.key && made.value.as_deref() == seen.value && made.headers == seen.headers;
+        if !same {
+            return self
+                .fail(format!("{tp}: offset {offset} holds record {} with other bytes than were sent", record.0));
+        }
+        let sent = self.record(record).expect("known");
+        if sent.tp != tp {
+            let to = sent.tp;
+            return self.fail(format!("{tp}: offset {offset} holds record {} which was sent to {to}", record.0));
+        }
+        if !self.topics[tp.topic.0].append_time && sent.timestamp_ms != seen.timestamp_ms {
+            let (sent, seen) = (sent.timestamp_ms, seen.timestamp_ms);
+            return self.fail(format!("{tp}: offset {offset} has timestamp {seen}, sent with {sent}"));
+        }
+        self.fact(tp, offset, record, seen.timestamp_ms, "shown");
+        let p = self.partitions.entry(tp).or_default();
+        p.high_watermark = p.high_watermark.max(offset + 1);
+    }
+
+    /// An answer named the high watermark (or the end offset of a read-uncommitted consumer, which is the same here).
+    pub fn high_watermark(&mut self, tp: Tp, expected: &Expectation, high_watermark: i64) {
+        let p = self.partitions.entry(tp).or_default();
+        if expected.losses != p.losses {
+            return;
+        }
+        if high_watermark < expected.high_watermark {
+            let before = expected.high_watermark;
+            return self.fail(format!("{tp}: the high watermark went back from {before} to {high_watermark}"));
+        }
+        p.high_watermark = p.high_watermark.max(high_watermark);
+        // Facts in doubt past the end are gone.
+        let moment = expected.moment;
+        let gone = |fact: &Fact| fact.in_doubt && fact.moment <= moment;
+        let lost: Vec<i64> = p.facts.range(high_watermark..).filter(|(_, f)| gone(f)).map(|(o, _)| *o).collect();
+        if let Some(&first) = lost.first() {
+            self.drop_doubtful_from(tp, first);
+        }
+        let p = self.partitions.entry(tp).or_default();
+        if let Some((offset, fact)) = p.facts.range(high_watermark..).find(|(_, f)| !f.in_doubt && f.moment <= moment) {
+            let text =
+                format!("{tp}: record {} at offset {offset} is lost, the log ends at {high_watermark}", fact.record.0);
+            self.fail(text);
+        }
+    }
+
+    /// An answer named the log start.
+    pub fn log_start(&mut self, tp: Tp, expected: &Expectation, log_start: i64) {
+        let retention = self.topics[tp.topic.0].retention;
+        let p = self.partitions.entry(tp).or_default();
+        if expected.losses == p.losses && log_start < expected.log_start {
+            let promised = expected.log_start;
+            return self
+                .fail(format!("{tp}: records before {promised} were deleted, but the log starts at {log_start}"));
+        }
+        if !retention && log_start > p.log_start_allowed {
+            let allowed = p.log_start_allowed;
+            self.fail(format!("{tp}: the log starts at {log_start}, nobody deleted past {allowed}"));
+        }
+    }
+
+    /// Whether an answer OFFSET_OUT_OF_RANGE to a read of `offset` is a lie.
+    pub fn out_of_range(&mut self, tp: Tp, expected: &Expectation, offset: i64) {
+        let retention = self.topics[tp.topic.0].retention;
+        let p = self.partitions.entry(tp).or_default();
+        let inside = offset >= p.log_start_allowed && offset <= expected.high_watermark;
+        if inside && !retention && expected.losses == p.losses {
+            let (low, high) = (p.log_start_allowed, expected.high_watermark);
+            self.fail(format!("{tp}: offset {offset} is said to be out of range, {low}..={high} is there"));
+        }
+    }
+
+    /// DeleteRecords up to `before` is about to be sent.
+    pub fn deleting(&mut self, tp: Tp, before: i64) {
+        let p = self.partitions.entry(tp).or_default();
+        p.log_start_allowed = p.log_start_allowed.max(before);
+    }
+
+    /// DeleteRecords was answered with this low watermark.
+    pub fn deleted(&mut self, tp: Tp, low_watermark: i64) {
+        let retention = self.topics[tp.topic.0].retention;
+        let p = self.partitions.entry(tp).or_default();
+        if !retention && low_watermark > p.log_start_allowed {
+            let allowed = p.log_start_allowed;
+            return self
+                .fail(format!("{tp}: DeleteRecords answered {low_watermark}, nobody asked for more than {allowed}"));
+        }
+        p.log_start_promised = p.log_start_promised.max(low_watermark);
+    }
+
+    /// The highest DeleteRecords asked for so far.
+    pub fn log_start_allowed(&self, tp: Tp) -> i64 {
+        self.partitions.get(&tp).map_or(0, |p| p.log_start_allowed)
+    }
+
+    /// The high watermark known so far.
+    pub fn known_high_watermark(&self, tp: Tp) -> i64 {
+        self.partitions.get(&tp).map_or(0, |p| p.high_watermark)
+    }
+
+    /// A look-up of the first record at or after `timestamp_ms` was answered with `(offset, timestamp)` or with nothing.
+    pub fn looked_up(&mut self, tp: Tp, expected: &Expectation, timestamp_ms: i64, answer: Option<(i64, i64)>) {
+        let retention = self.topics[tp.topic.0].retention;
+        let p = self.partitions.entry(tp).or_default();
+        if let Some((offset, timestamp)) = answer {
+            if timestamp < timestamp_ms {
+                return self.fail(format!("{tp}: looked for {timestamp_ms}, found an older {timestamp} at {offset}"));
+            }
+            if let Some(fact) = p.facts.get(&offset)
+                && !fact.in_doubt
+                && fact.timestamp_ms != timestamp
+            {
+                let real = fact.timestamp_ms;
+                return self.fail(format!("{tp}: offset {offset} has timestamp {real}, the look-up says {timestamp}"));
+            }
+        }
+        if retention || p.log_start_allowed > 0 || expected.losses != p.losses {
+            return; // What the log start was at that moment is not known.
+        }
+        self.tally.lookups += 1;
+        let known = |fact: &Fact| fact.moment <= expected.moment && !fact.in_doubt && fact.timestamp_ms >= timestamp_ms;
+        let Some((&first, _)) = p.facts.iter().find(|(_, fact)| known(fact)) else { return };
+        match answer {
+            Some((offset, _)) if offset <= first => {}
+            _ => {
+                self.fail(format!("{tp}: looked for {timestamp_ms}, first record is at {first}, answer was {answer:?}"))
+            }
+        }
+    }
+
+    /// A life of the node has ended this way; the broker may have lost what its tiers do not promise.
+    pub fn crashed(&mut self, ending: Ending) {
+        for (tp, p) in &mut self.partitions {
+            let survives = match self.topics[tp.topic.0].tier {
+                Tier::Flushed => ending != Ending::TailDamaged,
+                Tier::Written => matches!(ending, Ending::Clean | Ending::Process),
+                Tier::Memory => ending == Ending::Clean,
+            };
+            if !survives {
+                p.losses += 1;
+                p.facts.values_mut().for_each(|fact| fact.in_doubt = true);
+                // The surviving facts raise them again.
+                p.high_watermark = 0;
+                p.log_start_promised = 0;
+            }
+        }
+    }
+
+    /// Whether an answer to a request with this expectation may know less than it.
+    pub fn has_lost_since(&self, tp: Tp, expected: &Expectation) -> bool {
+        self.partitions.get(&tp).is_some_and(|p| p.losses != expected.losses)
+    }
+
+    /// Whether records of this partition may have been lost in some crash so far.
+    pub fn may_have_lost(&self, tp: Tp) -> bool {
+        self.partitions.get(&tp).is_some_and(|p| p.losses > 0)
+    }
+
+    fn fact(&mut self, tp: Tp, offset: i64, record: RecordId, timestamp_ms: i64, how: &str) {
+        self.moment += 1;
+        let moment = self.moment;
+        let sent = &self.sent[record.0 as usize - 1];
+        let (once, order) = (sent.once, sent.order);
+        let p = self.partitions.entry(tp).or_default();
+        match p.facts.get(&offset).copied() {
+            Some(old) if old.record == record => {
+                if old.timestamp_ms != timestamp_ms && !old.in_doubt {
+                    let before = old.timestamp_ms;
+                    return self.fail(format!("{tp}: offset {offset} had timestamp {before}, now {timestamp_ms}"));
+                }
+                // A suffix may be lost, so what stands before a survivor has survived.
+                p.facts.range_mut(..=offset).for_each(|(_, fact)| fact.in_doubt = false);
+                if let Some(fact) = p.facts.get_mut(&offset) {
+                    fact.timestamp_ms = timestamp_ms;
+                }
+                return;
+            }
+            Some(old) if old.in_doubt => self.drop_doubtful_from(tp, offset),
+            Some(old) => {
+                let (old, new) = (old.record.0, record.0);
+                return self.fail(format!("{tp}: offset {offset} was record {old}, now record {new} is {how} there"));
+            }
+            None => {}
+        }
+        let p = self.partitions.entry(tp).or_default();
+        if once && let Some(&other) = p.places.get(&record) {
+            if p.facts.get(&other).is_some_and(|fact| fact.in_doubt) {
+                self.drop_doubtful_from(tp, other);
+            } else {
+                let id = record.0;
+                return self
+                    .fail(format!("{tp}: record {id} stands at offset {other}, and is {how} at {offset} as well"));
+            }
+        }
+        let p = self.partitions.entry(tp).or_default();
+        if let Some((key, place)) = order {
+            let places = p.orders.entry(key).or_default();
+            let before = places.range(..offset).next_back().filter(|(_, other)| **other >= place);
+            let after = places.range(offset + 1..).next().filter(|(_, other)| **other <= place);
+            if let Some((&other, _)) = before.or(after) {
+                let in_doubt = p.facts.get(&other).is_some_and(|fact| fact.in_doubt);
+                if !in_doubt {
+                    let id = record.0;
+                    return self.fail(format!(
+                        "{tp}: record {id} is {how} at {offset}, out of its producer's order with offset {other}"
+                    ));
+                }
+                self.drop_doubtful_from(tp, other);
+            }
+        }
+        let p = self.partitions.entry(tp).or_default();
+        if let Some((key, place)) = order {
+            p.orders.entry(key).or_default().insert(offset, place);
+        }
+        if once {
+            p.places.insert(record, offset);
+        }
+        p.facts.insert(offset, Fact { record, timestamp_ms, moment, in_doubt: false });
+    }
+
+    /// The facts in doubt from `offset` on turned out to be lost.
+    fn drop_doubtful_from(&mut self, tp: Tp, offset: i64) {
+        let p = self.partitions.entry(tp).or_default();
+        let lost: Vec<(i64, RecordId)> =
+            p.facts.range(offset..).filter(|(_, fact)| fact.in_doubt).map(|(o, fact)| (*o, fact.record)).collect();
+        for (offset, record) in lost {
+            p.facts.remove(&offset);
+            if p.places.get(&record) == Some(&offset) {
+                p.places.remove(&record);
+            }
+            if let Some((key, _)) = self.sent[record.0 as usize - 1].order
+                && let Some(places) = p.orders.get_mut(&key)
+            {
+                places.remove(&offset);
+            }
+            self.tally.lost_in_doubt += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
