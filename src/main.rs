@@ -1,2 +1,2 @@
-//! Subcommand switch of the `floe` binary.
+//! The floe binary.
 fn main() {}

@@ -1,0 +1,117 @@
+//! The table of settings: Floe's own, and those with Kafka's names from the engine's table; what the profiles set; and the way from
+//! settings to the engine's typed [`BrokerConfig`].
+
+use floe_engine::config::{BrokerConfig, Listener};
+
+use super::keys::Kind;
+use super::layers::{Key, Layers, Source};
+use crate::problem::Outcome;
+
+/// Kafka's other spellings of what exists here, and what to do instead.
+pub const ELSEWHERE: &[(&str, &str)] = &[
+    ("log.dir", "write `data.dir = \"DIR\"`; Floe has one data directory"),
+    ("log.dirs", "write `data.dir = \"DIR\"`; Floe has one data directory (join several disks with LVM or md)"),
+    ("broker.id", "write `node.id`"),
+    ("log.retention.hours", "write `log.retention.ms` (1 hour = 3600000)"),
+    ("log.retention.minutes", "write `log.retention.ms` (1 minute = 60000)"),
+    ("log.roll.hours", "write `log.roll.ms` (1 hour = 3600000)"),
+    (
+        "log.flush.interval.messages",
+        "write `durability = \"flushed\"` (the default: every acknowledged record is on stable storage)",
+    ),
+    (
+        "log.flush.interval.ms",
+        "write `durability = \"flushed\"` (the default: every acknowledged record is on stable storage)",
+    ),
+    (
+        "flush.messages",
+        "write `durability = \"flushed\"` (the default: every acknowledged record is on stable storage)",
+    ),
+    ("flush.ms", "write `durability = \"flushed\"` (the default: every acknowledged record is on stable storage)"),
+    ("num.network.threads", "write `cores`; every core reads, decides and writes its own share"),
+    ("num.io.threads", "write `cores`; every core reads, decides and writes its own share"),
+    ("zookeeper.connect", "remove it; Floe keeps its metadata itself"),
+    ("process.roles", "remove it; every Floe process is broker and controller"),
+    ("controller.quorum.voters", "remove it; clusters of several nodes are not there yet"),
+    ("listener.security.protocol.map", "remove it; TLS and SASL are not there yet, every listener is plain text"),
+];
+
+/// What each profile sets. A knob missing here keeps its default under that profile.
+const PROFILES: &[(&str, &[(&str, &str)])] =
+    &[("latency", &[("spin.us", "50")]), ("balanced", &[]), ("bandwidth", &[("commit.wait.us", "500")])];
+
+/// Every setting that exists, Floe's own first.
+pub fn all() -> Vec<Key> {
+    let key = |name: &str, kind: Kind, default: &str, about: &str| Key {
+        name: name.to_owned(),
+        kind,
+        default: default.to_owned(),
+        about: about.to_owned(),
+    };
+    vec![
+        key("data.dir", Kind::Text, "./data", "Where the data is. One process at a time may hold it."),
+        key(
+            "listeners",
+            Kind::Text,
+            "PLAINTEXT://127.0.0.1:9092",
+            "Where clients connect: NAME://HOST:PORT, several separated by commas.",
+        ),
+        key(
+            "advertised.listeners",
+            Kind::Text,
+            "",
+            "What clients are told to connect to, by listener name; empty: what is bound.",
+        ),
+        key("admin.listen", Kind::Text, "127.0.0.1:9644", "Health and metrics over HTTP; `none` for no admin port."),
+        key(
+            "cores",
+            Kind::Text,
+            "all",
+            "CPUs to run on: `all`, a number of them, or a list such as 0,2-5. One shard each.",
+        ),
+        key("oversubscribe", Kind::Switch, "false", "Allow several shards on one CPU."),
+        key(
+            "profile",
+            Kind::Word(&["latency", "balanced", "bandwidth"]),
+            "balanced",
+            "Sets the tuning knobs; each can still be set alone.",
+        ),
+        key(
+            "durability",
+            Kind::Word(&["flushed", "written", "memory"]),
+            "flushed",
+            "When a write is acknowledged: on stable storage, handed to the file system, or in memory.",
+        ),
+        key(
+            "commit.wait.us",
+            Kind::Whole { min: 0, max: 1_000_000 },
+            "0",
+            "How long a commit waits for more batches, in microseconds.",
+        ),
+        key(
+            "spin.us",
+            Kind::Whole { min: 0, max: 1_000_000 },
+            "0",
+            "How long an idle shard polls before it sleeps, in microseconds.",
+        ),
+    ]
+}
+
+/// Lays the values of the chosen profile under everything that a person set.
+pub fn apply_profile(layers: &mut Layers) -> Outcome {
+    let chosen = layers.get("profile").text;
+    for (name, knobs) in PROFILES {
+        if *name == chosen {
+            for (knob, value) in *knobs {
+                layers.set(knob, value, Source::Profile(chosen.clone()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The engine's view of the settings.
+pub fn broker(layers: &Layers, listeners: Vec<Listener>) -> Outcome<BrokerConfig> {
+    let _ = layers;
+    Ok(BrokerConfig { node_id: 1, cluster_id: String::new(), listeners })
+}

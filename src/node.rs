@@ -1,0 +1,3 @@
+//! Boot order and shutdown order.
+
+pub mod data_dir;
