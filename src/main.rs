@@ -1,2 +1,2 @@
-//! The floe binary.
+//! The `floe` binary.
 fn main() {}

@@ -1,6 +1,9 @@
 //! The admin HTTP port: health for load balancers, metrics for Prometheus. Its own OS thread with its own small runtime, so
 //! that nothing here can hold a shard up; it reaches the shards by questions with an answer or none.
 
+pub mod page;
+pub mod process;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
