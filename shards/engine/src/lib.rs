@@ -7,7 +7,10 @@
 pub mod config;
 pub mod event;
 pub mod limits;
+pub mod log;
 pub mod mesh;
 pub mod metrics;
+pub mod partition;
+pub mod producers;
 pub mod shard;
 pub mod time;
