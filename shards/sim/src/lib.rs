@@ -2,11 +2,16 @@
 //! may expect. One 64-bit seed decides everything; the same seed is the same run.
 #![forbid(unsafe_code)]
 
+pub mod bare;
+// pub mod broker;
 pub mod content;
 pub mod disk;
+pub mod life;
 pub mod net;
 pub mod oracle;
 pub mod rng;
+pub mod run;
 pub mod settings;
 pub mod trace;
+// pub mod workload;
 pub mod world;

@@ -293,6 +293,14 @@ impl<M: Machine> World<M> {
             return None;
         }
         let shard = ShardId(self.rng.below(u64::from(self.shards())) as u16);
+        self.connect_to(shard)
+    }
+
+    /// Opens a connection to this shard. `None` while the node does not accept.
+    pub fn connect_to(&mut self, shard: ShardId) -> Option<Link> {
+        if !self.is_ready() {
+            return None;
+        }
         let (link, conn) = self.net.connect(shard);
         self.note(4, &[link.0, conn.0, u64::from(shard.0)], || format!("{link:?} connects to shard {}", shard.0));
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000 + (link.0 % 20_000) as u16));

@@ -1,0 +1,631 @@
+//! Runs of the log alone: writers and readers in a private protocol against [`LogNode`]s. Faster than runs of the whole broker, and with
+//! far smaller journals and caches, so that laps, settling, carrying and rolling happen all the time.
+
+pub mod batch;
+pub mod node;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use floe_engine::event::ShardId;
+use floe_engine::log::{self, LogConfig, LogSettings};
+use floe_wire::ids::TopicId;
+
+use crate::content::RecordId;
+use crate::net::Link;
+use crate::oracle::{Expectation, Oracle, Seen, Sent, Tier, Tp};
+use crate::rng::Rng;
+use crate::run::{self, Clientele, Fate, Options, Outcome};
+use crate::world::{Happening, World};
+use node::{Ask, Catalog, LogNode, Status};
+
+/// Batches of one writer on the way.
+const IN_FLIGHT_MAX: usize = 5;
+/// An answer takes at most this long in virtual time.
+const ANSWER_NS_MAX: u64 = 60_000_000_000;
+
+/// Does the run of a seed.
+pub fn run(seed: u64, options: Options) -> Outcome {
+    let mut rng = Rng::new(seed ^ 0x006c_6f67);
+    let fate = Fate::draw(&mut rng.fork(), options.breach);
+    let clients = LogClients::draw(&mut rng.fork());
+    if options.trace {
+        println!("{:#?}\n{:#?}", clients.settings, clients.catalog.borrow().partitions);
+    }
+    run::run(seed, rng, fate, clients, options)
+}
+
+/// Writers and readers, one connection each.
+struct LogClients {
+    rng: Rng,
+    settings: LogSettings,
+    catalog: Rc<RefCell<Catalog>>,
+    retention: Vec<bool>,
+    tps: Vec<Tp>,
+    clients: Vec<Client>,
+    winding_down: bool,
+}
+
+struct Client {
+    part: usize,
+    role: Role,
+    link: Option<Link>,
+    waiting: BTreeMap<u32, Waiting>,
+    correlation: u32,
+    generation: u64,
+    not_before_ns: u64,
+}
+
+enum Role {
+    Writer(Writer),
+    Reader { left: u32, position: i64 },
+    Audit { left: Vec<usize>, at: Option<(i64, i64)>, attempts: u32 },
+}
+
+struct Writer {
+    idempotent: bool,
+    producer: i64,
+    sequence: i32,
+    place: u64,
+    left: u32,
+    records_max: u64,
+    pause_ns: u64,
+    open: VecDeque<Batch>,
+}
+
+struct Batch {
+    records: Vec<RecordId>,
+    bytes: Bytes,
+    sent: Option<u32>,
+}
+
+struct Waiting {
+    what: Question,
+    part: usize,
+    expected: Expectation,
+    sent_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Append,
+    Read { from: i64 },
+    Offsets,
+    Delete { before: i64 },
+    Lookup { timestamp_ms: i64 },
+}
+
+impl LogClients {
+    fn draw(rng: &mut Rng) -> LogClients {
+        let journal_file_bytes = *rng.pick(&[131_072, 262_144, 1 << 20]);
+        let journal_bytes = journal_file_bytes * rng.range(3, 8);
+        let cache_bytes = *rng.pick(&[262_144, 1 << 20, 8 << 20]).max(&(journal_file_bytes * 2));
+        let settings = LogSettings {
+            journal_bytes,
+            journal_file_bytes,
+            cache_bytes,
+            settle_bytes: rng.log_range(8_192, journal_bytes / 2),
+            commit_bytes_max: rng.log_range(16_384, journal_file_bytes / 2),
+            commit_wait_us: *rng.pick(&[0, 0, 0, 200]),
+            producer_expiration_ms: 86_400_000,
+            retention_check_ms: rng.range(100, 2_000),
+        };
+        let mut catalog = Catalog::default();
+        let mut retention = Vec::new();
+        for n in 0..rng.log_range(1, 12) {
+            let tier = *rng.pick(&[
+                log::Tier::Flushed,
+                log::Tier::Flushed,
+                log::Tier::Flushed,
+                log::Tier::Written,
+                log::Tier::Memory,
+            ]);
+            let keeps = rng.percent(80);
+            let config = LogConfig {
+                tier,
+                segment_bytes: rng.log_range(16_384, 1 << 20),
+                segment_ms: *rng.pick(&[300, 2_000, 604_800_000]),
+                retention_ms: if keeps || rng.percent(50) { -1 } else { rng.range(300, 5_000) as i64 },
+                retention_bytes: if keeps { -1 } else { rng.range(20_000, 300_000) as i64 },
+                log_append_time: rng.percent(15),
+            };
+            let mut id = [7; 16];
+            id[8..].copy_from_slice(&(n / 3 + 1).to_be_bytes());
+            catalog.partitions.push((TopicId(id), (n % 3) as i32, config));
+            retention.push(!keeps);
+        }
+        LogClients {
+            rng: rng.fork(),
+            settings,
+            catalog: Rc::new(RefCell::new(catalog)),
+            retention,
+            tps: Vec::new(),
+            clients: Vec::new(),
+            winding_down: false,
+        }
+    }
+
+    fn add(&mut self, world: &mut World<LogNode>, part: usize, role: Role) {
+        self.clients.push(Client {
+            part,
+            role,
+            link: None,
+            waiting: BTreeMap::new(),
+            correlation: 0,
+            generation: 0,
+            not_before_ns: 0,
+        });
+        world.wake(self.clients.len() as u32 - 1, 0, self.rng.below(5_000_000));
+    }
+
+    fn writer(&mut self, idempotent: bool, left: u32) -> Role {
+        Role::Writer(Writer {
+            idempotent,
+            producer: self.clients.len() as i64 + 1,
+            sequence: if self.rng.percent(10) { i32::MAX - 20 } else { 0 },
+            place: 0,
+            left,
+            records_max: self.rng.log_range(1, 40),
+            pause_ns: self.rng.log_range(50_000, 40_000_000),
+            open: VecDeque::new(),
+        })
+    }
+
+    fn act(&mut self, me: usize, world: &mut World<LogNode>, oracle: &mut Oracle) {
+        let next = self.step(me, world, oracle);
+        self.clients[me].generation += 1;
+        if let Some(after) = next {
+            world.wake(me as u32, self.clients[me].generation, after);
+        }
+    }
+
+    /// Does what there is to do; gives when to be called again.
+    fn step(&mut self, me: usize, world: &mut World<LogNode>, oracle: &mut Oracle) -> Option<u64> {
+        let rng = &mut self.rng;
+        let client = &mut self.clients[me];
+        let now_ns = world.now_ns();
+        if client.is_done() {
+            return None;
+        }
+        if now_ns < client.not_before_ns {
+            return Some(client.not_before_ns - now_ns);
+        }
+        if let Role::Audit { left, at: None, .. } = &mut client.role
+            && client.waiting.is_empty()
+        {
+            client.part = left.pop()?;
+            if let Some(link) = client.link.take() {
+                world.close(link);
+            }
+        }
+        if client.link.is_none() {
+            let shard = ShardId((client.part % world.shards().max(1) as usize) as u16);
+            client.link = world.connect_to(shard);
+            if client.link.is_none() {
+                if let Role::Audit { left, at: None, .. } = &mut client.role {
+                    left.push(client.part);
+                }
+                return Some(5_000_000);
+            }
+        }
+        let part = client.part;
+        let tp = self.tps[part];
+        match &mut client.role {
+            Role::Writer(writer) => {
+                if self.winding_down {
+                    writer.left = 0;
+                }
+                if writer.left > 0 && writer.open.len() < IN_FLIGHT_MAX {
+                    writer.left -= 1;
+                    writer.make(tp, me as u64, rng, world, oracle);
+                }
+                let blocked = writer.idempotent && writer.open.iter().any(|b| b.sent.is_some()) && {
+                    let unsent = writer.open.iter().position(|b| b.sent.is_none()).unwrap_or(usize::MAX);
+                    writer.open.iter().skip(unsent).any(|b| b.sent.is_some())
+                };
+                let pause_ns = writer.pause_ns;
+                if !blocked {
+                    let unsent: Vec<(usize, Bytes)> = writer
+                        .open
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, b)| b.sent.is_none())
+                        .map(|(i, b)| (i, b.bytes.clone()))
+                        .collect();
+                    for (i, bytes) in unsent {
+                        let correlation = client.ask(part, Question::Append, &bytes, world, oracle, tp);
+                        if let Role::Writer(writer) = &mut client.role {
+                            writer.open[i].sent = Some(correlation);
+                        }
+                    }
+                }
+                Some(rng.range(20_000, pause_ns.max(30_000)))
+            }
+            Role::Reader { left, position } => {
+                if self.winding_down {
+                    *left = 0;
+                    return None;
+                }
+                if !client.waiting.is_empty() {
+                    return None;
+                }
+                *left -= 1;
+                let end = oracle.known_high_watermark(tp);
+                let question = match rng.below(20) {
+                    0 => Question::Offsets,
+                    1 if self.retention[part] || rng.percent(50) => {
+                        Question::Delete { before: rng.below(end as u64 + 1) as i64 }
+                    }
+                    2..=4 => {
+                        let age_ms = now_ns / 1_000_000;
+                        Question::Lookup { timestamp_ms: world.wall_ms() + 2_000 - rng.below(age_ms + 4_000) as i64 }
+                    }
+                    5..=9 => {
+                        let low = oracle.log_start_allowed(tp).min(end);
+                        Question::Read { from: rng.range(low as u64, end as u64) as i64 }
+                    }
+                    _ => Question::Read { from: *position },
+                };
+                let bytes = match question {
+                    Question::Read { from } => {
+                        [&from.to_be_bytes()[..], &(rng.log_range(1, 1 << 20) as u32).to_be_bytes()].concat()
+                    }
+                    Question::Delete { before } => {
+                        oracle.deleting(tp, before);
+                        before.to_be_bytes().to_vec()
+                    }
+                    Question::Lookup { timestamp_ms } => timestamp_ms.to_be_bytes().to_vec(),
+                    Question::Offsets | Question::Append => Vec::new(),
+                };
+                client.ask(part, question, &bytes, world, oracle, tp);
+                None
+            }
+            Role::Audit { at, .. } => {
+                if !client.waiting.is_empty() {
+                    return None;
+                }
+                let (question, bytes) = match *at {
+                    None => (Question::Offsets, Vec::new()),
+                    Some((from, _)) => {
+                        let max = rng.log_range(1, 1 << 20) as u32;
+                        (Question::Read { from }, [&from.to_be_bytes()[..], &max.to_be_bytes()].concat())
+                    }
+                };
+                client.ask(part, question, &bytes, world, oracle, tp);
+                None
+            }
+        }
+    }
+
+    fn answered(&mut self, me: usize, frame: &Bytes, excused: bool, world: &mut World<LogNode>, oracle: &mut Oracle) {
+        let client = &mut self.clients[me];
+        let correlation = u32::from_be_bytes(frame[0..4].try_into().expect("4 bytes"));
+        let status = Status::from_u8(frame[4]);
+        let value = |i: usize| {
+            frame.get(5 + i * 8..13 + i * 8).map_or(-1, |b| i64::from_be_bytes(b.try_into().expect("8 bytes")))
+        };
+        let Some(waiting) = client.waiting.remove(&correlation) else {
+            return oracle.fail(format!("client {me}: an answer to nothing"));
+        };
+        let tp = self.tps[waiting.part];
+        let what = waiting.what;
+        if status == Status::Storage && !excused {
+            return oracle.fail(format!("{tp}: {what:?} is refused although no injected fault explains it"));
+        }
+        if status == Status::Other {
+            return oracle.fail(format!("{tp}: {what:?} failed"));
+        }
+        client.not_before_ns = world.now_ns() + if status == Status::Ok { 0 } else { 20_000_000 };
+        let refused = matches!(status, Status::Storage | Status::Full);
+        match what {
+            Question::Append => {
+                let winding_down = self.winding_down;
+                client.appended(tp, correlation, status, value(0), value(1), winding_down, oracle, me);
+            }
+            Question::Offsets if status == Status::Ok => {
+                oracle.log_start(tp, &waiting.expected, value(0));
+                oracle.high_watermark(tp, &waiting.expected, value(1));
+                if let Role::Audit { at, .. } = &mut client.role {
+                    *at = (value(0) < value(1)).then(|| (value(0), value(1)));
+                }
+            }
+            Question::Read { from } if status == Status::Ok => {
+                oracle.log_start(tp, &waiting.expected, value(0));
+                oracle.high_watermark(tp, &waiting.expected, value(1));
+                let end = value(1);
+                match judge(tp, from, end, &frame[21..], oracle) {
+                    Ok(next) => {
+                        let due =
+                            waiting.expected.high_watermark > from && !oracle.has_lost_since(tp, &waiting.expected);
+                        if next == from && due {
+                            let high = waiting.expected.high_watermark;
+                            oracle
+                                .fail(format!("{tp}: nothing read from {from}, although {high} is the high watermark"));
+                        }
+                        match &mut client.role {
+                            Role::Reader { position, .. } => *position = next,
+                            Role::Audit { at, .. } => {
+                                *at = at.filter(|(_, end)| next < *end).map(|(_, end)| (next, end))
+                            }
+                            Role::Writer(_) => {}
+                        }
+                    }
+                    Err(text) => oracle.fail(format!("{tp}: read from {from}: {text}")),
+                }
+            }
+            Question::Read { from } if status == Status::OutOfRange => {
+                oracle.out_of_range(tp, &waiting.expected, from);
+                match &mut client.role {
+                    Role::Reader { position, .. } => *position = value(0).max(0),
+                    Role::Audit { at, .. } => *at = Some((value(0), value(1))).filter(|(a, b)| a < b),
+                    Role::Writer(_) => {}
+                }
+            }
+            Question::Delete { before } => match status {
+                Status::Ok if value(0) < before => {
+                    oracle.fail(format!("{tp}: records before {before} deleted, the log starts at {}", value(0)));
+                }
+                Status::Ok if !oracle.has_lost_since(tp, &waiting.expected) => oracle.deleted(tp, value(0)),
+                Status::OutOfRange if !oracle.may_have_lost(tp) => {
+                    oracle.fail(format!("{tp}: delete before {before} is out of range"));
+                }
+                _ => {}
+            },
+            Question::Lookup { timestamp_ms } if status == Status::Ok => {
+                let answer = (value(0) >= 0).then(|| (value(0), value(1)));
+                oracle.looked_up(tp, &waiting.expected, timestamp_ms, answer);
+            }
+            _ => {}
+        }
+        if refused && let Role::Audit { at, attempts, .. } = &mut client.role {
+            *attempts += 1;
+            // Try again from the start of the partition, or leave it for good.
+            *at = None;
+            if *attempts < 10
+                && let Role::Audit { left, .. } = &mut client.role
+            {
+                left.push(waiting.part);
+            }
+        }
+    }
+}
+
+impl Client {
+    fn is_done(&self) -> bool {
+        match &self.role {
+            Role::Writer(writer) => writer.left == 0 && writer.open.is_empty(),
+            Role::Reader { left, .. } => *left == 0,
+            Role::Audit { left, at, .. } => left.is_empty() && at.is_none() && self.waiting.is_empty(),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        part: usize,
+        what: Question,
+        body: &[u8],
+        world: &mut World<LogNode>,
+        oracle: &mut Oracle,
+        tp: Tp,
+    ) -> u32 {
+        self.correlation += 1;
+        let kind = match what {
+            Question::Append => Ask::Append,
+            Question::Read { .. } => Ask::Read,
+            Question::Offsets => Ask::Offsets,
+            Question::Delete { .. } => Ask::Delete,
+            Question::Lookup { .. } => Ask::Lookup,
+        };
+        let mut frame = BytesMut::new();
+        frame.put_u32(self.correlation);
+        frame.put_u8(kind as u8);
+        frame.put_u32(part as u32);
+        frame.put_slice(body);
+        let expected = oracle.expect(tp);
+        self.waiting.insert(self.correlation, Waiting { what, part, expected, sent_ns: world.now_ns() });
+        if let Some(link) = self.link {
+            world.send(link, frame.freeze());
+        }
+        self.correlation
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn appended(
+        &mut self,
+        tp: Tp,
+        correlation: u32,
+        status: Status,
+        base_offset: i64,
+        append_time_ms: i64,
+        winding_down: bool,
+        oracle: &mut Oracle,
+        me: usize,
+    ) {
+        let Role::Writer(writer) = &mut self.role else { return };
+        let Some(at) = writer.open.iter().position(|b| b.sent == Some(correlation)) else { return };
+        match status {
+            Status::Ok => {
+                let batch = writer.open.remove(at).expect("found");
+                oracle.acked(tp, base_offset, &batch.records, (append_time_ms >= 0).then_some(append_time_ms));
+            }
+            Status::Storage if winding_down => writer.open.clear(),
+            Status::Storage | Status::Full => writer.open[at].sent = None,
+            Status::OutOfOrder if at > 0 => writer.open[at].sent = None,
+            Status::OutOfOrder if oracle.may_have_lost(tp) => {
+                writer.open.clear();
+                writer.producer += 1000;
+                writer.sequence = 0;
+            }
+            _ => {
+                let producer = writer.producer;
+                oracle.fail(format!("{tp}: client {me}, producer {producer}: append answered {status:?}"));
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn make(&mut self, tp: Tp, me: u64, rng: &mut Rng, world: &World<LogNode>, oracle: &mut Oracle) {
+        let n = rng.log_range(1, self.records_max);
+        let now_ms = world.wall_ms();
+        let mut records = Vec::new();
+        for _ in 0..n {
+            let jitter = if rng.percent(10) { rng.below(2_000) as i64 - 1_000 } else { 0 };
+            let order = self.idempotent.then_some((me << 32 | self.producer as u64, self.place));
+            self.place += 1;
+            let sent = Sent { tp, timestamp_ms: now_ms + jitter, once: self.idempotent, order };
+            records.push((oracle.sending(sent), now_ms + jitter));
+        }
+        let producer = self.idempotent.then_some((self.producer, 0, self.sequence));
+        let bytes = batch::build(&records, producer).into();
+        if self.idempotent {
+            // Sequences wrap to 0 behind i32::MAX.
+            self.sequence = ((i64::from(self.sequence) + n as i64) % (1 << 31)) as i32;
+        }
+        self.open.push_back(Batch { records: records.into_iter().map(|r| r.0).collect(), bytes, sent: None });
+    }
+}
+
+/// Checks what was read; gives the offset after it.
+fn judge(tp: Tp, from: i64, end: i64, bytes: &[u8], oracle: &mut Oracle) -> Result<i64, String> {
+    let mut next = None;
+    for batch in batch::read(bytes)? {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Err("an empty batch".into()) };
+        match next {
+            None if first.offset > from || last.offset < from => {
+                return Err(format!("the first batch has offsets {} to {}", first.offset, last.offset));
+            }
+            Some(next) if first.offset != next => return Err(format!("after {} comes {}", next - 1, first.offset)),
+            _ => {}
+        }
+        if last.offset >= end {
+            return Err(format!("offset {} is shown, the high watermark is {end}", last.offset));
+        }
+        next = Some(last.offset + 1);
+        for record in &batch {
+            let made = &record.content;
+            let (key, value) = (made.key.as_deref(), made.value.as_deref());
+            let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);
+            oracle.seen(tp, Seen { offset, timestamp_ms, key, value, headers: &made.headers });
+        }
+    }
+    Ok(next.unwrap_or(from))
+}
+
+impl Clientele for LogClients {
+    type Machine = LogNode;
+
+    fn machine(&self) -> Box<dyn FnMut(ShardId) -> LogNode> {
+        let (catalog, settings) = (self.catalog.clone(), self.settings.clone());
+        Box::new(move |_| LogNode::new(catalog.clone(), settings.clone()))
+    }
+
+    fn begin(&mut self, world: &mut World<LogNode>, oracle: &mut Oracle) {
+        let configs: Vec<LogConfig> = self.catalog.borrow().partitions.iter().map(|p| p.2.clone()).collect();
+        for (config, retention) in configs.iter().zip(&self.retention) {
+            let tier = match config.tier {
+                log::Tier::Flushed => Tier::Flushed,
+                log::Tier::Written => Tier::Written,
+                log::Tier::Memory => Tier::Memory,
+            };
+            // One "topic" of the oracle per partition: each has settings of its own here.
+            let topic = oracle.add_topic(tier, *retention, config.log_append_time);
+            self.tps.push(Tp { topic, partition: 0 });
+        }
+        for part in 0..self.tps.len() {
+            for _ in 0..self.rng.range(1, 3) {
+                let (idempotent, left) = (self.rng.percent(70), self.rng.log_range(5, 300) as u32);
+                let role = self.writer(idempotent, left);
+                self.add(world, part, role);
+            }
+            if self.rng.percent(60) {
+                let left = self.rng.log_range(5, 200) as u32;
+                self.add(world, part, Role::Reader { left, position: 0 });
+            }
+        }
+    }
+
+    fn happened(&mut self, what: Happening, excused: bool, world: &mut World<LogNode>, oracle: &mut Oracle) {
+        match what {
+            Happening::Wake { actor, token } if self.clients[actor as usize].generation == token => {
+                self.act(actor as usize, world, oracle);
+            }
+            Happening::Frame { link, frame } => {
+                if let Some(me) = self.clients.iter().position(|c| c.link == Some(link)) {
+                    self.answered(me, &frame, excused, world, oracle);
+                    self.act(me, world, oracle);
+                }
+            }
+            Happening::Closed { link } => {
+                if let Some(me) = self.clients.iter().position(|c| c.link == Some(link)) {
+                    let client = &mut self.clients[me];
+                    client.link = None;
+                    client.waiting.clear();
+                    match &mut client.role {
+                        Role::Writer(writer) => writer.open.iter_mut().for_each(|b| b.sent = None),
+                        Role::Reader { .. } => {}
+                        Role::Audit { left, at, .. } => {
+                            left.push(client.part);
+                            *at = None;
+                        }
+                    }
+                    self.act(me, world, oracle);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check(&mut self, world: &mut World<LogNode>, oracle: &mut Oracle) {
+        for (me, client) in self.clients.iter().enumerate() {
+            if client.link.is_some()
+                && let Some(waiting) = client.waiting.values().next()
+                && world.now_ns() - waiting.sent_ns > ANSWER_NS_MAX
+            {
+                let (what, since) = (waiting.what, waiting.sent_ns / 1_000_000);
+                oracle.fail(format!("deadlock: client {me} waits for {what:?} since {since} ms"));
+            }
+        }
+    }
+
+    fn booting(&mut self) {
+        self.catalog.borrow_mut().drained.clear();
+    }
+
+    fn wind_down(&mut self, winding_down: bool) {
+        self.winding_down = winding_down;
+    }
+
+    fn probe(&mut self, world: &mut World<LogNode>) {
+        for part in 0..self.tps.len() {
+            let role = self.writer(true, 3);
+            self.add(world, part, role);
+        }
+    }
+
+    fn audit(&mut self, world: &mut World<LogNode>) {
+        let left = (0..self.tps.len()).collect();
+        self.add(world, 0, Role::Audit { left, at: None, attempts: 0 });
+    }
+
+    fn all_done(&self) -> bool {
+        self.clients.iter().all(Client::is_done)
+    }
+
+    fn describe_open(&self) -> Vec<String> {
+        let open = self.clients.iter().enumerate().filter(|(_, c)| !c.is_done());
+        open.map(|(me, client)| {
+            let what = match &client.role {
+                Role::Writer(w) => format!("writer, {} open, {} to go", w.open.len(), w.left),
+                Role::Reader { left, .. } => format!("reader, {left} to go"),
+                Role::Audit { left, at, .. } => format!("audit at {at:?} of {}, {} to go", client.part, left.len()),
+            };
+            format!("client {me}: {what} ({} requests open)", client.waiting.len())
+        })
+        .collect()
+    }
+
+    fn farewell(&mut self, _world: &mut World<LogNode>, _damaged: bool, _oracle: &mut Oracle) {}
+}
