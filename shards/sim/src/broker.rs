@@ -1,0 +1,183 @@
+//! Runs of the whole broker: Kafka clients over the simulated network against [`Shard`]s.
+
+use floe_engine::event::ShardId;
+use floe_engine::shard::Shard;
+use floe_wire::compression::Codec;
+
+use crate::oracle::Oracle;
+use crate::rng::Rng;
+use crate::run::{self, Clientele, Fate, Options, Outcome};
+use crate::workload::admin::{Mix, Operator};
+use crate::workload::fetch::{self, Consumer};
+use crate::workload::produce::{self, Producer};
+use crate::workload::sweep::Sweep;
+use crate::workload::topics::{TopicState, Topics};
+use crate::workload::Clients;
+use crate::world::{Happening, World};
+
+/// Does the run of a seed.
+pub fn run(seed: u64, options: Options) -> Outcome {
+    let mut rng = Rng::new(seed);
+    let fate = Fate::draw(&mut rng.fork(), options.breach);
+    let clients = KafkaClients::draw(&mut rng.fork());
+    if options.trace {
+        println!("{:#?}\n{:#?}\n{:?} topics, {} operations", clients.producers, clients.consumers, clients.first_topics, clients.operations);
+    }
+    run::run(seed, rng, fate, clients, options)
+}
+
+/// Producers, consumers and an operator.
+struct KafkaClients {
+    clients: Clients,
+    topics: Topics,
+    producers: Vec<produce::Style>,
+    consumers: Vec<fetch::Style>,
+    /// Topics made at the beginning.
+    first_topics: u32,
+    /// The operator's operations after that.
+    operations: u32,
+}
+
+impl KafkaClients {
+    fn draw(rng: &mut Rng) -> KafkaClients {
+        KafkaClients {
+            clients: Clients::new(rng.fork()),
+            topics: Topics::default(),
+            producers: (0..rng.range(1, 4)).map(|_| draw_producer(rng)).collect(),
+            consumers: (0..rng.range(0, 3)).map(|_| draw_consumer(rng)).collect(),
+            first_topics: rng.range(1, 4) as u32,
+            operations: rng.range(0, 40) as u32,
+        }
+    }
+}
+
+impl Clientele for KafkaClients {
+    type Machine = Shard;
+
+    fn machine(&self) -> Box<dyn FnMut(ShardId) -> Shard> {
+        Box::new(|_| Shard::default())
+    }
+
+    fn begin(&mut self, world: &mut World<Shard>, _oracle: &mut Oracle) {
+        for style in &self.producers {
+            self.clients.add(world, Box::new(Producer::new(style.clone())));
+        }
+        for style in &self.consumers {
+            self.clients.add(world, Box::new(Consumer::new(style.clone())));
+        }
+        let mix = Mix { create: 1, delete: 1, grow: 1, trim: 2, configure: 2, lookup: 8, look: 2 };
+        let operator = Operator::new(mix, self.first_topics, self.operations, 100_000_000);
+        self.clients.add(world, Box::new(operator));
+    }
+
+    fn happened(&mut self, what: Happening, excused: bool, world: &mut World<Shard>, oracle: &mut Oracle) {
+        self.clients.refusals_excused = excused;
+        let (clients, topics) = (&mut self.clients, &mut self.topics);
+        match what {
+            Happening::Wake { actor, token } => clients.wake(actor, token, world, oracle, topics),
+            Happening::Frame { link, frame } => clients.frame(link, &frame, world, oracle, topics),
+            Happening::Closed { link } => clients.closed(link, world, oracle, topics),
+            _ => {}
+        }
+    }
+
+    fn check(&mut self, world: &mut World<Shard>, oracle: &mut Oracle) {
+        self.clients.check_answers(world, oracle);
+    }
+
+    fn booting(&mut self) {}
+
+    fn wind_down(&mut self, winding_down: bool) {
+        self.clients.winding_down = winding_down;
+    }
+
+    fn probe(&mut self, world: &mut World<Shard>) {
+        self.clients.add(world, Box::new(Producer::new(probe_producer())));
+        self.clients.add(world, Box::new(Consumer::new(probe_consumer())));
+    }
+
+    fn audit(&mut self, world: &mut World<Shard>) {
+        self.clients.add(world, Box::new(Sweep::new()));
+    }
+
+    fn all_done(&self) -> bool {
+        self.clients.all_done()
+    }
+
+    fn describe_open(&self) -> Vec<String> {
+        self.clients.describe_open()
+    }
+
+    /// Nothing of a deleted topic stays on disk.
+    fn farewell(&mut self, world: &mut World<Shard>, damaged: bool, oracle: &mut Oracle) {
+        let gone = self.topics.all().iter().filter(|t| t.state == TopicState::Deleted && !t.id.is_zero());
+        let gone: Vec<String> = gone.map(|t| format!("partitions/{}-", t.id.to_hex())).collect();
+        let left = world.disk.paths().find(|path| gone.iter().any(|prefix| path.starts_with(prefix)));
+        if let Some(path) = left
+            && !damaged
+        {
+            oracle.fail(format!("{path} is of a deleted topic and still there"));
+        }
+    }
+}
+
+fn draw_producer(rng: &mut Rng) -> produce::Style {
+    let idempotent = rng.percent(60);
+    let acks = if idempotent { -1 } else { *rng.pick(&[0, 1, 1, -1, -1]) };
+    let codec = *rng.pick(&[Codec::None, Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd]);
+    let version_min = if codec == Codec::Zstd { 7 } else { 3 };
+    produce::Style {
+        acks,
+        idempotent,
+        codec,
+        version: rng.range(version_min, 13) as i16,
+        batches: rng.log_range(5, 250) as u32,
+        records_max: rng.log_range(1, 60),
+        pause_ns: rng.log_range(100_000, 100_000_000),
+        hang_up_percent: if rng.percent(20) { 2 } else { 0 },
+    }
+}
+
+fn draw_consumer(rng: &mut Rng) -> fetch::Style {
+    let limits = fetch::Limits {
+        max_wait_ms: *rng.pick(&[0, 10, 100, 500]),
+        min_bytes: rng.log_range(1, 50_000) as i32,
+        max_bytes: rng.log_range(1, 4 << 20) as i32,
+        partition_max_bytes: rng.log_range(1, 1 << 20) as i32,
+    };
+    fetch::Style {
+        version: rng.range(4, 18) as i16,
+        session: rng.percent(60),
+        limits,
+        seek_percent: *rng.pick(&[0, 0, 20]),
+        hang_up_percent: if rng.percent(20) { 3 } else { 0 },
+        pause_ns: rng.log_range(10_000, 50_000_000),
+        fetches: rng.log_range(10, 300) as u32,
+    }
+}
+
+fn probe_producer() -> produce::Style {
+    produce::Style {
+        acks: -1,
+        idempotent: true,
+        codec: Codec::None,
+        version: 9,
+        batches: 5,
+        records_max: 5,
+        pause_ns: 1_000_000,
+        hang_up_percent: 0,
+    }
+}
+
+fn probe_consumer() -> fetch::Style {
+    let limits = fetch::Limits { max_wait_ms: 10, min_bytes: 1, max_bytes: 1 << 20, partition_max_bytes: 1 << 20 };
+    fetch::Style {
+        version: 11,
+        session: false,
+        limits,
+        seek_percent: 0,
+        hang_up_percent: 0,
+        pause_ns: 1_000_000,
+        fetches: 10,
+    }
+}
