@@ -1,46 +1,148 @@
-//! One partition's place in the log: its offsets, its unsettled and cached batches, its segments, its producers. Lives in the
-//! [`crate::log::ShardLog`] of the shard that owns it.
+//! One partition's place in the log: its offsets, its cached tail, its segments, its producers. Lives in the
+//! [`crate::log::ShardLog`] of the shard that owns it, which alone changes it.
+//!
+//! Invariants: `log_start <= high_watermark <= log_end`; `tail` is contiguous, ends at `log_end` and holds at least everything from
+//! `settled_end` on; the segments are contiguous and together hold everything from the first one's base up to `settled_end`. The batch that
+//! straddles the last written block is settled only when its last byte is.
 
+use std::collections::VecDeque;
+
+use floe_wire::ids::TopicId;
+
+use crate::log::{LogConfig, Segment, SettleJob, TailEntry};
 use crate::producers::Producers;
 
-/// A partition. What the rest of the shard may ask stands first; the log alone changes it.
-#[derive(Debug, Default)]
+/// A partition.
+#[derive(Debug)]
 pub struct Partition {
-    log_start: i64,
-    high_watermark: i64,
-    log_end: i64,
-    size_bytes: u64,
-    failed: Option<String>,
-    producers: Producers,
+    pub(crate) topic: TopicId,
+    pub(crate) number: i32,
+    /// `topic-partition`, for log lines.
+    pub(crate) name: String,
+    pub(crate) config: LogConfig,
+    pub(crate) log_start: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) log_end: i64,
+    /// With tier `memory`, records from here on may be shown before their commit completed (the tier may have changed before).
+    pub(crate) memory_from: i64,
+    pub(crate) failed: Option<String>,
+    pub(crate) producers: Producers,
+    pub(crate) tail: VecDeque<TailEntry>,
+    pub(crate) segments: VecDeque<Segment>,
+    /// Everything below lies whole in segments, synced.
+    pub(crate) settled_end: i64,
+    /// Where in the last segment the batch at `settled_end` begins.
+    pub(crate) settled_pos: u64,
+    /// All bytes of the last segment below this are written and synced; a multiple of the block.
+    pub(crate) written_pos: u64,
+    /// Entries below this have been given back to the journal.
+    pub(crate) released_end: i64,
+    /// Bytes of batches at or past `settled_end`.
+    pub(crate) unsettled_bytes: u64,
+    pub(crate) job: Option<Box<SettleJob>>,
+    /// Close the last segment at the next chance.
+    pub(crate) roll_wanted: bool,
+    /// Wall-clock ms of the first append to what will be in the last segment; 0: none yet.
+    pub(crate) segment_since_ms: i64,
+    /// The highest timestamp and the offset it stands at.
+    pub(crate) max_timestamp: Option<(i64, i64)>,
+    pub(crate) removed: bool,
 }
 
 impl Partition {
+    pub(crate) fn new(topic: TopicId, number: i32, name: String, config: LogConfig) -> Partition {
+        Partition {
+            topic,
+            number,
+            name: format!("{name}-{number}"),
+            config,
+            log_start: 0,
+            high_watermark: 0,
+            log_end: 0,
+            memory_from: 0,
+            failed: None,
+            producers: Producers::default(),
+            tail: VecDeque::new(),
+            segments: VecDeque::new(),
+            settled_end: 0,
+            settled_pos: 0,
+            written_pos: 0,
+            released_end: 0,
+            unsettled_bytes: 0,
+            job: None,
+            roll_wanted: false,
+            segment_since_ms: 0,
+            max_timestamp: None,
+            removed: false,
+        }
+    }
+
     /// Offset of the first record that can be read.
     pub fn log_start(&self) -> i64 {
         self.log_start
     }
+
     /// Offset behind the last record that can be shown.
     pub fn high_watermark(&self) -> i64 {
         self.high_watermark
     }
+
     /// Offset that the next record gets.
     pub fn log_end(&self) -> i64 {
         self.log_end
     }
+
     /// Offset behind the last record that no open transaction holds back; the high watermark while there are no transactions.
     pub fn last_stable(&self) -> i64 {
         self.high_watermark
     }
-    /// Bytes of all batches from the log start on.
+
+    /// Bytes of all batches kept.
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.segments.iter().map(|s| s.len).sum::<u64>() + self.unsettled_bytes
     }
+
     /// Why the partition cannot be used, if so.
     pub fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }
+
     /// Its idempotent producers.
     pub fn producers(&self) -> &Producers {
         &self.producers
+    }
+
+    /// The settings it runs with.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Topic id and partition number.
+    pub fn key(&self) -> (TopicId, i32) {
+        (self.topic, self.number)
+    }
+
+    /// Index in `tail` of the first batch at or past `offset`.
+    pub(crate) fn tail_index(&self, offset: i64) -> usize {
+        self.tail.partition_point(|e| e.base_offset < offset)
+    }
+
+    /// Path of a segment file, without its ending.
+    pub(crate) fn segment_path(&self, base: i64) -> String {
+        format!("partitions/{}/{base:020}", crate::log::folder_name(self.topic, self.number))
+    }
+
+    /// Takes a timestamp into account.
+    pub(crate) fn note_timestamp(&mut self, timestamp_ms: i64, offset: i64) {
+        if self.max_timestamp.is_none_or(|(max, _)| timestamp_ms > max) {
+            self.max_timestamp = Some((timestamp_ms, offset));
+        }
+    }
+
+    /// Forgets cached batches below `end`, all of which are settled.
+    pub(crate) fn forget_tail(&mut self, end: i64) {
+        while self.tail.front().is_some_and(|e| e.base_offset < end) {
+            self.tail.pop_front();
+        }
     }
 }

@@ -1,0 +1,260 @@
+//! The way of a batch in: judged, copied into the commit being filled, acknowledged when that commit completes.
+
+use super::frame::{EntryHeader, EntryKind};
+use super::journal::Carry;
+use super::{
+    AppendError, Appended, BatchInfo, CommitSeq, LogEvent, PartitionIx, ReadError, ShardLog, TailEntry, Tier, batch,
+};
+use crate::partition::Partition;
+use crate::producers::{ProducedBatch, Verdict, sequence_after};
+use crate::time::Time;
+
+impl ShardLog {
+    /// Appends one batch that `floe_wire::batch` has found valid.
+    pub fn append(
+        &mut self,
+        now: Time,
+        ix: PartitionIx,
+        bytes: &[u8],
+        info: &BatchInfo,
+        leader_epoch: i32,
+    ) -> Result<Appended, AppendError> {
+        if let Some(reason) = &self.journal.failed {
+            return Err(AppendError::Storage(reason.clone()));
+        }
+        if !self.ready {
+            return Err(AppendError::Storage("the log is not open".into()));
+        }
+        let Some(p) = self.partitions.get_mut(ix.0 as usize).and_then(Option::as_mut).filter(|p| !p.removed) else {
+            return Err(AppendError::Storage("the partition was removed".into()));
+        };
+        if let Some(reason) = &p.failed {
+            return Err(AppendError::Storage(reason.clone()));
+        }
+        if info.producer_id >= 0 {
+            match p.producers.check(
+                info.producer_id,
+                info.producer_epoch,
+                info.base_sequence,
+                info.last_offset_delta + 1,
+            ) {
+                Verdict::New => {}
+                Verdict::Duplicate(first) => return Err(duplicate(p, &first)),
+                Verdict::OutOfOrder { expected } => {
+                    return Err(AppendError::OutOfOrderSequence { expected, got: info.base_sequence });
+                }
+                Verdict::Fenced { known } => {
+                    return Err(AppendError::InvalidProducerEpoch { known, got: info.producer_epoch });
+                }
+            }
+        }
+        self.journal.make_room(now, bytes.len(), true)?;
+        let ring = self.journal.building_ring();
+        let base_offset = p.log_end;
+        let last_offset = base_offset + i64::from(info.last_offset_delta);
+        let header = EntryHeader {
+            seq: 0,
+            topic: p.topic,
+            partition: p.number,
+            base_offset,
+            length: bytes.len() as u32,
+            leader_epoch,
+            kind: EntryKind::Batch,
+        };
+        let at = self.journal.push(header, bytes, Some(p.config.tier));
+        let copy = self.journal.pushed_mut(at, bytes.len());
+        batch::stamp(copy, base_offset, leader_epoch);
+        let append_time_ms = p.config.log_append_time.then_some(now.wall_ms);
+        if let Some(time_ms) = append_time_ms {
+            batch::stamp_append_time(copy, time_ms);
+        }
+        self.journal.note_entry(ix, last_offset + 1);
+        let max_timestamp = append_time_ms.unwrap_or(info.max_timestamp);
+        if p.log_end == p.segments.back().map_or(p.settled_end, |s| s.base) || p.segment_since_ms == 0 {
+            p.segment_since_ms = now.wall_ms;
+        }
+        p.tail.push_back(TailEntry { base_offset, last_offset, max_timestamp, ring, at, len: bytes.len() as u32 });
+        p.log_end = last_offset + 1;
+        p.note_timestamp(max_timestamp, last_offset);
+        p.unsettled_bytes += bytes.len() as u64;
+        self.unsettled_bytes += bytes.len() as u64;
+        if info.producer_id >= 0 {
+            let batch = ProducedBatch {
+                first_sequence: info.base_sequence,
+                last_sequence: sequence_after(info.base_sequence, info.last_offset_delta),
+                base_offset,
+                last_offset,
+                timestamp_ms: max_timestamp,
+            };
+            p.producers.enter(info.producer_id, info.producer_epoch, batch, now.wall_ms);
+        }
+        self.metrics.batches += 1;
+        self.metrics.batch_bytes += bytes.len() as u64;
+        let wait = (p.config.tier != Tier::Memory).then_some(CommitSeq(ring));
+        Ok(Appended { base_offset, append_time_ms, wait })
+    }
+
+    /// Moves the log start up to `before` (at most the high watermark; -1: to it). Gives the new start and what to wait for before answering.
+    pub fn delete_records(
+        &mut self,
+        now: Time,
+        ix: PartitionIx,
+        before: i64,
+    ) -> Result<(i64, Option<CommitSeq>), ReadError> {
+        if let Some(reason) = &self.journal.failed {
+            return Err(ReadError::Storage(reason.clone()));
+        }
+        let p = self.partition(ix).ok_or(ReadError::Removed)?;
+        if let Some(reason) = &p.failed {
+            return Err(ReadError::Storage(reason.clone()));
+        }
+        let before = if before == -1 { p.high_watermark } else { before };
+        if before < 0 || before > p.high_watermark {
+            return Err(ReadError::OffsetOutOfRange);
+        }
+        if before <= p.log_start {
+            return Ok((p.log_start, None));
+        }
+        self.move_log_start(now, ix, before).map(|wait| (before, Some(wait)))
+    }
+
+    /// Moves the log start and writes it to the journal, so that it stays moved.
+    pub(super) fn move_log_start(&mut self, now: Time, ix: PartitionIx, to: i64) -> Result<CommitSeq, ReadError> {
+        if self.journal.make_room(now, 0, false).is_err() {
+            return Err(ReadError::Storage("the journal is full".into()));
+        }
+        let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
+        p.log_start = to;
+        let header = EntryHeader {
+            seq: 0,
+            topic: p.topic,
+            partition: p.number,
+            base_offset: to,
+            length: 0,
+            leader_epoch: 0,
+            kind: EntryKind::LogStart,
+        };
+        self.journal.push(header, &[], None);
+        self.journal.note_start();
+        self.settle.checkpoint_wanted |= p.segments.front().is_some_and(|first| first.base < to);
+        self.events.push_back(LogEvent::Trimmed { ix });
+        Ok(CommitSeq(self.journal.building_ring()))
+    }
+
+    /// Copies an unsettled batch, whose commit is complete, into the commit being filled. `false`: no room now.
+    pub(super) fn carry(&mut self, now: Time, ix: PartitionIx, base_offset: i64) -> bool {
+        let p = self.partitions[ix.0 as usize].as_ref().expect("the caller has it");
+        let entry = p.tail[p.tail_index(base_offset)];
+        let (topic, partition) = p.key();
+        let commit = self.journal.commit(entry.ring).expect("an unsettled batch is in memory");
+        let bytes = commit.bytes.slice(entry.at as usize..(entry.at + entry.len) as usize);
+        self.push_carried(now, ix, topic, partition, base_offset, &bytes)
+    }
+
+    /// Puts a batch that lies elsewhere in the journal into the commit being filled.
+    pub(super) fn push_carried(
+        &mut self,
+        now: Time,
+        ix: PartitionIx,
+        topic: floe_wire::ids::TopicId,
+        partition: i32,
+        base_offset: i64,
+        bytes: &[u8],
+    ) -> bool {
+        if self.journal.make_room(now, bytes.len(), false).is_err() {
+            return false;
+        }
+        let header = EntryHeader {
+            seq: 0,
+            topic,
+            partition,
+            base_offset,
+            length: bytes.len() as u32,
+            leader_epoch: i32::from_be_bytes(bytes[12..16].try_into().expect("4 bytes")),
+            kind: EntryKind::Carried,
+        };
+        let at = self.journal.push(header, bytes, None);
+        self.journal.note_carry(Carry { ix, base_offset, at });
+        self.metrics.carried_bytes += bytes.len() as u64;
+        true
+    }
+
+    /// Takes in that commits completed: high watermarks move, appends may be acknowledged, carried batches stand in their new place.
+    pub(super) fn completed(&mut self, before: u64) {
+        let after = self.journal.completed_ring;
+        if before == after {
+            return;
+        }
+        for ring in before..after {
+            let commit = self.journal.commit_mut(ring).expect("completed just now");
+            let entries = std::mem::take(&mut commit.entries);
+            let carries = std::mem::take(&mut commit.carries);
+            self.metrics.commits += 1;
+            for (count, tier) in self.metrics.acks.iter_mut().zip(commit.tiers) {
+                *count += u64::from(tier);
+            }
+            for (ix, end) in &entries {
+                if let Some(p) = self.partitions[ix.0 as usize].as_mut()
+                    && *end > p.high_watermark
+                {
+                    p.high_watermark = *end;
+                    self.events.push_back(LogEvent::Advanced { ix: *ix });
+                }
+            }
+            self.journal.commit_mut(ring).expect("still there").entries = entries;
+            for carry in carries {
+                self.carried(ring, carry);
+            }
+        }
+        self.events.push_back(LogEvent::Committed { up_to: CommitSeq(after - 1) });
+    }
+
+    fn carried(&mut self, ring: u64, carry: Carry) {
+        let p = self.partitions[carry.ix.0 as usize].as_mut().filter(|p| !p.removed);
+        let entry = p.and_then(|p| {
+            let at = p.tail_index(carry.base_offset);
+            let unsettled = carry.base_offset >= p.settled_end;
+            p.tail.get_mut(at).filter(|e| unsettled && e.base_offset == carry.base_offset)
+        });
+        // Settled or removed in the meantime: nobody needs the copy.
+        let Some(entry) = entry else { return self.journal.release(ring, 1) };
+        let old = std::mem::replace(&mut entry.ring, ring);
+        entry.at = carry.at;
+        self.journal.release(old, 1);
+        let end = entry.last_offset + 1;
+        let commit = self.journal.commit_mut(ring).expect("completed just now");
+        commit.entries.push((carry.ix, end));
+    }
+
+    /// Shows batches of tier `memory` that have been sealed: they are acknowledged already.
+    pub(super) fn show_memory_tier(&mut self) {
+        let end = self.journal.building_ring();
+        let from = std::mem::replace(&mut self.shown_ring, end).max(self.journal.completed_ring);
+        for ring in from..end {
+            let commit = self.journal.commit(ring).expect("sealed and not complete");
+            if commit.tiers[Tier::Memory as usize] == 0 {
+                continue;
+            }
+            for (ix, batch_end) in &commit.entries {
+                if let Some(p) = self.partitions[ix.0 as usize].as_mut()
+                    && p.config.tier == Tier::Memory
+                    && p.high_watermark >= p.memory_from
+                    && *batch_end > p.high_watermark
+                {
+                    p.high_watermark = *batch_end;
+                    self.events.push_back(LogEvent::Advanced { ix: *ix });
+                }
+            }
+        }
+    }
+}
+
+/// A repeat gets the answer of the first, when that one may be given.
+fn duplicate(p: &Partition, first: &ProducedBatch) -> AppendError {
+    let wait = (first.last_offset >= p.high_watermark).then(|| p.tail.get(p.tail_index(first.base_offset))).flatten();
+    AppendError::Duplicate {
+        base_offset: first.base_offset,
+        append_time_ms: p.config.log_append_time.then_some(first.timestamp_ms),
+        wait: wait.map(|entry| CommitSeq(entry.ring)),
+    }
+}

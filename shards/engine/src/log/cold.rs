@@ -1,0 +1,374 @@
+//! Reads that need the disk: open the segment, look at its index, read a window, check every batch in it, answer. Lives in the
+//! [`ShardLog`] from the question to the answer.
+//!
+//! Nothing is answered from a segment whose checksum has not been looked at since the start of the process. What has just been read and
+//! checked is answered from that memory; whole chunks checked this way are answered as file ranges from then on.
+
+use bytes::Bytes;
+
+use super::checkpoint::CHECKPOINT_BYTES_MAX;
+use super::ops::Op;
+use super::read::segment_end;
+use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
+use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effects, ReplyPart};
+use crate::partition::Partition;
+
+/// Bytes of one read, unless a single batch is larger.
+const WINDOW_BYTES: u64 = 1 << 20;
+/// Segments held open for reading.
+const OPEN_SEGMENTS_MAX: usize = 512;
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Want {
+    Batches { from: i64, limits: ReadLimits },
+    Timestamp { timestamp_ms: i64, not_below: i64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Open,
+    Index,
+    Read { from: Place, asked: u64 },
+}
+
+/// A batch boundary in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    position: u64,
+    /// Offset of the batch that begins here.
+    offset: i64,
+    /// Highest timestamp of all batches before.
+    max_timestamp: i64,
+}
+
+/// One cold read or lookup.
+#[derive(Debug)]
+pub(super) struct Cold {
+    ix: PartitionIx,
+    want: Want,
+    /// The segment being looked at, by base; the offset searched from (a lookup goes on behind what it has seen).
+    segment: i64,
+    seek: i64,
+    window: u64,
+    step: Option<Step>,
+    /// Where to go on in this segment; `None`: where the index says.
+    place: Option<Place>,
+    /// The index was found stale once.
+    index_dropped: bool,
+}
+
+impl Cold {
+    pub(super) fn new(ix: PartitionIx, want: Want) -> Cold {
+        let seek = match want {
+            Want::Batches { from, .. } => from,
+            Want::Timestamp { not_below, .. } => not_below,
+        };
+        Cold { ix, want, segment: -1, seek, window: WINDOW_BYTES, step: None, place: None, index_dropped: false }
+    }
+}
+
+/// What a step came to.
+enum Outcome {
+    /// Another operation is needed.
+    More,
+    Batches(ReadData),
+    Found(Option<Found>),
+    Failed(ReadError),
+    /// The segment is damaged: the partition fails with this reason.
+    Damaged(String),
+}
+
+impl ShardLog {
+    /// Goes one step on with a cold read; `result` is what the last one gave.
+    pub(super) fn cold_step(
+        &mut self,
+        ticket: ReadTicket,
+        result: Option<Result<DiskOutput, DiskError>>,
+        fx: &mut Effects,
+    ) {
+        let Some(mut cold) = self.cold.remove(&ticket) else { return };
+        let mut outcome = match result {
+            None => Outcome::More,
+            Some(result) => self.cold_take(&mut cold, result),
+        };
+        if matches!(outcome, Outcome::More) {
+            outcome = self.cold_ask(ticket, &mut cold, fx);
+        }
+        let ix = cold.ix;
+        let is_read = matches!(cold.want, Want::Batches { .. });
+        let error = match outcome {
+            Outcome::More => {
+                self.cold.insert(ticket, cold);
+                return;
+            }
+            Outcome::Batches(data) => return self.events.push_back(LogEvent::ReadDone { ticket, result: Ok(data) }),
+            Outcome::Found(found) => return self.events.push_back(LogEvent::LookupDone { ticket, result: Ok(found) }),
+            Outcome::Failed(error) => error,
+            Outcome::Damaged(reason) => {
+                self.partition_failed(ix, reason.clone(), fx);
+                ReadError::Storage(reason)
+            }
+        };
+        self.events.push_back(match is_read {
+            true => LogEvent::ReadDone { ticket, result: Err(error) },
+            false => LogEvent::LookupDone { ticket, result: Err(error) },
+        });
+    }
+
+    /// Asks for what is missing.
+    fn cold_ask(&mut self, ticket: ReadTicket, cold: &mut Cold, fx: &mut Effects) -> Outcome {
+        let p = match self.readable(cold.ix) {
+            Ok(p) => p,
+            Err(e) => return Outcome::Failed(e),
+        };
+        if cold.seek < p.log_start && matches!(cold.want, Want::Batches { .. }) {
+            return Outcome::Failed(ReadError::OffsetOutOfRange);
+        }
+        if let Want::Timestamp { timestamp_ms, .. } = cold.want {
+            // On to the next segment that can have it; then the tail.
+            let next = p
+                .segments
+                .iter()
+                .find(|s| s.len > 0 && s.max_timestamp >= timestamp_ms && segment_end(p, s.base) > cold.seek);
+            match next {
+                Some(segment) => cold.seek = cold.seek.max(segment.base),
+                None => return Outcome::Found(self.lookup_tail(cold.ix, timestamp_ms, cold.seek.max(p.settled_end))),
+            }
+        }
+        let Some(segment) = p.segments.partition_point(|s| s.base <= cold.seek).checked_sub(1).map(|i| &p.segments[i])
+        else {
+            return Outcome::Failed(ReadError::OffsetOutOfRange);
+        };
+        if cold.segment != segment.base {
+            cold.segment = segment.base;
+            cold.place = None;
+        }
+        let path = p.segment_path(segment.base);
+        let (step, what) = match &segment.file {
+            None => (Step::Open, DiskOp::Open { path: path + ".log", create: false, direct: false }),
+            Some(_) if !segment.index_loaded => {
+                (Step::Index, DiskOp::ReadFile { path: path + ".idx", bytes_max: CHECKPOINT_BYTES_MAX })
+            }
+            Some(file) => {
+                let from = cold.place.take().unwrap_or_else(|| {
+                    let mut i = segment.floor(cold.seek);
+                    if let Want::Timestamp { timestamp_ms, .. } = cold.want {
+                        let by_time =
+                            segment.index.partition_point(|e| e.max_timestamp_before < timestamp_ms).saturating_sub(1);
+                        i = i.max(by_time);
+                    }
+                    let entry = &segment.index[i];
+                    Place { position: entry.position, offset: entry.offset, max_timestamp: entry.max_timestamp_before }
+                });
+                let asked = cold.window.min(segment.len.saturating_sub(from.position));
+                if asked == 0 {
+                    return Outcome::Damaged(damaged(p, segment.base, from.position, "the index points to its end"));
+                }
+                (Step::Read { from, asked }, DiskOp::Read { file: file.clone(), offset: from.position, len: asked })
+            }
+        };
+        cold.step = Some(step);
+        self.ops.issue(Op::Cold(ticket), what, fx);
+        Outcome::More
+    }
+
+    /// Takes in what the disk gave.
+    fn cold_take(&mut self, cold: &mut Cold, result: Result<DiskOutput, DiskError>) -> Outcome {
+        let ix = cold.ix;
+        let base = cold.segment;
+        let Some(p) = self.partition_mut(ix) else { return Outcome::Failed(ReadError::Removed) };
+        let path = p.segment_path(base);
+        let Some(segment) = p.segments.iter_mut().find(|s| s.base == base) else {
+            return Outcome::Failed(ReadError::OffsetOutOfRange);
+        };
+        match (cold.step.take(), result) {
+            (Some(Step::Open), Ok(DiskOutput::Opened { file, .. })) => {
+                segment.file = Some(file);
+                self.open_segments.push_back((ix, base));
+                self.close_oldest();
+                Outcome::More
+            }
+            (Some(Step::Index), Ok(DiskOutput::Data(bytes))) => {
+                segment.load_index(&bytes);
+                Outcome::More
+            }
+            (Some(Step::Index), Err(_)) => {
+                // Lost or not written yet: found again while reading.
+                segment.index_loaded = true;
+                Outcome::More
+            }
+            (Some(Step::Read { from, asked }), Ok(DiskOutput::Data(bytes))) => {
+                self.cold_window(cold, from, asked, &bytes)
+            }
+            (Some(Step::Open), Err(e)) if e.kind == DiskErrorKind::NotFound => Outcome::Damaged(format!(
+                "segment {path}.log is gone. Restore the file from a copy, or delete the topic"
+            )),
+            (_, Err(e)) => Outcome::Failed(ReadError::Storage(format!("reading {path}.log: {}", e.message))),
+            (step, Ok(output)) => unreachable!("{step:?} gave {output:?}"),
+        }
+    }
+
+    fn close_oldest(&mut self) {
+        while self.open_segments.len() > OPEN_SEGMENTS_MAX {
+            let (ix, base) = self.open_segments.pop_front().expect("there are many");
+            if let Some(p) = self.partition_mut(ix)
+                && let Some(segment) = p.segments.iter_mut().find(|s| s.base == base)
+            {
+                segment.file = None;
+            }
+        }
+    }
+
+    /// Checks every batch in what was read, and answers if it holds what is wanted.
+    fn cold_window(&mut self, cold: &mut Cold, start: Place, asked: u64, bytes: &Bytes) -> Outcome {
+        let base = cold.segment;
+        let p = self.partition_mut(cold.ix).expect("looked at just now");
+        let at = p.segments.iter().position(|s| s.base == base).expect("looked at just now");
+        let segment = &mut p.segments[at];
+        let mut entry = segment.index.partition_point(|e| e.position <= start.position) - 1;
+        let from_index = segment.index[entry].position == start.position;
+        let mut entry_begun = from_index;
+        let mut place = start;
+        let mut answer = Answer::default();
+        let mut damage = None;
+        while place.position < segment.len {
+            let seen = (place.position - start.position) as usize;
+            let rest = &bytes[seen.min(bytes.len())..];
+            if rest.len() < batch::HEADER_BYTES {
+                break;
+            }
+            let Some(info) = batch::header(rest).filter(|i| place.position + i.bytes <= segment.len) else {
+                damage = Some("no batch begins here".to_string());
+                break;
+            };
+            if info.bytes > rest.len() as u64 {
+                if seen == 0 && cold.window < info.bytes {
+                    cold.window = info.bytes;
+                    cold.place = Some(start);
+                    return Outcome::More;
+                }
+                break;
+            }
+            let one = &rest[..info.bytes as usize];
+            if !batch::holds(one) || info.base_offset != place.offset {
+                damage =
+                    Some(format!("the batch with offset {} does not hold its checksum or its place", place.offset));
+                break;
+            }
+            let next = segment.refine(entry, info.base_offset, place.position, place.max_timestamp);
+            if next != entry {
+                segment.index[entry].verified |= entry_begun;
+                (entry, entry_begun) = (next, true);
+            }
+            answer.boundary(place.position == segment.index[entry].position, seen);
+            let last_offset = info.base_offset + i64::from(info.last_offset_delta);
+            answer.look(cold.want, cold.seek, &info, last_offset, one, seen);
+            place = Place {
+                position: place.position + info.bytes,
+                offset: last_offset + 1,
+                max_timestamp: place.max_timestamp.max(info.max_timestamp),
+            };
+        }
+        let progress = place.position > start.position;
+        if progress && segment.index.get(entry + 1).is_some_and(|next| next.position == place.position) {
+            segment.index[entry].verified |= entry_begun;
+        }
+        if !progress && damage.is_none() && (bytes.len() as u64) < asked {
+            damage = Some("the file ends before the batches it should hold".to_string());
+        }
+        if let (Some(what), false) = (damage, progress) {
+            if from_index && start.position > 0 && !cold.index_dropped {
+                // The index may be stale. Without it the segment is read from its start, and decides.
+                segment.index.truncate(1);
+                cold.index_dropped = true;
+                return Outcome::More;
+            }
+            return Outcome::Damaged(damaged(p, base, start.position, &what));
+        }
+        // What lies behind (also damage) is met when it is asked for.
+        cold.place = (place.position < segment.len).then_some(place);
+        match cold.want {
+            Want::Batches { .. } => match answer.batches(bytes) {
+                Some(data) => Outcome::Batches(data),
+                None if cold.place.is_none() => Outcome::Damaged(damaged(
+                    p,
+                    base,
+                    place.position,
+                    "the segment ends before the offsets it should hold",
+                )),
+                None => Outcome::More,
+            },
+            Want::Timestamp { .. } => match answer.found {
+                Some(found) => Outcome::Found(Some(found)),
+                None => {
+                    cold.seek = cold.seek.max(place.offset);
+                    Outcome::More
+                }
+            },
+        }
+    }
+}
+
+/// What a window has for the one who asked.
+#[derive(Debug, Default)]
+struct Answer {
+    /// First and last byte of the batches to give.
+    from: Option<usize>,
+    to: usize,
+    full: bool,
+    /// The last place where a chunk began, within what is given.
+    boundary: usize,
+    found: Option<Found>,
+}
+
+impl Answer {
+    fn boundary(&mut self, is_chunk: bool, at: usize) {
+        if is_chunk && self.from.is_some() && !self.full {
+            self.boundary = at;
+        }
+    }
+
+    fn look(&mut self, want: Want, seek: i64, info: &super::BatchInfo, last_offset: i64, bytes: &[u8], at: usize) {
+        match want {
+            Want::Batches { limits, .. } => {
+                if last_offset < seek || self.full {
+                    return;
+                }
+                let first = self.from.is_none();
+                let from = *self.from.get_or_insert(at);
+                let over = (at + bytes.len() - from) as u64 > limits.bytes_max;
+                if info.base_offset >= limits.up_to || (over && !(first && limits.at_least_one)) {
+                    self.full = true;
+                    return;
+                }
+                self.to = at + bytes.len();
+                self.full = over;
+            }
+            Want::Timestamp { timestamp_ms, .. } => {
+                if self.found.is_none() && last_offset >= seek && info.max_timestamp >= timestamp_ms {
+                    self.found = batch::first_at_or_after(bytes, timestamp_ms, seek);
+                }
+            }
+        }
+    }
+
+    /// `None`: the offset does not lie in this window.
+    fn batches(&self, window: &Bytes) -> Option<ReadData> {
+        let from = self.from?;
+        if self.to <= from {
+            return Some(ReadData::default());
+        }
+        // Ending where a chunk begins lets the next read be sent from the file as it is.
+        let to = if self.boundary > from { self.boundary } else { self.to };
+        Some(ReadData { parts: vec![ReplyPart::Mem(window.slice(from..to))], bytes: (to - from) as u64 })
+    }
+}
+
+fn damaged(p: &Partition, base: i64, position: u64, what: &str) -> String {
+    format!(
+        "segment {}.log is damaged at byte {position}: {what}. Nothing of this partition is served until the file has been restored from a copy and the \
+         broker restarted, or the topic has been deleted (see `floe dump-log`)",
+        p.segment_path(base)
+    )
+}

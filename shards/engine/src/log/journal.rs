@@ -1,0 +1,612 @@
+//! The shard's journal: a ring of pre-written files into which every append goes, and the commits still in memory. Lives in the
+//! [`super::ShardLog`].
+//!
+//! Invariants:
+//! - Commits are numbered twice: `ring` counts without gaps in this process (what [`super::CommitSeq`] shows), `seq` is the number on disk.
+//! - Commits complete in order. One that holds anything `flushed` completes when it and all before it are durable: by its own DSYNC write when
+//!   all before were written so, else by a sync after them, because DSYNC covers only the write that carries it.
+//! - Files are used again in the order of the ring, oldest first, so what must be there is always one run of numbers: from the oldest file
+//!   that is not free, up to the last commit.
+//! - Clients cannot take the last free file: carrying the live rest of the oldest file forward always has room.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::buffer::{Buffers, block_up};
+use super::frame::{COMMIT_HEADER_BYTES, CommitHeader, EntryHeader, JournalId, entry_bytes};
+use super::ops::{Op, Ops};
+use super::{AppendError, LogMetrics, LogSettings, PartitionIx};
+use crate::event::{DiskOp, Effects, FileHandle};
+use crate::limits::{BLOCK_BYTES, COMMITS_IN_FLIGHT_MAX};
+use crate::time::Time;
+
+/// Commits sealed and waiting for their turn.
+const QUEUE_MAX: u64 = 8;
+/// Buffers are this large: several small commits share one, a large one fills it.
+const BUFFER_BYTES: usize = 4 << 20;
+/// Fewest files of a journal: one written, one being freed, one in reserve, one ahead.
+pub(super) const SLOTS_MIN: usize = 4;
+/// Latencies kept until the metrics are taken.
+const LATENCIES_MAX: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SlotState {
+    /// Being opened or zeroed.
+    Preparing,
+    /// Can be written.
+    Free,
+    /// In the ring.
+    Used,
+}
+
+/// A journal file.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) file: Option<FileHandle>,
+    pub(super) len: u64,
+    pub(super) state: SlotState,
+    /// Entries in it that are nowhere else durably.
+    pub(super) live: u64,
+    /// The first commit in it.
+    pub(super) first_seq: u64,
+}
+
+/// An entry copied forward: which partition, which batch, where it stands now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carry {
+    pub(super) ix: PartitionIx,
+    pub(super) base_offset: i64,
+    pub(super) at: u32,
+}
+
+/// A commit in memory.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) seq: u64,
+    pub(super) bytes: Bytes,
+    pub(super) slot: u32,
+    pub(super) offset: u64,
+    pub(super) live: u32,
+    /// Entries that moved a log start: live until a checkpoint knows the move.
+    pub(super) starts: u32,
+    /// The partitions in it with the offset behind their last batch here.
+    pub(super) entries: Vec<(PartitionIx, i64)>,
+    pub(super) carries: Vec<Carry>,
+    /// Batches by tier: flushed, written, memory.
+    pub(super) tiers: [u32; 3],
+    must_be_durable: bool,
+    dsync: bool,
+    written: bool,
+    submitted_ns: u64,
+}
+
+impl Commit {
+    /// One that recovery found.
+    pub(super) fn recovered(seq: u64, bytes: Bytes, slot: u32, offset: u64) -> Commit {
+        Commit {
+            seq,
+            bytes,
+            slot,
+            offset,
+            live: 0,
+            starts: 0,
+            entries: Vec::new(),
+            carries: Vec::new(),
+            tiers: [0; 3],
+            must_be_durable: true,
+            dsync: true,
+            written: true,
+            submitted_ns: 0,
+        }
+    }
+}
+
+/// The commit being filled.
+#[derive(Debug, Default)]
+struct Building {
+    count: u32,
+    live: u32,
+    starts: u32,
+    entries: Vec<(PartitionIx, i64)>,
+    carries: Vec<Carry>,
+    tiers: [u32; 3],
+    must_be_durable: bool,
+    began_ns: u64,
+}
+
+/// The journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    pub(super) id: JournalId,
+    pub(super) folder: String,
+    pub(super) incarnation: u64,
+    pub(super) first_seq: u64,
+    pub(super) accepted_seq: u64,
+    pub(super) slots: Vec<Slot>,
+    /// Slots in use, oldest first; commits go to the last.
+    pub(super) order: VecDeque<u32>,
+    pub(super) write_pos: u64,
+    pub(super) failed: Option<String>,
+    slots_max: usize,
+    file_bytes: u64,
+    commit_bytes_max: u64,
+    buffers: Buffers,
+    chunk: BytesMut,
+    building: Building,
+    pub(super) commits: VecDeque<Commit>,
+    /// Ring number of `commits[0]`.
+    pub(super) first_ring: u64,
+    /// Memory of `commits`.
+    pub(super) memory_bytes: u64,
+    next_seq: u64,
+    submit_ring: u64,
+    in_flight: usize,
+    written_ring: u64,
+    durable_ring: u64,
+    pub(super) completed_ring: u64,
+    /// The last commit written without DSYNC and not synced since.
+    last_plain: Option<u64>,
+    /// A sync is under way that covers commits below this one; how many files are still out.
+    syncing: Option<(u64, usize)>,
+    sync_wanted: bool,
+    spare_entries: Vec<Vec<(PartitionIx, i64)>>,
+}
+
+impl Journal {
+    pub(super) fn new(settings: &LogSettings) -> Journal {
+        let file_bytes = block_up(settings.journal_file_bytes.max(16 * BLOCK_BYTES));
+        let mut buffers = Buffers::new(
+            BUFFER_BYTES.min(settings.cache_bytes as usize / 4).max(BLOCK_BYTES as usize),
+            (settings.cache_bytes as usize / BUFFER_BYTES).clamp(4, 1024),
+        );
+        Journal {
+            id: JournalId { key: 0, generation: 0, shard: 0 },
+            folder: String::new(),
+            incarnation: 0,
+            first_seq: 1,
+            accepted_seq: 0,
+            slots: Vec::new(),
+            order: VecDeque::new(),
+            write_pos: 0,
+            failed: None,
+            slots_max: ((settings.journal_bytes / file_bytes) as usize).max(SLOTS_MIN),
+            file_bytes,
+            commit_bytes_max: settings.commit_bytes_max.min(file_bytes),
+            chunk: buffers.take(0),
+            buffers,
+            building: Building::default(),
+            commits: VecDeque::new(),
+            first_ring: 1,
+            memory_bytes: 0,
+            next_seq: 1,
+            submit_ring: 1,
+            in_flight: 0,
+            written_ring: 1,
+            durable_ring: 1,
+            completed_ring: 1,
+            last_plain: None,
+            syncing: None,
+            sync_wanted: false,
+            spare_entries: Vec::new(),
+        }
+    }
+
+    /// Takes over what recovery found: commits are complete, new ones follow with `first_seq`.
+    pub(super) fn resume(&mut self, commits: VecDeque<Commit>, first_seq: u64, accepted_seq: u64) {
+        self.memory_bytes = commits.iter().map(|c| c.bytes.len() as u64).sum();
+        let end = self.first_ring + commits.len() as u64;
+        self.commits = commits;
+        self.submit_ring = end;
+        self.written_ring = end;
+        self.durable_ring = end;
+        self.completed_ring = end;
+        self.first_seq = first_seq;
+        self.next_seq = first_seq;
+        self.accepted_seq = accepted_seq;
+    }
+
+    /// The ring number of the commit being filled.
+    pub(super) fn building_ring(&self) -> u64 {
+        self.first_ring + self.commits.len() as u64
+    }
+
+    /// Whether nothing waits to be sealed, written or synced.
+    pub(super) fn is_idle(&self) -> bool {
+        self.building.count == 0
+            && self.completed_ring == self.building_ring()
+            && self.syncing.is_none()
+            && self.last_plain.is_none()
+    }
+
+    pub(super) fn commit(&self, ring: u64) -> Option<&Commit> {
+        self.commits.get(ring.checked_sub(self.first_ring)? as usize)
+    }
+
+    pub(super) fn commit_mut(&mut self, ring: u64) -> Option<&mut Commit> {
+        self.commits.get_mut(ring.checked_sub(self.first_ring)? as usize)
+    }
+
+    /// The highest commit known to be durable.
+    pub(super) fn durable_seq(&self) -> u64 {
+        match self.durable_ring.checked_sub(1).and_then(|ring| self.commit(ring)) {
+            Some(commit) => commit.seq,
+            // Evicted from memory, so it was settled; or nothing yet in this incarnation.
+            None => self.commits.front().map_or(self.accepted_seq, |c| c.seq.saturating_sub(1)),
+        }
+    }
+
+    /// Files that can be had: free, in preparation, not yet made.
+    pub(super) fn files_free(&self) -> usize {
+        self.slots_max.max(self.slots.len()) - self.order.len()
+    }
+
+    /// Share of the files in use, in percent.
+    pub(super) fn used_percent(&self) -> u64 {
+        (self.order.len() * 100 / self.slots_max.max(self.slots.len())) as u64
+    }
+
+    /// Space of all files there may be.
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        self.slots_max as u64 * self.file_bytes
+    }
+
+    fn remaining(&self) -> u64 {
+        self.order.back().map_or(0, |slot| self.slots[*slot as usize].len - self.write_pos)
+    }
+
+    /// Whether a client's appends would soon be refused.
+    pub(super) fn is_tight(&self) -> bool {
+        self.building_ring() - self.submit_ring >= QUEUE_MAX / 2
+            || (self.files_free() <= 1 && self.remaining() < self.file_bytes / 2)
+    }
+
+    /// Makes sure an entry with a batch of `length` bytes fits the commit being filled.
+    pub(super) fn make_room(&mut self, now: Time, length: usize, client: bool) -> Result<(), AppendError> {
+        let need = entry_bytes(length);
+        let bytes_max = self.file_bytes - COMMIT_HEADER_BYTES as u64;
+        if block_up((COMMIT_HEADER_BYTES + need) as u64) > self.file_bytes {
+            return Err(AppendError::TooLarge { bytes_max });
+        }
+        if self.building.count > 0 {
+            let after = self.chunk.len() + need;
+            if after as u64 <= self.commit_bytes_max
+                && after.next_multiple_of(BLOCK_BYTES as usize) <= self.chunk.capacity()
+            {
+                return Ok(());
+            }
+            if !self.seal() {
+                return Err(AppendError::Full);
+            }
+        }
+        let bytes = COMMIT_HEADER_BYTES + need;
+        if self.building_ring() - self.submit_ring >= QUEUE_MAX
+            || (client && self.files_free() <= 1 && self.remaining() < block_up(bytes as u64))
+        {
+            return Err(AppendError::Full);
+        }
+        if self.chunk.capacity() < bytes.next_multiple_of(BLOCK_BYTES as usize) {
+            let next = self.buffers.take(bytes);
+            let old = std::mem::replace(&mut self.chunk, next);
+            self.buffers.retire(old);
+        }
+        self.chunk.resize(COMMIT_HEADER_BYTES, 0);
+        self.building.began_ns = now.mono_ns;
+        Ok(())
+    }
+
+    /// Copies an entry in; [`Journal::make_room`] has made room. Gives where its batch begins in the commit.
+    pub(super) fn push(&mut self, mut header: EntryHeader, batch: &[u8], tier: Option<super::Tier>) -> u32 {
+        header.seq = self.next_seq;
+        self.chunk.extend_from_slice(&header.bytes());
+        let at = self.chunk.len();
+        self.chunk.extend_from_slice(batch);
+        self.chunk.resize(self.chunk.len().next_multiple_of(8), 0);
+        self.building.count += 1;
+        self.building.live += 1;
+        match tier {
+            Some(tier) => {
+                self.building.tiers[tier as usize] += 1;
+                self.building.must_be_durable |= tier == super::Tier::Flushed;
+            }
+            None => self.building.must_be_durable = true,
+        }
+        at as u32
+    }
+
+    /// The batch just pushed, to be stamped.
+    pub(super) fn pushed_mut(&mut self, at: u32, length: usize) -> &mut [u8] {
+        &mut self.chunk[at as usize..at as usize + length]
+    }
+
+    /// Notes that the commit being filled moves `ix`'s end to `end`.
+    pub(super) fn note_entry(&mut self, ix: PartitionIx, end: i64) {
+        match self.building.entries.last_mut() {
+            Some((last, last_end)) if *last == ix => *last_end = end,
+            _ => self.building.entries.push((ix, end)),
+        }
+    }
+
+    pub(super) fn note_carry(&mut self, carry: Carry) {
+        self.building.carries.push(carry);
+    }
+
+    pub(super) fn note_start(&mut self) {
+        self.building.starts += 1;
+    }
+
+    /// Entries in this commit no longer need it.
+    pub(super) fn release(&mut self, ring: u64, count: u32) {
+        if ring == self.building_ring() {
+            self.building.live -= count;
+            return;
+        }
+        let Some(commit) = self.commit_mut(ring) else { unreachable!("a commit with live entries is not evicted") };
+        commit.live -= count;
+        let slot = commit.slot as usize;
+        self.slots[slot].live -= u64::from(count);
+    }
+
+    /// Gives the commit being filled its place and its number. `false`: no place (yet).
+    pub(super) fn seal(&mut self) -> bool {
+        if self.building.count == 0 || self.failed.is_some() {
+            return false;
+        }
+        let bytes = self.chunk.len();
+        let padded = block_up(bytes as u64);
+        if self.remaining() < padded {
+            let free = self.slots.iter().position(|slot| slot.state == SlotState::Free && slot.len >= padded);
+            let Some(free) = free else { return false };
+            self.slots[free].state = SlotState::Used;
+            self.slots[free].first_seq = self.next_seq;
+            self.order.push_back(free as u32);
+            self.write_pos = 0;
+        }
+        let slot = *self.order.back().expect("a place was found");
+        let header = CommitHeader {
+            journal: self.id,
+            incarnation: self.incarnation,
+            seq: self.next_seq,
+            slot,
+            block: (self.write_pos / BLOCK_BYTES) as u32,
+            bytes: bytes as u32,
+            entries: self.building.count,
+            acknowledged_seq: self.durable_seq(),
+            first_seq: self.first_seq,
+            accepted_seq: self.accepted_seq,
+        };
+        self.chunk.resize(padded as usize, 0);
+        header.write(&mut self.chunk);
+        let building = std::mem::take(&mut self.building);
+        self.building.entries = self.spare_entries.pop().unwrap_or_default();
+        self.slots[slot as usize].live += u64::from(building.live);
+        self.memory_bytes += padded;
+        self.commits.push_back(Commit {
+            seq: self.next_seq,
+            bytes: self.chunk.split().freeze(),
+            slot,
+            offset: self.write_pos,
+            live: building.live,
+            starts: building.starts,
+            entries: building.entries,
+            carries: building.carries,
+            tiers: building.tiers,
+            must_be_durable: building.must_be_durable,
+            dsync: false,
+            written: false,
+            submitted_ns: 0,
+        });
+        self.write_pos += padded;
+        self.next_seq += 1;
+        true
+    }
+
+    /// Whether something waits to be sealed.
+    pub(super) fn has_unsealed(&self) -> bool {
+        self.building.count > 0
+    }
+
+    /// Whether the commit being filled should be sealed now: something is in it, and a write can be under way.
+    pub(super) fn can_submit(&self) -> bool {
+        self.building.count > 0 && self.in_flight < COMMITS_IN_FLIGHT_MAX && self.submit_ring == self.building_ring()
+    }
+
+    /// When the commit being filled began, if it may wait for more: nothing else is under way and it is small.
+    pub(super) fn waiting_since(&self) -> Option<u64> {
+        (self.building.count > 0 && self.in_flight == 0 && (self.chunk.len() as u64) < self.commit_bytes_max / 2)
+            .then_some(self.building.began_ns)
+    }
+
+    /// Puts sealed commits under way.
+    pub(super) fn submit(&mut self, now: Time, ops: &mut Ops, metrics: &mut LogMetrics, fx: &mut Effects) {
+        while self.failed.is_none() && self.in_flight < COMMITS_IN_FLIGHT_MAX && self.submit_ring < self.building_ring()
+        {
+            let ring = self.submit_ring;
+            let first_ring = self.first_ring;
+            let commit = &mut self.commits[(ring - first_ring) as usize];
+            commit.dsync = commit.must_be_durable;
+            commit.submitted_ns = now.mono_ns;
+            if !commit.dsync {
+                self.last_plain = Some(ring);
+            }
+            let file = self.slots[commit.slot as usize].file.clone().expect("a used slot is open");
+            metrics.journal_bytes += commit.bytes.len() as u64;
+            let what = DiskOp::Write { file, offset: commit.offset, data: commit.bytes.clone(), dsync: commit.dsync };
+            ops.issue(Op::Commit(ring), what, fx);
+            self.submit_ring += 1;
+            self.in_flight += 1;
+        }
+    }
+
+    /// A commit's write ended well.
+    pub(super) fn written(&mut self, now: Time, ring: u64, ops: &mut Ops, metrics: &mut LogMetrics, fx: &mut Effects) {
+        self.in_flight -= 1;
+        let commit = self.commit_mut(ring).expect("a commit under way is in memory");
+        commit.written = true;
+        if metrics.commit_latencies_ns.len() < LATENCIES_MAX {
+            metrics.commit_latencies_ns.push(now.mono_ns - commit.submitted_ns);
+        }
+        while self.written_ring < self.submit_ring && self.commit(self.written_ring).is_some_and(|c| c.written) {
+            self.written_ring += 1;
+        }
+        self.advance(ops, fx);
+    }
+
+    /// One file's sync ended well.
+    pub(super) fn synced(&mut self, ops: &mut Ops, fx: &mut Effects) {
+        let Some((below, files)) = self.syncing else { return };
+        if files > 1 {
+            self.syncing = Some((below, files - 1));
+            return;
+        }
+        self.syncing = None;
+        self.durable_ring = self.durable_ring.max(below);
+        if self.last_plain.is_some_and(|ring| ring < below) {
+            self.last_plain = None;
+        }
+        self.advance(ops, fx);
+    }
+
+    /// Asks for everything written to be made durable (shutdown).
+    pub(super) fn want_sync(&mut self, ops: &mut Ops, fx: &mut Effects) {
+        self.sync_wanted = self.last_plain.is_some();
+        self.advance(ops, fx);
+    }
+
+    fn advance(&mut self, ops: &mut Ops, fx: &mut Effects) {
+        while self.durable_ring < self.written_ring && self.commit(self.durable_ring).is_some_and(|c| c.dsync) {
+            self.durable_ring += 1;
+        }
+        while self.completed_ring < self.written_ring
+            && self
+                .commit(self.completed_ring)
+                .is_some_and(|c| !c.must_be_durable || self.completed_ring < self.durable_ring)
+        {
+            self.completed_ring += 1;
+        }
+        let waits = self
+            .commits
+            .range((self.durable_ring - self.first_ring) as usize..(self.written_ring - self.first_ring) as usize);
+        let wanted =
+            self.durable_ring < self.written_ring && (self.sync_wanted || waits.clone().any(|c| c.must_be_durable));
+        if !wanted || self.syncing.is_some() {
+            return;
+        }
+        let mut slots: Vec<u32> = waits.filter(|c| !c.dsync).map(|c| c.slot).collect();
+        slots.dedup();
+        self.syncing = Some((self.written_ring, slots.len()));
+        self.sync_wanted = false;
+        for slot in slots {
+            let file = self.slots[slot as usize].file.clone().expect("a used slot is open");
+            ops.issue(Op::JournalSync, DiskOp::Sync { file }, fx);
+        }
+    }
+
+    /// Prepares the next file ahead of need.
+    pub(super) fn prepare_ahead(&mut self, ops: &mut Ops, fx: &mut Effects) {
+        let ready = self.slots.iter().any(|slot| slot.state != SlotState::Used);
+        let soon = self.remaining() < self.file_bytes / 4 * 3;
+        if !ready && soon && self.slots.len() < self.slots_max && self.failed.is_none() {
+            self.add_slot(ops, fx);
+        }
+    }
+
+    /// Begins to make one more file.
+    pub(super) fn add_slot(&mut self, ops: &mut Ops, fx: &mut Effects) {
+        let slot = self.slots.len() as u32;
+        self.slots.push(Slot { file: None, len: self.file_bytes, state: SlotState::Preparing, live: 0, first_seq: 0 });
+        let path = format!("{}/j{slot}", self.folder);
+        ops.issue(Op::SlotOpened(slot), DiskOp::Open { path, create: true, direct: true }, fx);
+    }
+
+    pub(super) fn slot_opened(&mut self, slot: u32, file: FileHandle, ops: &mut Ops, fx: &mut Effects) {
+        let entry = &mut self.slots[slot as usize];
+        entry.file = Some(file.clone());
+        ops.issue(Op::SlotZeroed(slot), DiskOp::WriteZeros { file, offset: 0, len: entry.len }, fx);
+    }
+
+    /// After recovery: a file that holds nothing is free; one that is missing or shorter than it should be is made again.
+    pub(super) fn mend_slot(&mut self, slot: u32, ops: &mut Ops, fx: &mut Effects) {
+        let file_bytes = self.file_bytes;
+        let path = format!("{}/j{slot}", self.folder);
+        let entry = &mut self.slots[slot as usize];
+        if entry.state == SlotState::Used {
+            return;
+        }
+        if entry.file.is_some() && entry.len >= file_bytes {
+            entry.state = SlotState::Free;
+            return;
+        }
+        entry.len = file_bytes;
+        match entry.file.clone() {
+            Some(file) => ops.issue(Op::SlotZeroed(slot), DiskOp::WriteZeros { file, offset: 0, len: file_bytes }, fx),
+            None => ops.issue(Op::SlotOpened(slot), DiskOp::Open { path, create: true, direct: true }, fx),
+        }
+    }
+
+    /// Whether there is a file to write to.
+    pub(super) fn has_file(&self) -> bool {
+        self.slots.iter().any(|slot| slot.state != SlotState::Preparing)
+    }
+
+    pub(super) fn slot_zeroed(&mut self, slot: u32) {
+        self.slots[slot as usize].state = SlotState::Free;
+    }
+
+    /// The oldest number that must be there if these releases (per slot) were made: files before it can be used again then.
+    pub(super) fn tail_after(&self, releases: &[u64]) -> (usize, u64) {
+        let complete = |slot: u32| {
+            let last = self.commits.iter().rev().find(|c| c.slot == slot);
+            last.is_none_or(|c| self.commit(self.completed_ring).is_none_or(|next| c.seq < next.seq))
+        };
+        let mut files = 0;
+        for slot in self.order.iter().take(self.order.len().saturating_sub(1)) {
+            let released = releases.get(*slot as usize).copied().unwrap_or(0);
+            if self.slots[*slot as usize].live > released || !complete(*slot) {
+                break;
+            }
+            files += 1;
+        }
+        let seq = self.order.get(files).map_or(self.next_seq, |slot| self.slots[*slot as usize].first_seq);
+        (files, seq)
+    }
+
+    /// Frees the oldest files: a checkpoint that leaves them out is durable.
+    pub(super) fn free_oldest(&mut self, files: usize) {
+        for _ in 0..files {
+            let slot = self.order.pop_front().expect("counted from the ring");
+            let slot = &mut self.slots[slot as usize];
+            debug_assert_eq!(slot.live, 0);
+            slot.state = SlotState::Free;
+        }
+    }
+
+    /// Takes the oldest commit out of memory if nothing needs it.
+    pub(super) fn evict(&mut self) -> Option<Commit> {
+        let front = self.commits.front()?;
+        if front.live > 0
+            || front.starts > 0
+            || self.first_ring >= self.completed_ring
+            || self.first_ring >= self.durable_ring
+        {
+            return None;
+        }
+        let commit = self.commits.pop_front()?;
+        self.first_ring += 1;
+        self.memory_bytes -= commit.bytes.len() as u64;
+        Some(commit)
+    }
+
+    /// Takes the emptied list of an evicted commit back.
+    pub(super) fn recycle(&mut self, mut entries: Vec<(PartitionIx, i64)>) {
+        if self.spare_entries.len() < 64 {
+            entries.clear();
+            self.spare_entries.push(entries);
+        }
+    }
+
+    /// Aligned memory for settling.
+    pub(super) fn buffers(&mut self) -> &mut Buffers {
+        &mut self.buffers
+    }
+}

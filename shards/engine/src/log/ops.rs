@@ -1,0 +1,57 @@
+//! The disk operations the log waits for: numbers given out, and what each one was for.
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::{OP_TAG, PartitionIx, ReadTicket};
+use crate::event::{DiskOp, Effect, Effects, OpId};
+
+/// What a disk operation was for.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    /// A journal file was opened to become a slot.
+    SlotOpened(u32),
+    /// A new slot was zeroed.
+    SlotZeroed(u32),
+    /// A commit's write, by ring number.
+    Commit(u64),
+    /// A sync of a journal file.
+    JournalSync,
+    /// A step of settling a partition.
+    Settle(PartitionIx),
+    /// The checkpoint under way.
+    Checkpoint,
+    /// A step of a cold read.
+    Cold(ReadTicket),
+    /// A step of recovery; which one, recovery knows.
+    Recovery(u64),
+    /// Removal of files, an index written: nothing depends on it.
+    Nothing(&'static str),
+}
+
+/// Operations under way.
+#[derive(Debug, Default)]
+pub(super) struct Ops {
+    last: u64,
+    waiting: HashMap<u64, Op, FxBuildHasher>,
+}
+
+impl Ops {
+    /// Asks for an operation.
+    pub(super) fn issue(&mut self, op: Op, what: DiskOp, fx: &mut Effects) {
+        self.last += 1;
+        let id = (u64::from(OP_TAG) << 56) | self.last;
+        self.waiting.insert(id, op);
+        fx.push(Effect::Disk { op: OpId(id), what });
+    }
+
+    /// What an operation that ended was for.
+    pub(super) fn ended(&mut self, id: OpId) -> Option<Op> {
+        self.waiting.remove(&id.0)
+    }
+
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}

@@ -1,0 +1,188 @@
+//! A partition's segment: one file of raw batches back to back, and its sparse index. Lives in [`crate::partition::Partition`].
+//!
+//! Invariants: the index's first entry is the segment's start; entries stand at batch boundaries, rising. It is a hint: what is read from
+//! the file is checked against it, and the file decides.
+
+use crate::event::FileHandle;
+
+/// Distance between index entries in bytes, at least.
+pub(crate) const INDEX_BYTES: u64 = 64 << 10;
+/// "FLOEIX01".
+const INDEX_MAGIC: &[u8; 8] = b"FLOEIX01";
+/// Bytes of one entry in an index file.
+const ENTRY_BYTES: usize = 24;
+const INDEX_HEADER_BYTES: usize = 24;
+
+/// A place in a segment where a batch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Offset of its first record.
+    pub offset: i64,
+    /// Its place in the file in bytes.
+    pub position: u64,
+    /// The highest timestamp of all batches before it.
+    pub max_timestamp_before: i64,
+    /// Every batch from here to the next entry has been read since the start, and its checksum held.
+    pub verified: bool,
+}
+
+/// A segment.
+#[derive(Debug)]
+pub struct Segment {
+    /// Offset of its first record; its name.
+    pub(crate) base: i64,
+    /// Bytes of whole settled batches.
+    pub(crate) len: u64,
+    /// Highest timestamp; `i64::MIN` while empty.
+    pub(crate) max_timestamp: i64,
+    /// The offset that goes with it.
+    pub(crate) max_timestamp_offset: i64,
+    /// Wall-clock ms of its first append.
+    pub(crate) created_ms: i64,
+    pub(crate) index: Vec<IndexEntry>,
+    /// The index file has been looked at (or the segment was begun in this process).
+    pub(crate) index_loaded: bool,
+    /// `len` when the index file was last written.
+    pub(crate) index_saved_len: u64,
+    /// Bytes reserved on disk ahead.
+    pub(crate) reserved: u64,
+    /// For reading, through the page cache.
+    pub(crate) file: Option<FileHandle>,
+}
+
+impl Segment {
+    pub(crate) fn new(base: i64, created_ms: i64) -> Segment {
+        Segment {
+            base,
+            len: 0,
+            max_timestamp: i64::MIN,
+            max_timestamp_offset: base,
+            created_ms,
+            index: vec![IndexEntry { offset: base, position: 0, max_timestamp_before: i64::MIN, verified: false }],
+            index_loaded: true,
+            index_saved_len: 0,
+            reserved: 0,
+            file: None,
+        }
+    }
+
+    /// Takes a batch at the end into account.
+    pub(crate) fn push(&mut self, base_offset: i64, last_offset: i64, len: u64, max_timestamp: i64) {
+        let last = self.index.last().expect("an index has its first entry");
+        if self.len >= last.position + INDEX_BYTES {
+            let entry = IndexEntry {
+                offset: base_offset,
+                position: self.len,
+                max_timestamp_before: self.max_timestamp,
+                verified: false,
+            };
+            self.index.push(entry);
+        }
+        self.len += len;
+        if max_timestamp > self.max_timestamp {
+            self.max_timestamp = max_timestamp;
+            self.max_timestamp_offset = last_offset;
+        }
+    }
+
+    /// Index of the last entry at or below `offset`.
+    pub(crate) fn floor(&self, offset: i64) -> usize {
+        self.index.partition_point(|e| e.offset <= offset).saturating_sub(1)
+    }
+
+    /// Where the chunk that begins with entry `i` ends.
+    pub(crate) fn chunk_end(&self, i: usize) -> u64 {
+        self.index.get(i + 1).map_or(self.len, |e| e.position)
+    }
+
+    /// Enters a batch boundary met while reading behind entry `i`, if it is far enough from its neighbours. Gives the entry it belongs to now.
+    pub(crate) fn refine(&mut self, i: usize, offset: i64, position: u64, max_timestamp_before: i64) -> usize {
+        if position == self.chunk_end(i) && i + 1 < self.index.len() {
+            return i + 1;
+        }
+        if position < self.index[i].position + INDEX_BYTES || position >= self.chunk_end(i) {
+            return i;
+        }
+        self.index.insert(i + 1, IndexEntry { offset, position, max_timestamp_before, verified: false });
+        i + 1
+    }
+
+    /// The index file's bytes.
+    pub(crate) fn index_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(INDEX_HEADER_BYTES + self.index.len() * ENTRY_BYTES);
+        out.extend_from_slice(INDEX_MAGIC);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&(self.index.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.base.to_le_bytes());
+        for entry in &self.index {
+            out.extend_from_slice(&entry.offset.to_le_bytes());
+            out.extend_from_slice(&entry.position.to_le_bytes());
+            out.extend_from_slice(&entry.max_timestamp_before.to_le_bytes());
+        }
+        let crc = crc32fast::hash(&out[12..]);
+        out[8..12].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Takes over what an index file says, in front of what is known already. Nonsense is left out: the file is only a hint.
+    pub(crate) fn load_index(&mut self, bytes: &[u8]) {
+        self.index_loaded = true;
+        let Some(found) = read_index(bytes).filter(|(base, _)| *base == self.base) else { return };
+        let known_from = self.index.get(1).map_or(self.len, |e| e.position);
+        let rest = self.index.split_off(1);
+        for entry in found.1 {
+            let last = self.index.last().expect("the first entry stays");
+            if entry.position > last.position && entry.offset > last.offset && entry.position < known_from {
+                self.index.push(entry);
+            }
+        }
+        self.index.extend(rest);
+    }
+}
+
+/// Reads an index file: the segment's base offset and the entries. `None` when it is damaged.
+pub fn read_index(bytes: &[u8]) -> Option<(i64, Vec<IndexEntry>)> {
+    let header = bytes.get(..INDEX_HEADER_BYTES)?;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    let count = u32::from_le_bytes(header[12..16].try_into().expect("4 bytes")) as usize;
+    let crc = u32::from_le_bytes(header[8..12].try_into().expect("4 bytes"));
+    if &header[..8] != INDEX_MAGIC
+        || bytes.len() != INDEX_HEADER_BYTES + count * ENTRY_BYTES
+        || crc32fast::hash(&bytes[12..]) != crc
+    {
+        return None;
+    }
+    let entries = (0..count).map(|i| {
+        let at = INDEX_HEADER_BYTES + i * ENTRY_BYTES;
+        IndexEntry {
+            offset: number(at) as i64,
+            position: number(at + 8),
+            max_timestamp_before: number(at + 16) as i64,
+            verified: false,
+        }
+    });
+    Some((number(16) as i64, entries.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_comes_back() {
+        let mut segment = Segment::new(100, 0);
+        for i in 0..1000 {
+            segment.push(100 + i, 100 + i, 1000, i);
+        }
+        assert!(segment.index.len() > 10);
+        let bytes = segment.index_bytes();
+        let mut again = Segment::new(100, 0);
+        again.len = segment.len;
+        again.index_loaded = false;
+        again.load_index(&bytes);
+        assert_eq!(again.index, segment.index);
+        let mut damaged = bytes.clone();
+        damaged[40] ^= 1;
+        assert_eq!(read_index(&damaged), None);
+    }
+}
