@@ -330,6 +330,9 @@ impl ShardLog {
     }
 
     fn submit(&mut self, now: Time, fx: &mut Effects) {
+        if !self.ready {
+            return;
+        }
         if self.journal.can_submit() {
             self.journal.seal();
         }
