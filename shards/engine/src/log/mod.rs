@@ -338,7 +338,10 @@ impl ShardLog {
         }
         self.show_memory_tier();
         self.journal.submit(now, &mut self.ops, &mut self.metrics, fx);
-        self.journal.prepare_ahead(&mut self.ops, fx);
+        // Before recovery has looked there is no folder to make a file in.
+        if self.ready {
+            self.journal.prepare_ahead(&mut self.ops, fx);
+        }
     }
 
     /// A deadline may have come.

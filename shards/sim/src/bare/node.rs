@@ -78,13 +78,15 @@ pub struct LogNode {
     committing: Vec<(CommitSeq, ConnId, Bytes)>,
     reading: BTreeMap<ReadTicket, (ConnId, u32, u32)>,
     looking: BTreeMap<ReadTicket, (ConnId, u32)>,
+    /// Asked to stop: nothing new is taken.
+    stopping: bool,
 }
 
 impl LogNode {
     /// A shard of this run.
     pub fn new(catalog: Rc<RefCell<Catalog>>, settings: LogSettings) -> LogNode {
         let (committing, reading, looking) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        LogNode { catalog, settings, shard: 0, shards: 1, log: None, committing, reading, looking }
+        LogNode { catalog, settings, shard: 0, shards: 1, log: None, committing, reading, looking, stopping: false }
     }
 
     fn request(&mut self, now: Time, conn: ConnId, frame: &Bytes, fx: &mut Effects) {
@@ -92,6 +94,9 @@ impl LogNode {
         let i64_at = |at: usize| i64::from_be_bytes(frame[at..at + 8].try_into().expect("8 bytes"));
         let (correlation, kind, number) = (u32_at(0), frame[4], u32_at(5));
         let (topic, partition, _) = self.catalog.borrow().partitions[number as usize].clone();
+        if self.stopping {
+            return fx.push(answer(conn, correlation, Status::Full, &[]));
+        }
         let log = self.log.as_mut().expect("booted");
         let Some(ix) = log.find(topic, partition) else {
             return fx.push(answer(conn, correlation, Status::Other, &[]));
@@ -228,7 +233,10 @@ impl Machine for LogNode {
                 }
             }
             Input::Admin { token, .. } => fx.push(Effect::AdminReply { token, reply: AdminReply::Ready(Ok(())) }),
-            Input::Shutdown => self.log.as_mut().expect("booted").shutdown(now, fx),
+            Input::Shutdown => {
+                self.stopping = true;
+                self.log.as_mut().expect("booted").shutdown(now, fx);
+            }
             _ => {}
         }
         self.events(now, fx);
