@@ -23,6 +23,8 @@ use node::{Ask, Catalog, LogNode, Status};
 
 /// Batches of one writer on the way.
 const IN_FLIGHT_MAX: usize = 5;
+/// A writer to a partition that refuses for good gives up after so many answers.
+const REFUSALS_MAX: u32 = 1_000;
 /// An answer takes at most this long in virtual time.
 const ANSWER_NS_MAX: u64 = 60_000_000_000;
 
@@ -73,6 +75,8 @@ struct Writer {
     records_max: u64,
     pause_ns: u64,
     open: VecDeque<Batch>,
+    /// Answers that the storage refuses (and may).
+    refusals: u32,
 }
 
 struct Batch {
@@ -170,6 +174,7 @@ impl LogClients {
             records_max: self.rng.log_range(1, 40),
             pause_ns: self.rng.log_range(50_000, 40_000_000),
             open: VecDeque::new(),
+            refusals: 0,
         })
     }
 
@@ -450,8 +455,12 @@ impl Client {
                 let batch = writer.open.remove(at).expect("found");
                 oracle.acked(tp, base_offset, &batch.records, (append_time_ms >= 0).then_some(append_time_ms));
             }
-            Status::Storage if winding_down => writer.open.clear(),
-            Status::Storage | Status::Full => writer.open[at].sent = None,
+            Status::Storage if winding_down || writer.refusals >= REFUSALS_MAX => writer.open.clear(),
+            Status::Storage => {
+                writer.refusals += 1;
+                writer.open[at].sent = None;
+            }
+            Status::Full => writer.open[at].sent = None,
             Status::OutOfOrder if at > 0 => writer.open[at].sent = None,
             Status::OutOfOrder if oracle.may_have_lost(tp) => {
                 writer.open.clear();

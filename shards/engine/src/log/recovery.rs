@@ -50,12 +50,15 @@ enum Task {
     Checkpoint(usize, usize),
     OpenFile(usize, usize),
     ReadFile(usize, usize),
+    Sync,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Journals and checkpoints are being read.
     Gathering,
+    /// What was read of the own journal is being made durable.
+    Syncing,
     /// The first journal file is being made.
     FirstFile,
     /// The checkpoint that begins this incarnation is being written.
@@ -181,12 +184,15 @@ impl ShardLog {
                 }
             }
             (Task::ReadFile(s, f), Ok(DiskOutput::Data(bytes))) => recovery.sources[s].files[f].bytes = bytes,
+            (Task::Sync, Ok(_)) => {}
             (_, Err(e)) => return self.recovery_failed(e.message, fx),
             (task, Ok(output)) => unreachable!("{task:?} gave {output:?}"),
         }
         let recovery = self.recovery.as_ref().expect("not ended here");
-        if recovery.stage == Stage::Gathering && recovery.tasks.is_empty() {
-            self.rebuild(now, fx);
+        match recovery.stage {
+            Stage::Gathering if recovery.tasks.is_empty() => self.rebuild(now, fx),
+            Stage::Syncing if recovery.tasks.is_empty() => self.begin_incarnation(fx),
+            _ => {}
         }
     }
 
@@ -348,7 +354,22 @@ impl ShardLog {
         let files = std::mem::take(&mut recovery.sources[0].files);
         self.recovery = Some(recovery);
         self.open_slots(files, fx);
-        self.begin_incarnation(fx);
+        self.sync_journal(fx);
+    }
+
+    /// What was read may be in a cache only: a process that was killed leaves writes without DSYNC there, and half of a commit under way.
+    /// From here on it counts (it is shown, and the checkpoint says that it must be there), so it has to survive a loss of power.
+    fn sync_journal(&mut self, fx: &mut Effects) {
+        let used: Vec<u32> = self.journal.order.iter().copied().collect();
+        let files: Vec<FileHandle> =
+            used.iter().filter_map(|slot| self.journal.slots[*slot as usize].file.clone()).collect();
+        if files.is_empty() {
+            return self.begin_incarnation(fx);
+        }
+        self.recovery.as_mut().expect("recovery runs").stage = Stage::Syncing;
+        for file in files {
+            self.ask(Task::Sync, DiskOp::Sync { file }, fx);
+        }
     }
 
     #[allow(clippy::too_many_arguments)]
