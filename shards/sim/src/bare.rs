@@ -532,6 +532,7 @@ impl Clientele for LogClients {
     }
 
     fn begin(&mut self, world: &mut World<LogNode>, oracle: &mut Oracle) {
+        oracle.lookups_name_batches = true;
         let configs: Vec<LogConfig> = self.catalog.borrow().partitions.iter().map(|p| p.2.clone()).collect();
         for (config, retention) in configs.iter().zip(&self.retention) {
             let tier = match config.tier {

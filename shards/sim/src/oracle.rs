@@ -145,6 +145,8 @@ pub struct Oracle {
     /// Lives of the node that have ended.
     life: u64,
     violations: Vec<String>,
+    /// Look-ups may name the batch that holds the record, not the record: of a log whose caller looks into batches.
+    pub lookups_name_batches: bool,
     /// Counters for the report.
     pub tally: Tally,
 }
@@ -347,6 +349,8 @@ impl Oracle {
     /// A look-up of the first record at or after `timestamp_ms` was answered with `(offset, timestamp)` or with nothing.
     pub fn looked_up(&mut self, tp: Tp, expected: &Expectation, timestamp_ms: i64, answer: Option<(i64, i64)>) {
         let retention = self.topics[tp.topic.0].retention;
+        let (lags, life) = (self.topics[tp.topic.0].tier == Tier::Memory, self.life);
+        let exact = !self.lookups_name_batches;
         let p = self.partitions.entry(tp).or_default();
         if let Some((offset, timestamp)) = answer {
             if timestamp < timestamp_ms {
@@ -354,6 +358,7 @@ impl Oracle {
             }
             if let Some(fact) = p.facts.get(&offset)
                 && !fact.in_doubt
+                && exact
                 && fact.timestamp_ms != timestamp
             {
                 let real = fact.timestamp_ms;
@@ -364,8 +369,12 @@ impl Oracle {
             return; // What the log start was at that moment is not known.
         }
         self.tally.lookups += 1;
-        let known = |fact: &Fact| fact.moment <= expected.moment && !fact.in_doubt && fact.timestamp_ms >= timestamp_ms;
-        let Some((&first, _)) = p.facts.iter().find(|(_, fact)| known(fact)) else { return };
+        let due = |offset: i64, fact: &Fact| !lags || fact.life < life || offset < expected.high_watermark;
+        let known = |(offset, fact): &(&i64, &Fact)| {
+            let there = fact.moment <= expected.moment && !fact.in_doubt && due(**offset, fact);
+            there && fact.timestamp_ms >= timestamp_ms
+        };
+        let Some((&first, _)) = p.facts.iter().find(known) else { return };
         match answer {
             Some((offset, _)) if offset <= first => {}
             _ => {

@@ -266,9 +266,13 @@ impl ShardLog {
         let mut commits = VecDeque::new();
         let mut max_seq = 0;
         let mut drained = false;
+        let superseded = superseded_below(&recovery.sources);
         for (s, source) in recovery.sources.iter().enumerate() {
             if s > 0 && drained {
                 break;
+            }
+            if s > 0 && source.generation < superseded {
+                continue;
             }
             let (checkpoint, exact) = match newest_checkpoint(source) {
                 Ok(found) => found,
@@ -629,6 +633,15 @@ impl ShardLog {
 
 const HELP: &str = "Acknowledged records are lost or in doubt, so the partition answers with a storage error. Restore the data directory from a copy, or delete the \
                     topic; `floe dump-log` shows what is left";
+
+/// Generations below this one have been taken over whole by it: every one of its shards has said so. What is still there of them is the
+/// rest of a removal that a crash cut short, and must not be taken for damage.
+fn superseded_below(sources: &[Source]) -> u32 {
+    let drained = |s: &&Source| newest_checkpoint(s).is_ok_and(|(found, _)| found.is_some_and(|c| c.drained));
+    let old = sources.iter().skip(1).map(|s| s.generation);
+    let whole = old.filter(|g| sources.iter().skip(1).filter(|s| s.generation == *g).all(|s| drained(&s)));
+    whole.max().unwrap_or(0)
+}
 
 /// The newest checkpoint of a source that is whole, and whether it is certain to be the newest.
 fn newest_checkpoint(source: &Source) -> Result<(Option<Checkpoint>, bool), String> {
