@@ -139,8 +139,9 @@ impl Partition {
         }
     }
 
-    /// Forgets cached batches below `end`, all of which are settled.
+    /// Forgets cached batches below `end` as far as they are settled: one that was carried forward stands in a newer commit.
     pub(crate) fn forget_tail(&mut self, end: i64) {
+        let end = end.min(self.settled_end);
         while self.tail.front().is_some_and(|e| e.base_offset < end) {
             self.tail.pop_front();
         }

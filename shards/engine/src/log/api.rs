@@ -181,6 +181,8 @@ pub enum ReadError {
     Storage(String),
     /// It was removed while the read was under way.
     Removed,
+    /// No room in the journal at this moment (DeleteRecords): retriable.
+    Full,
 }
 
 /// A record found by its timestamp.

@@ -78,6 +78,11 @@ impl ShardLog {
         p.note_timestamp(max_timestamp, last_offset);
         p.unsettled_bytes += bytes.len() as u64;
         self.unsettled_bytes += bytes.len() as u64;
+        // Acknowledged now, so shown now: unless something before it still waits for another tier.
+        if p.config.tier == Tier::Memory && p.high_watermark == base_offset && p.high_watermark >= p.memory_from {
+            p.high_watermark = p.log_end;
+            self.events.push_back(LogEvent::Advanced { ix });
+        }
         if info.producer_id >= 0 {
             let batch = ProducedBatch {
                 first_sequence: info.base_sequence,
@@ -121,7 +126,7 @@ impl ShardLog {
     /// Moves the log start and writes it to the journal, so that it stays moved.
     pub(super) fn move_log_start(&mut self, now: Time, ix: PartitionIx, to: i64) -> Result<CommitSeq, ReadError> {
         if self.journal.make_room(now, 0, false).is_err() {
-            return Err(ReadError::Storage("the journal is full".into()));
+            return Err(ReadError::Full);
         }
         let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
         p.log_start = to;
@@ -224,28 +229,6 @@ impl ShardLog {
         let end = entry.last_offset + 1;
         let commit = self.journal.commit_mut(ring).expect("completed just now");
         commit.entries.push((carry.ix, end));
-    }
-
-    /// Shows batches of tier `memory` that have been sealed: they are acknowledged already.
-    pub(super) fn show_memory_tier(&mut self) {
-        let end = self.journal.building_ring();
-        let from = std::mem::replace(&mut self.shown_ring, end).max(self.journal.completed_ring);
-        for ring in from..end {
-            let commit = self.journal.commit(ring).expect("sealed and not complete");
-            if commit.tiers[Tier::Memory as usize] == 0 {
-                continue;
-            }
-            for (ix, batch_end) in &commit.entries {
-                if let Some(p) = self.partitions[ix.0 as usize].as_mut()
-                    && p.config.tier == Tier::Memory
-                    && p.high_watermark >= p.memory_from
-                    && *batch_end > p.high_watermark
-                {
-                    p.high_watermark = *batch_end;
-                    self.events.push_back(LogEvent::Advanced { ix: *ix });
-                }
-            }
-        }
     }
 }
 

@@ -14,6 +14,8 @@ const CRC_AT: usize = 17;
 /// The CRC covers everything from here, so offset and epoch can be stamped without touching it.
 const CRC_FROM: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
+/// Attributes: the codec; 0 is none.
+const CODEC: i16 = 7;
 /// Attribute: timestamps are append times.
 const LOG_APPEND_TIME: i16 = 8;
 
@@ -79,7 +81,46 @@ pub(super) fn first_at_or_after(bytes: &[u8], timestamp_ms: i64, not_below: i64)
         let offset = info.base_offset.max(not_below);
         return (info.max_timestamp >= timestamp_ms).then_some(Found { offset, timestamp_ms: info.max_timestamp });
     }
+    if info.max_timestamp < timestamp_ms {
+        return None;
+    }
+    if info.attributes & CODEC == 0
+        && let Some(found) = scan_records(&info, bytes, timestamp_ms, not_below)
+    {
+        return found;
+    }
     // Not looking into the records gives the batch's start: never later than the record asked for.
-    let timestamp = if info.base_timestamp >= timestamp_ms { info.base_timestamp } else { info.max_timestamp };
-    Some(Found { offset: info.base_offset.max(not_below), timestamp_ms: timestamp })
+    let timestamp_ms = if info.base_timestamp >= timestamp_ms { info.base_timestamp } else { info.max_timestamp };
+    Some(Found { offset: info.base_offset.max(not_below), timestamp_ms })
+}
+
+/// Looks through uncompressed records; `None` when they are not what they should be.
+fn scan_records(info: &BatchInfo, bytes: &[u8], timestamp_ms: i64, not_below: i64) -> Option<Option<Found>> {
+    let mut rest = bytes.get(HEADER_BYTES..info.bytes as usize)?;
+    for _ in 0..info.record_count {
+        let len = usize::try_from(varint(&mut rest)?).ok()?;
+        let (mut record, after) = rest.split_at_checked(len)?;
+        rest = after;
+        record = record.get(1..)?;
+        let timestamp = info.base_timestamp + varint(&mut record)?;
+        let offset = info.base_offset + varint(&mut record)?;
+        if timestamp >= timestamp_ms && offset >= not_below {
+            return Some(Some(Found { offset, timestamp_ms: timestamp }));
+        }
+    }
+    Some(None)
+}
+
+/// A zigzag varint, at most 10 bytes.
+fn varint(bytes: &mut &[u8]) -> Option<i64> {
+    let mut value = 0u64;
+    for shift in (0..70).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+        }
+    }
+    None
 }

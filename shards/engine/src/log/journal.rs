@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use super::buffer::{Buffers, block_up};
 use super::frame::{COMMIT_HEADER_BYTES, CommitHeader, EntryHeader, JournalId, entry_bytes};
 use super::ops::{Op, Ops};
-use super::{AppendError, LogMetrics, LogSettings, PartitionIx};
+use super::{AppendError, LogMetrics, LogSettings, PartitionIx, TailEntry};
 use crate::event::{DiskOp, Effects, FileHandle};
 use crate::limits::{BLOCK_BYTES, COMMITS_IN_FLIGHT_MAX};
 use crate::time::Time;
@@ -221,6 +221,24 @@ impl Journal {
 
     pub(super) fn commit(&self, ring: u64) -> Option<&Commit> {
         self.commits.get(ring.checked_sub(self.first_ring)? as usize)
+    }
+
+    /// A batch of the tail.
+    pub(super) fn peek(&self, entry: &TailEntry) -> &[u8] {
+        let range = entry.at as usize..(entry.at + entry.len) as usize;
+        match self.commit(entry.ring) {
+            Some(commit) => &commit.bytes[range],
+            None => &self.chunk[range],
+        }
+    }
+
+    /// A batch of the tail by reference; a copy while its commit is being filled (only tier `memory` shows such).
+    pub(super) fn slice(&self, entry: &TailEntry) -> Bytes {
+        let range = entry.at as usize..(entry.at + entry.len) as usize;
+        match self.commit(entry.ring) {
+            Some(commit) => commit.bytes.slice(range),
+            None => Bytes::copy_from_slice(&self.chunk[range]),
+        }
     }
 
     pub(super) fn commit_mut(&mut self, ring: u64) -> Option<&mut Commit> {

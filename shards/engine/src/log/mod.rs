@@ -94,8 +94,6 @@ pub struct ShardLog {
     last_ticket: u64,
     /// Segments open for reading, the first opened first.
     open_segments: VecDeque<(PartitionIx, i64)>,
-    /// Ring number of the first commit whose memory-tier batches have not been shown.
-    shown_ring: u64,
     next_housekeeping: Deadline,
     commit_deadline: Option<Deadline>,
     stopping: bool,
@@ -130,7 +128,6 @@ impl ShardLog {
             cold: HashMap::default(),
             last_ticket: 0,
             open_segments: VecDeque::new(),
-            shown_ring: 1,
             next_housekeeping: Deadline(0),
             commit_deadline: None,
             stopping: false,
@@ -336,7 +333,6 @@ impl ShardLog {
         if self.journal.can_submit() {
             self.journal.seal();
         }
-        self.show_memory_tier();
         self.journal.submit(now, &mut self.ops, &mut self.metrics, fx);
         // Before recovery has looked there is no folder to make a file in.
         if self.ready {

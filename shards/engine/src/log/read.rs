@@ -71,15 +71,13 @@ impl ShardLog {
             if entry.base_offset >= limits.up_to || (over && !(data.bytes == 0 && limits.at_least_one)) {
                 break;
             }
-            let commit = self.journal.commit(entry.ring).expect("a cached batch is in memory");
-            let range = entry.at as usize..(entry.at + entry.len) as usize;
             if entry.len < COPY_BYTES_BELOW {
-                small.extend_from_slice(&commit.bytes[range]);
+                small.extend_from_slice(self.journal.peek(entry));
             } else {
                 if !small.is_empty() {
                     data.parts.push(ReplyPart::Mem(small.split().freeze()));
                 }
-                data.parts.push(ReplyPart::Mem(commit.bytes.slice(range)));
+                data.parts.push(ReplyPart::Mem(self.journal.slice(entry)));
             }
             data.bytes += u64::from(entry.len);
         }
@@ -117,9 +115,7 @@ impl ShardLog {
             if entry.base_offset >= p.high_watermark {
                 break;
             }
-            let commit = self.journal.commit(entry.ring).expect("a cached batch is in memory");
-            let bytes = &commit.bytes[entry.at as usize..(entry.at + entry.len) as usize];
-            if let Some(found) = batch::first_at_or_after(bytes, timestamp_ms, from) {
+            if let Some(found) = batch::first_at_or_after(self.journal.peek(entry), timestamp_ms, from) {
                 return Some(found);
             }
         }

@@ -343,7 +343,6 @@ impl ShardLog {
         }
         let accepted_seq = commits.back().map_or(0, |c: &Commit| c.seq);
         self.journal.resume(commits, max_seq + 1, accepted_seq);
-        self.shown_ring = self.journal.building_ring();
         self.drained = !recovery.drains || drained;
         recovery.drains &= !drained;
         for (i, g) in gathered.into_iter().enumerate() {
