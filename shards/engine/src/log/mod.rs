@@ -327,6 +327,7 @@ impl ShardLog {
     }
 
     fn submit(&mut self, now: Time, fx: &mut Effects) {
+        // Before recovery has looked there is no folder to make a file in, and nothing to write.
         if !self.ready {
             return;
         }
@@ -334,10 +335,7 @@ impl ShardLog {
             self.journal.seal();
         }
         self.journal.submit(now, &mut self.ops, &mut self.metrics, fx);
-        // Before recovery has looked there is no folder to make a file in.
-        if self.ready {
-            self.journal.prepare_ahead(&mut self.ops, fx);
-        }
+        self.journal.prepare_ahead(&mut self.ops, fx);
     }
 
     /// A deadline may have come.

@@ -289,6 +289,7 @@ fn read_status(error: &ReadError) -> Status {
         ReadError::OffsetOutOfRange => Status::OutOfRange,
         ReadError::Storage(_) => Status::Storage,
         ReadError::Removed => Status::Other,
+        ReadError::Full => Status::Full,
     }
 }
 
