@@ -19,6 +19,7 @@ mod ops;
 mod read;
 mod recovery;
 mod replay;
+mod rescan;
 mod retention;
 mod segment;
 mod settle;

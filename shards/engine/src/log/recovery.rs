@@ -17,6 +17,7 @@ use super::frame::{CommitHeader, EntryHeader, EntryKind, FoundCommit, JournalId,
 use super::journal::{Commit, Slot, SlotState};
 use super::ops::Op;
 use super::replay::{Candidate, Known, select};
+use super::rescan::{Rescanned, Scans};
 use super::segment::Segment;
 use super::{BatchInfo, LogEvent, PartitionIx, ShardLog, TailEntry, batch};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel};
@@ -44,19 +45,23 @@ struct SourceFile {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Task {
+pub(super) enum Task {
     ListJournal,
     ListSource(usize),
     Checkpoint(usize, usize),
     OpenFile(usize, usize),
     ReadFile(usize, usize),
     Sync,
+    /// A step of looking through a partition's segments.
+    Scan(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Journals and checkpoints are being read.
     Gathering,
+    /// A checkpoint is damaged: the segments are being looked through.
+    Scanning,
     /// What was read of the own journal is being made durable.
     Syncing,
     /// The first journal file is being made.
@@ -88,6 +93,11 @@ pub(super) struct Recovery {
     imports: VecDeque<Import>,
     /// Older generations were there.
     drains: bool,
+    /// What was found of each partition, until it is given back.
+    gathered: Vec<Gathered>,
+    /// Acknowledged commits that cannot be read: source, number, folder.
+    unknown: Vec<(usize, u64, String)>,
+    pub(super) scans: Scans,
 }
 
 /// An entry that counts, on its way to its partition.
@@ -118,6 +128,8 @@ struct Gathered {
     /// The newest commit, by source, in which it has an entry.
     last_seen: HashMap<usize, u64, FxBuildHasher>,
     sources: Vec<usize>,
+    /// What its segments hold beyond the checkpoint.
+    rescanned: Rescanned,
 }
 
 impl ShardLog {
@@ -130,11 +142,14 @@ impl ShardLog {
             sources: Vec::new(),
             imports: VecDeque::new(),
             drains: false,
+            gathered: Vec::new(),
+            unknown: Vec::new(),
+            scans: Scans::default(),
         }));
         self.ask(Task::ListJournal, DiskOp::List { path: "journal".into() }, fx);
     }
 
-    fn ask(&mut self, task: Task, what: DiskOp, fx: &mut Effects) {
+    pub(super) fn ask(&mut self, task: Task, what: DiskOp, fx: &mut Effects) {
         let recovery = self.recovery.as_mut().expect("recovery runs");
         recovery.last_task += 1;
         recovery.tasks.insert(recovery.last_task, task);
@@ -185,6 +200,17 @@ impl ShardLog {
             }
             (Task::ReadFile(s, f), Ok(DiskOutput::Data(bytes))) => recovery.sources[s].files[f].bytes = bytes,
             (Task::Sync, Ok(_)) => {}
+            (Task::Scan(i), Ok(output)) => {
+                if let Some((ix, state, rescanned)) = self.scan_step(i, output, fx) {
+                    let g = &mut self.recovery.as_mut().expect("recovery runs").gathered[ix.0 as usize];
+                    g.state = Some(state);
+                    g.rescanned = rescanned;
+                    if self.scan_on(fx) {
+                        self.finish_rebuild(now, fx);
+                    }
+                }
+                return;
+            }
             (_, Err(e)) => return self.recovery_failed(e.message, fx),
             (task, Ok(output)) => unreachable!("{task:?} gave {output:?}"),
         }
@@ -266,6 +292,7 @@ impl ShardLog {
         let mut commits = VecDeque::new();
         let mut max_seq = 0;
         let mut drained = false;
+        let mut all_exact = true;
         let superseded = superseded_below(&recovery.sources);
         for (s, source) in recovery.sources.iter().enumerate() {
             if s > 0 && drained {
@@ -278,9 +305,10 @@ impl ShardLog {
                 Ok(found) => found,
                 Err(reason) => return self.recovery_failed(reason, fx),
             };
+            all_exact &= exact;
             if !exact {
                 let line = format!(
-                    "{}: a checkpoint is damaged; its place is taken by the one before and by what the journal and the segments hold",
+                    "{}: a checkpoint is damaged; its place is taken by the one before, the journal, and the segments, which are read through now",
                     source.folder
                 );
                 fx.push(Effect::Log { level: LogLevel::Warn, line });
@@ -345,7 +373,23 @@ impl ShardLog {
         self.journal.resume(commits, max_seq + 1, accepted_seq);
         self.drained = !recovery.drains || drained;
         recovery.drains &= !drained;
-        for (i, g) in gathered.into_iter().enumerate() {
+        for (i, g) in gathered.iter().enumerate().filter(|_| !all_exact) {
+            recovery.scans.push(PartitionIx(i as u32), g.state.clone());
+        }
+        recovery.gathered = gathered;
+        recovery.unknown = unknown;
+        recovery.stage = Stage::Scanning;
+        self.recovery = Some(recovery);
+        if self.scan_on(fx) {
+            self.finish_rebuild(now, fx);
+        }
+    }
+
+    /// Gives every partition what was found of it.
+    fn finish_rebuild(&mut self, now: Time, fx: &mut Effects) {
+        let mut recovery = self.recovery.take().expect("recovery runs");
+        let unknown = std::mem::take(&mut recovery.unknown);
+        for (i, g) in std::mem::take(&mut recovery.gathered).into_iter().enumerate() {
             self.give_back(now, PartitionIx(i as u32), g, &unknown, &mut recovery.imports, fx);
         }
         // Commits of which nothing is needed need not be in memory.
@@ -446,6 +490,9 @@ impl ShardLog {
     ) {
         let p = self.partitions[ix.0 as usize].as_mut().expect("nothing has been removed yet");
         restore(p, g.state.take(), g.log_start);
+        for info in &g.rescanned.produced {
+            note_producer(p, now, info);
+        }
         g.entries.sort_by(|a, b| (a.info.base_offset, b.age).cmp(&(b.info.base_offset, a.age)));
         let mut failure = p.failed.clone();
         let mut expected = p.settled_end;
@@ -491,6 +538,12 @@ impl ShardLog {
         if let Some((offset, place)) = g.damaged.iter().find(|(offset, _)| *offset >= expected) {
             failure =
                 failure.or(Some(format!("the acknowledged batch with offset {offset} is damaged in {place}. {HELP}")));
+        }
+        if let Some(suspect) = g.rescanned.suspect.filter(|offset| *offset >= expected) {
+            let path = p.segment_path(p.segments.back().map_or(0, |s| s.base));
+            failure = failure.or(Some(format!(
+                "records from offset {expected} to {suspect} at least are damaged in {path}.log or before. {HELP}"
+            )));
         }
         for (s, seq, folder) in unknown {
             let concerned = *s == 0 || g.sources.contains(s);
@@ -650,11 +703,8 @@ fn newest_checkpoint(source: &Source) -> Result<(Option<Checkpoint>, bool), Stri
         match content.as_ref().map(|c| c.as_ref().map_err(Clone::clone).and_then(|bytes| Checkpoint::from_bytes(bytes)))
         {
             None => {}
-            Some(Ok(found)) => {
-                if newest.as_ref().is_none_or(|n| n.sequence < found.sequence) {
-                    newest = Some(found);
-                }
-            }
+            Some(Ok(found)) if newest.as_ref().is_none_or(|n| n.sequence < found.sequence) => newest = Some(found),
+            Some(Ok(_)) => {}
             Some(Err(reason)) if reason.starts_with("it is of version") => {
                 return Err(format!("{}/{name}: {reason}", source.folder));
             }
@@ -671,7 +721,14 @@ fn find_commits(source: &Source, key: Option<u64>) -> Vec<(usize, FoundCommit)> 
     };
     let mut found = Vec::new();
     for (f, file) in source.files.iter().enumerate() {
-        found.extend(scan(file.slot, &file.bytes, belongs).into_iter().map(|c| (f, c)));
+        // Behind the newest commits of a file stand those of the lap before: its content had been given up when it was written again.
+        let mut newest = 0;
+        for commit in scan(file.slot, &file.bytes, belongs) {
+            if commit.header.seq >= newest {
+                newest = commit.header.seq;
+                found.push((f, commit));
+            }
+        }
     }
     found
 }
@@ -726,15 +783,20 @@ fn enter(p: &mut Partition, now: Time, info: &BatchInfo, entry: TailEntry) {
     if p.segment_since_ms == 0 {
         p.segment_since_ms = now.wall_ms;
     }
+    note_producer(p, now, info);
+    p.tail.push_back(entry);
+}
+
+/// Enters a batch met again into what is known of its producer.
+fn note_producer(p: &mut Partition, now: Time, info: &BatchInfo) {
     if info.producer_id >= 0 {
         let produced = ProducedBatch {
             first_sequence: info.base_sequence,
             last_sequence: sequence_after(info.base_sequence, info.last_offset_delta),
-            base_offset: entry.base_offset,
-            last_offset: entry.last_offset,
-            timestamp_ms: entry.max_timestamp,
+            base_offset: info.base_offset,
+            last_offset: info.base_offset + i64::from(info.last_offset_delta),
+            timestamp_ms: info.max_timestamp,
         };
         p.producers.enter(info.producer_id, info.producer_epoch, produced, now.wall_ms);
     }
-    p.tail.push_back(entry);
 }

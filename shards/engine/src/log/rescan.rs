@@ -1,0 +1,260 @@
+//! Recovery without the newest checkpoint: it is damaged, so what was settled after the one before is found by reading the segments themselves.
+//! Lives in recovery; `recovery.rs` starts it and takes the result.
+//!
+//! A batch in a segment counts when its checksum holds and its offset follows the one before: only what was committed is ever settled. Where
+//! this ends, the journal must go on; if it does not, and the file shows that there was more, the partition fails.
+
+use std::collections::VecDeque;
+
+use super::checkpoint::{PartitionState, SegmentState};
+use super::recovery::Task;
+use super::segment::Segment;
+use super::{BatchInfo, PartitionIx, ShardLog, batch};
+use crate::event::{DiskOp, DiskOutput, Effects, FileHandle};
+
+/// Partitions looked at at once; each holds one window in memory.
+const SCANS_MAX: usize = 16;
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// What was found beyond a checkpoint.
+#[derive(Debug, Default)]
+pub(super) struct Rescanned {
+    /// Batches of idempotent producers, in order.
+    pub(super) produced: Vec<BatchInfo>,
+    /// There was a batch at this offset that is not whole: the journal must have it.
+    pub(super) suspect: Option<i64>,
+}
+
+/// A partition being looked at.
+#[derive(Debug)]
+pub(super) struct Scan {
+    ix: PartitionIx,
+    state: PartitionState,
+    found: Rescanned,
+    /// Segment files not yet looked at, by base.
+    files: VecDeque<i64>,
+    segment: Segment,
+    file: Option<(FileHandle, u64)>,
+    expected: i64,
+    position: u64,
+    window: u64,
+    grown: bool,
+}
+
+/// All partitions to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Scans {
+    waiting: VecDeque<(PartitionIx, Option<PartitionState>)>,
+    active: Vec<Option<Scan>>,
+}
+
+impl Scans {
+    pub(super) fn push(&mut self, ix: PartitionIx, state: Option<PartitionState>) {
+        self.waiting.push_back((ix, state));
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.active.iter().all(Option::is_none)
+    }
+}
+
+impl ShardLog {
+    fn scans(&mut self) -> &mut Scans {
+        &mut self.recovery.as_mut().expect("recovery runs").scans
+    }
+
+    /// Begins as many as may run. `true`: all are done.
+    pub(super) fn scan_on(&mut self, fx: &mut Effects) -> bool {
+        loop {
+            let scans = self.scans();
+            let free = match scans.active.iter().position(Option::is_none) {
+                Some(free) => free,
+                None if scans.active.len() < SCANS_MAX => {
+                    scans.active.push(None);
+                    scans.active.len() - 1
+                }
+                None => return false,
+            };
+            let Some((ix, state)) = scans.waiting.pop_front() else { return scans.is_done() };
+            let known = state.is_some();
+            let state = state.unwrap_or_default();
+            let last = state.segments.last().copied();
+            let mut segment = Segment::new(last.map_or(0, |s| s.base), last.map_or(0, |s| s.created_ms));
+            if let Some(s) = last {
+                segment.len = s.len;
+                segment.max_timestamp = s.max_timestamp;
+                segment.max_timestamp_offset = s.max_timestamp_offset;
+            }
+            scans.active[free] = Some(Scan {
+                ix,
+                expected: if known { state.settled_end } else { -1 },
+                position: state.settled_pos,
+                state,
+                found: Rescanned::default(),
+                files: VecDeque::new(),
+                segment,
+                file: None,
+                window: WINDOW_BYTES,
+                grown: false,
+            });
+            let p = self.partition(ix).expect("nothing is removed before recovery is over");
+            let path = format!("partitions/{}", super::folder_name(p.topic, p.number));
+            self.ask(Task::Scan(free), DiskOp::List { path }, fx);
+        }
+    }
+
+    /// A step of looking at a partition ended. Gives the partition's state when it was the last one.
+    pub(super) fn scan_step(
+        &mut self,
+        i: usize,
+        output: DiskOutput,
+        fx: &mut Effects,
+    ) -> Option<(PartitionIx, PartitionState, Rescanned)> {
+        let mut scan = self.scans().active[i].take().expect("a step belongs to a scan");
+        match output {
+            DiskOutput::Entries(entries) => {
+                let bases = entries.iter().filter_map(|e| e.name.strip_suffix(".log")?.parse().ok());
+                let from = scan.state.segments.last().map_or(0, |s| s.base);
+                scan.files = bases.filter(|base| *base >= from).collect();
+                scan.files.make_contiguous().sort_unstable();
+                if scan.expected < 0 {
+                    // Nothing is known: the log begins with its first file.
+                    let first = scan.files.front().copied().unwrap_or(0);
+                    scan.expected = first;
+                    scan.state.log_start = first;
+                    scan.state.settled_end = first;
+                    scan.segment = Segment::new(first, 0);
+                }
+            }
+            DiskOutput::Opened { file, len } => scan.file = Some((file, len)),
+            DiskOutput::Data(bytes) => scan.window(&bytes),
+            DiskOutput::Done => unreachable!("a scan only reads"),
+        }
+        let what = loop {
+            match &scan.file {
+                Some((file, len)) if scan.position < *len => {
+                    let len = scan.window.min(len - scan.position);
+                    break Some(DiskOp::Read { file: file.clone(), offset: scan.position, len });
+                }
+                Some(_) => scan.end_file(),
+                None => match scan.files.pop_front() {
+                    None => break None,
+                    Some(base) if base == scan.segment.base || base == scan.expected => {
+                        if base != scan.segment.base {
+                            scan.begin_segment(base);
+                        }
+                        let p = self.partition(scan.ix).expect("nothing is removed before recovery is over");
+                        break Some(DiskOp::Open { path: p.segment_path(base) + ".log", create: false, direct: false });
+                    }
+                    Some(base) => {
+                        // A later segment was begun, so everything before it had been settled.
+                        if base > scan.expected {
+                            scan.found.suspect = Some(scan.found.suspect.map_or(base - 1, |s| s.max(base - 1)));
+                        }
+                    }
+                },
+            }
+        };
+        match what {
+            Some(what) => {
+                self.scans().active[i] = Some(scan);
+                self.ask(Task::Scan(i), what, fx);
+                None
+            }
+            None => Some(scan.finish()),
+        }
+    }
+}
+
+impl Scan {
+    /// Takes in what was read at `position`.
+    fn window(&mut self, bytes: &[u8]) {
+        let file_len = self.file.as_ref().map_or(0, |(_, len)| *len);
+        let mut seen = 0;
+        loop {
+            let rest = &bytes[seen..];
+            let here = self.position + seen as u64;
+            if rest.len() < batch::HEADER_BYTES {
+                if here + (batch::HEADER_BYTES as u64) > file_len || bytes.is_empty() {
+                    return self.end_file();
+                }
+                break;
+            }
+            let info = batch::header(rest).filter(|info| info.base_offset == self.expected);
+            let Some(info) = info else {
+                if rest[..batch::HEADER_BYTES].iter().any(|b| *b != 0) {
+                    self.found.suspect = Some(self.expected);
+                }
+                return self.end_file();
+            };
+            if info.bytes > rest.len() as u64 {
+                if here + info.bytes > file_len {
+                    return self.end_file();
+                }
+                if seen == 0 {
+                    self.window = info.bytes;
+                }
+                break;
+            }
+            if !batch::holds(&rest[..info.bytes as usize]) {
+                self.found.suspect = Some(self.expected);
+                return self.end_file();
+            }
+            let last_offset = info.base_offset + i64::from(info.last_offset_delta);
+            self.segment.push(info.base_offset, last_offset, info.bytes, info.max_timestamp);
+            if info.producer_id >= 0 {
+                self.found.produced.push(info);
+            }
+            self.expected = last_offset + 1;
+            self.grown = true;
+            seen += info.bytes as usize;
+        }
+        self.position += seen as u64;
+    }
+
+    fn end_file(&mut self) {
+        self.file = None;
+    }
+
+    fn begin_segment(&mut self, base: i64) {
+        self.close_segment();
+        self.segment = Segment::new(base, 0);
+        self.position = 0;
+        self.grown = true;
+    }
+
+    fn close_segment(&mut self) {
+        let s = &self.segment;
+        let state = SegmentState {
+            base: s.base,
+            len: s.len,
+            max_timestamp: s.max_timestamp,
+            max_timestamp_offset: s.max_timestamp_offset,
+            created_ms: s.created_ms,
+        };
+        match self.state.segments.last_mut() {
+            Some(last) if last.base == state.base => *last = state,
+            _ if state.len > 0 => self.state.segments.push(state),
+            _ => {}
+        }
+    }
+
+    fn finish(mut self) -> (PartitionIx, PartitionState, Rescanned) {
+        if self.grown {
+            self.close_segment();
+            self.state.segments.retain(|s| s.len > 0);
+            self.state.settled_end = self.expected;
+            // How much of the last block is written is not known: the next batch begins a segment of its own.
+            self.state.settled_pos = 0;
+            self.state.written_pos = 0;
+            self.state.segments.push(SegmentState {
+                base: self.expected,
+                len: 0,
+                max_timestamp: i64::MIN,
+                max_timestamp_offset: self.expected,
+                created_ms: self.state.segment_since_ms,
+            });
+        }
+        (self.ix, self.state, self.found)
+    }
+}
