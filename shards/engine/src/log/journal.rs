@@ -36,6 +36,8 @@ pub(super) enum SlotState {
     Preparing,
     /// Can be written.
     Free,
+    /// Could not be made (the disk was full): the timer tries again.
+    Missing,
     /// In the ring.
     Used,
 }
@@ -564,7 +566,22 @@ impl Journal {
 
     /// Whether there is a file to write to.
     pub(super) fn has_file(&self) -> bool {
-        self.slots.iter().any(|slot| slot.state != SlotState::Preparing)
+        self.slots.iter().any(|slot| matches!(slot.state, SlotState::Free | SlotState::Used))
+    }
+
+    pub(super) fn slot_failed(&mut self, slot: u32) {
+        self.slots[slot as usize].state = SlotState::Missing;
+    }
+
+    /// Tries again to make what could not be made.
+    pub(super) fn retry_slots(&mut self, ops: &mut Ops, fx: &mut Effects) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].state == SlotState::Missing {
+                self.slots[slot].state = SlotState::Preparing;
+                self.slots[slot].len = 0;
+                self.mend_slot(slot as u32, ops, fx);
+            }
+        }
     }
 
     pub(super) fn slot_zeroed(&mut self, slot: u32) {

@@ -271,10 +271,11 @@ impl ShardLog {
     }
 
     fn slot_failed(&mut self, slot: u32, error: &DiskError, fx: &mut Effects) {
-        // The journal goes on with the files it has. The first one it cannot do without.
+        // The journal goes on with the files it has, and tries again later. The first one it cannot do without.
+        self.journal.slot_failed(slot);
         let line = format!("shard {}: journal file {slot} could not be made: {}", self.shard, error.message);
         fx.push(Effect::Log { level: LogLevel::Warn, line: line.clone() });
-        if self.journal.order.is_empty() && !self.journal.slots.iter().any(|s| s.state == journal::SlotState::Free) {
+        if self.recovery.is_some() && !self.journal.has_file() {
             self.recovery_failed(line, fx);
         }
     }
@@ -349,6 +350,7 @@ impl ShardLog {
             self.next_housekeeping = now.after(Duration::from_millis(every));
             self.housekeeping(now);
             self.settle.retry = true;
+            self.journal.retry_slots(&mut self.ops, fx);
             self.retry_checkpoint(fx);
             self.settle_on(now, fx);
         }
@@ -392,7 +394,11 @@ impl ShardLog {
         }
         if self.journal.failed.is_none() && self.ready {
             self.journal.want_sync(&mut self.ops, fx);
-            if !self.journal.is_idle() || !self.settle.is_idle() {
+            if self.checkpoint_failed() {
+                self.retry_checkpoint(fx);
+            }
+            // With a full disk a commit may find no place: it was never acknowledged, and waiting would not help.
+            if !self.settle.is_idle() || (!self.journal.is_idle() && self.ops.len() > 0) {
                 return;
             }
         }

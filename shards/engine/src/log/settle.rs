@@ -430,6 +430,11 @@ impl ShardLog {
         self.ops.issue(Op::Checkpoint, what, fx);
     }
 
+    /// Whether a checkpoint waits for space.
+    pub(super) fn checkpoint_failed(&self) -> bool {
+        self.settle.checkpoint_failed
+    }
+
     /// Writes a checkpoint again for which there was no space.
     pub(super) fn retry_checkpoint(&mut self, fx: &mut Effects) {
         if std::mem::take(&mut self.settle.checkpoint_failed) {
@@ -466,6 +471,13 @@ impl ShardLog {
                 let line =
                     format!("shard {}: the disk is full, no checkpoint could be written: {}", self.shard, e.message);
                 fx.push(Effect::Log { level: LogLevel::Warn, line });
+                if self.stopping {
+                    // The checkpoint before and the journal say all that this one would.
+                    self.settle.in_checkpoint = None;
+                    self.settle.checkpoint_wanted = false;
+                    self.settle.phase = Phase::Idle;
+                    return;
+                }
                 // Written again by the timer; nothing is given up before.
                 self.settle.checkpoint_failed = true;
                 return;
