@@ -64,6 +64,9 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Producers {
     by_id: HashMap<i64, Producer, FxBuildHasher>,
+    /// First batches of unknown producers that were refused for want of room: epoch, sequence, when. As an unknown producer may begin anywhere, the
+    /// batch pipelined behind the refused one would be taken otherwise, and the refused one could never follow.
+    refused: HashMap<i64, (i16, i32, i64), FxBuildHasher>,
 }
 
 /// Sequences run from 0 to `i32::MAX` and start again at 0.
@@ -75,7 +78,14 @@ impl Producers {
     /// Judges a batch of `record_count` records (at least 1) by Kafka's rules. Call only for batches with a producer id.
     pub fn check(&self, id: i64, epoch: i16, first_sequence: i32, record_count: i32) -> Verdict {
         // Unknown (new, or expired): any sequence is taken, as Kafka does since KIP-360.
-        let Some(producer) = self.by_id.get(&id) else { return Verdict::New };
+        let Some(producer) = self.by_id.get(&id) else {
+            return match self.refused.get(&id) {
+                Some((its_epoch, expected, _)) if *its_epoch == epoch && *expected != first_sequence => {
+                    Verdict::OutOfOrder { expected: *expected }
+                }
+                _ => Verdict::New,
+            };
+        };
         if epoch < producer.epoch {
             return Verdict::Fenced { known: producer.epoch };
         }
@@ -95,8 +105,18 @@ impl Producers {
         if first_sequence == expected { Verdict::New } else { Verdict::OutOfOrder { expected } }
     }
 
+    /// Notes that a batch which [`Producers::check`] found in order could not be appended now: the producer goes on with this one.
+    pub fn refuse(&mut self, id: i64, epoch: i16, first_sequence: i32, now_ms: i64) {
+        if !self.by_id.contains_key(&id) {
+            self.refused.insert(id, (epoch, first_sequence, now_ms));
+        }
+    }
+
     /// Enters a batch that was appended, or is met again in recovery. What lies at or below the last offset known of the producer is known already.
     pub fn enter(&mut self, id: i64, epoch: i16, batch: ProducedBatch, now_ms: i64) {
+        if !self.refused.is_empty() {
+            self.refused.remove(&id);
+        }
         let producer = self.by_id.entry(id).or_insert_with(|| Producer {
             epoch,
             batches: VecDeque::with_capacity(2),
@@ -134,6 +154,7 @@ impl Producers {
     /// Forgets producers that were last heard of before `before_ms`. Gives how many.
     pub fn expire(&mut self, before_ms: i64) -> usize {
         let count = self.by_id.len();
+        self.refused.retain(|_, (_, _, since_ms)| *since_ms >= before_ms);
         self.by_id.retain(|_, producer| producer.last_seen_ms >= before_ms);
         count - self.by_id.len()
     }
@@ -196,6 +217,20 @@ mod tests {
         for (id, epoch, first, count, expected, why) in rows {
             assert_eq!(known.check(*id, *epoch, *first, *count), *expected, "{why}");
         }
+    }
+
+    #[test]
+    fn a_refused_first_batch_keeps_those_behind_it_out() {
+        let mut known = Producers::default();
+        known.refuse(1, 0, 5, 100);
+        assert_eq!(known.check(1, 0, 6, 1), Verdict::OutOfOrder { expected: 5 });
+        assert_eq!(known.check(1, 0, 5, 1), Verdict::New);
+        assert_eq!(known.check(1, 1, 0, 1), Verdict::New, "a new epoch starts over");
+        known.enter(1, 0, batch(5, 1, 0), 100);
+        assert_eq!(known.check(1, 0, 6, 1), Verdict::New);
+        known.refuse(2, 0, 5, 100);
+        known.expire(101);
+        assert_eq!(known.check(2, 0, 6, 1), Verdict::New);
     }
 
     #[test]

@@ -45,6 +45,7 @@ struct LogClients {
     settings: LogSettings,
     catalog: Rc<RefCell<Catalog>>,
     retention: Vec<bool>,
+    records_max: u64,
     tps: Vec<Tp>,
     clients: Vec<Client>,
     winding_down: bool,
@@ -145,6 +146,7 @@ impl LogClients {
             settings,
             catalog: Rc::new(RefCell::new(catalog)),
             retention,
+            records_max: *rng.pick(&[10, 40, 40, 40, 400]),
             tps: Vec::new(),
             clients: Vec::new(),
             winding_down: false,
@@ -171,7 +173,7 @@ impl LogClients {
             sequence: if self.rng.percent(10) { i32::MAX - 20 } else { 0 },
             place: 0,
             left,
-            records_max: self.rng.log_range(1, 40),
+            records_max: self.rng.log_range(1, self.records_max),
             pause_ns: self.rng.log_range(50_000, 40_000_000),
             open: VecDeque::new(),
             refusals: 0,
@@ -246,7 +248,11 @@ impl LogClients {
                         }
                     }
                 }
-                Some(rng.range(20_000, pause_ns.max(30_000)))
+                // With nothing more to send, an answer or a broken connection comes next.
+                let Role::Writer(writer) = &client.role else { return None };
+                let busy = writer.open.len() == IN_FLIGHT_MAX || writer.left == 0;
+                let sent = writer.open.iter().all(|b| b.sent.is_some());
+                (!(busy && sent)).then(|| rng.range(20_000, pause_ns.max(30_000)))
             }
             Role::Reader { left, position } => {
                 if self.winding_down {

@@ -48,7 +48,12 @@ impl ShardLog {
                 }
             }
         }
-        self.journal.make_room(now, bytes.len(), true)?;
+        if let Err(error) = self.journal.make_room(now, bytes.len(), true) {
+            if info.producer_id >= 0 && error == AppendError::Full {
+                p.producers.refuse(info.producer_id, info.producer_epoch, info.base_sequence, now.wall_ms);
+            }
+            return Err(error);
+        }
         let ring = self.journal.building_ring();
         let base_offset = p.log_end;
         let last_offset = base_offset + i64::from(info.last_offset_delta);
