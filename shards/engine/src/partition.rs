@@ -26,6 +26,8 @@ pub struct Partition {
     /// With tier `memory`, records from here on may be shown before their commit completed (the tier may have changed before).
     pub(crate) memory_from: i64,
     pub(crate) failed: Option<String>,
+    /// The failure that a restart does not mend: acknowledged records were not found again.
+    pub(crate) lost: Option<String>,
     pub(crate) producers: Producers,
     pub(crate) tail: VecDeque<TailEntry>,
     pub(crate) segments: VecDeque<Segment>,
@@ -61,6 +63,7 @@ impl Partition {
             log_end: 0,
             memory_from: 0,
             failed: None,
+            lost: None,
             producers: Producers::default(),
             tail: VecDeque::new(),
             segments: VecDeque::new(),

@@ -124,3 +124,10 @@ fn varint(bytes: &mut &[u8]) -> Option<i64> {
     }
     None
 }
+
+/// Gives a batch made by a test its checksum.
+#[cfg(test)]
+pub(super) fn seal(batch: &mut [u8]) {
+    let crc = crc(&batch[CRC_FROM..]);
+    batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+}

@@ -68,7 +68,7 @@ pub struct PartitionState {
     pub written_pos: u64,
     /// Wall-clock ms of the first append to the last segment.
     pub segment_since_ms: i64,
-    /// Why it failed, if so.
+    /// Why acknowledged records are lost or in doubt, if so: it stays failed.
     pub failed: Option<String>,
     /// Oldest first.
     pub segments: Vec<SegmentState>,

@@ -106,11 +106,15 @@ const HOUSEKEEPING_MS_MAX: u64 = 1000;
 impl ShardLog {
     /// An empty log; [`ShardLog::start`] makes it usable.
     pub fn new(boot: &Boot, settings: LogSettings) -> ShardLog {
+        ShardLog::of_shard(boot.shard.0, boot.shards, boot.seed, settings)
+    }
+
+    fn of_shard(shard: u16, shards: u16, seed: [u8; 32], settings: LogSettings) -> ShardLog {
         let journal = Journal::new(&settings);
         ShardLog {
-            shard: boot.shard.0,
-            shards: boot.shards,
-            seed: boot.seed,
+            shard,
+            shards,
+            seed,
             ops: Ops::default(),
             settle: Settle::new(&settings, journal.capacity_bytes()),
             journal,

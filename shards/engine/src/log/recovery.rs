@@ -494,7 +494,8 @@ impl ShardLog {
             note_producer(p, now, info);
         }
         g.entries.sort_by(|a, b| (a.info.base_offset, b.age).cmp(&(b.info.base_offset, a.age)));
-        let mut failure = p.failed.clone();
+        let mut failure = p.lost.take();
+        let mut gap = None;
         let mut expected = p.settled_end;
         for entry in &g.entries {
             let last_offset = entry.info.base_offset + i64::from(entry.info.last_offset_delta);
@@ -502,10 +503,10 @@ impl ShardLog {
                 continue;
             }
             if entry.info.base_offset != expected {
-                failure = failure.or(Some(format!(
+                gap = Some(format!(
                     "the records from offset {expected} up to {} are missing in the journal. {HELP}",
                     entry.info.base_offset
-                )));
+                ));
                 break;
             }
             match &entry.place {
@@ -539,6 +540,7 @@ impl ShardLog {
             failure =
                 failure.or(Some(format!("the acknowledged batch with offset {offset} is damaged in {place}. {HELP}")));
         }
+        failure = failure.or(gap);
         if let Some(suspect) = g.rescanned.suspect.filter(|offset| *offset >= expected) {
             let path = p.segment_path(p.segments.back().map_or(0, |s| s.base));
             failure = failure.or(Some(format!(
@@ -555,7 +557,7 @@ impl ShardLog {
             }
         }
         if let Some(reason) = failure {
-            p.failed = None;
+            p.lost = Some(reason.clone());
             self.partition_failed(ix, reason, fx);
         }
     }
@@ -747,7 +749,7 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
     p.released_end = state.settled_end;
     p.log_end = state.settled_end;
     p.segment_since_ms = state.segment_since_ms;
-    p.failed = state.failed;
+    p.lost = state.failed;
     for s in &state.segments {
         let mut segment = Segment::new(s.base, s.created_ms);
         segment.len = s.len;

@@ -563,7 +563,7 @@ fn state(p: &Partition) -> PartitionState {
         settled_pos: p.settled_pos,
         written_pos: p.written_pos,
         segment_since_ms: p.segment_since_ms,
-        failed: p.failed.clone(),
+        failed: p.lost.clone(),
         segments: p
             .segments
             .iter()
