@@ -1,2 +1,163 @@
-//! Benchmarks.
-fn main() {}
+//! The benchmarks' command line: chooses what is measured, prints it, keeps the result as JSON in bench/results.
+
+mod broker;
+mod client;
+mod disk;
+mod figures;
+mod latency;
+mod load;
+mod proc;
+mod report;
+mod restart;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::broker::{Place, Subject};
+use crate::figures::Plan;
+
+/// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Latency and rate of durable overwrites on this disk: what one commit of the journal costs.
+    Disk {
+        /// Where to write; the file is removed.
+        #[arg(long, default_value = ".cache/bench/disk")]
+        dir: PathBuf,
+        /// Seconds for each row.
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+    },
+    /// Throughput, CPU, latency, memory and start-up of Floe, or of Floe and Kafka in turns.
+    Figures {
+        /// Measure this beside Floe, as shipped and made durable.
+        #[arg(long)]
+        against: Option<Rival>,
+        /// One short turn: to see that everything runs, not for figures to quote.
+        #[arg(long)]
+        quick: bool,
+        /// Turns; each figure is the median of as many runs.
+        #[arg(long)]
+        turns: Option<usize>,
+        /// Only these: latency, scatter or stream.
+        #[arg(long)]
+        only: Option<String>,
+        /// Leave Floe out: to measure the rival alone.
+        #[arg(long, requires = "against")]
+        without_floe: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// From kill -9 under load, with much data, to the first acknowledged produce of the restarted broker.
+    Restart {
+        /// Measure this beside Floe.
+        #[arg(long)]
+        against: Option<Rival>,
+        /// Partitions to fill.
+        #[arg(long, default_value_t = 2000)]
+        partitions: i32,
+        /// How much data, in 10^9 bytes.
+        #[arg(long, default_value_t = 15)]
+        gb: u64,
+        /// Leave Floe out: to measure the rival alone.
+        #[arg(long, requires = "against")]
+        without_floe: bool,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Rival {
+    /// Apache Kafka; bench/tools.sh gets it.
+    Kafka,
+}
+
+#[derive(Args)]
+struct At {
+    /// The floe program to measure.
+    #[arg(long, env = "FLOE_BIN", default_value = "target/release/floe")]
+    floe: PathBuf,
+    /// Data directories are made here, and removed.
+    #[arg(long, default_value = ".cache/bench/scratch")]
+    scratch: PathBuf,
+    /// CPU of the broker.
+    #[arg(long, default_value_t = 0)]
+    cores: usize,
+    /// CPU of the load.
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+    /// Port of the broker; Kafka's controller takes the next one.
+    #[arg(long, default_value_t = 19400)]
+    port: u16,
+    /// A setting for Floe by its name; may be given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+}
+
+impl At {
+    fn place(self) -> Result<Place, String> {
+        // Kafka resolves its paths from elsewhere, so they are made absolute here.
+        let scratch = std::path::absolute(&self.scratch).map_err(|error| error.to_string())?;
+        Ok(Place {
+            floe: self.floe,
+            scratch,
+            broker_core: self.cores,
+            load_core: self.load_core,
+            port: self.port,
+            settings: self.settings,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Disk { dir, seconds } => disk::measure(&dir, seconds)
+            .map_err(|error| format!("{}: {error}", dir.display()))
+            .and_then(|rows| report::disk(&rows)),
+        Command::Figures { against, quick, turns, only, without_floe, at } => {
+            let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };
+            if against.is_some() {
+                subjects.extend([Subject::Kafka, Subject::KafkaDurable]);
+            }
+            // A JVM is warm after a minute; a program compiled ahead of time needs no more than filled caches.
+            let warm_s = if quick {
+                4.0
+            } else if against.is_some() {
+                60.0
+            } else {
+                10.0
+            };
+            let plan = Plan {
+                subjects,
+                turns: turns.unwrap_or(if quick { 1 } else { 3 }),
+                seconds: if quick { 4.0 } else { 10.0 },
+                warm_s,
+                latency_s: if quick { 5 } else { 20 },
+                only,
+            };
+            at.place().and_then(|place| figures::run(&place, &plan))
+        }
+        Command::Restart { against, partitions, gb, without_floe, at } => {
+            let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };
+            subjects.extend(against.map(|Rival::Kafka| Subject::Kafka));
+            at.place().and_then(|place| restart::run(&place, &subjects, partitions, gb))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("bench: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
