@@ -13,7 +13,7 @@ use floe_engine::event::ShardId;
 use floe_engine::log::{self, LogConfig, LogSettings};
 use floe_wire::ids::TopicId;
 
-use crate::content::RecordId;
+use crate::content::{self, RecordId};
 use crate::net::Link;
 use crate::oracle::{Expectation, Oracle, Seen, Sent, Tier, Tp};
 use crate::rng::Rng;
@@ -25,6 +25,8 @@ use node::{Ask, Catalog, LogNode, Status};
 const IN_FLIGHT_MAX: usize = 5;
 /// A writer to a partition that refuses for good gives up after so many answers.
 const REFUSALS_MAX: u32 = 1_000;
+/// Bytes of a batch at most: the smallest journal file holds two.
+const BATCH_BYTES_MAX: usize = 64_000;
 /// An answer takes at most this long in virtual time.
 const ANSWER_NS_MAX: u64 = 60_000_000_000;
 
@@ -486,13 +488,21 @@ impl Writer {
         let n = rng.log_range(1, self.records_max);
         let now_ms = world.wall_ms();
         let mut records = Vec::new();
+        let mut bytes = 0;
         for _ in 0..n {
             let jitter = if rng.percent(10) { rng.below(2_000) as i64 - 1_000 } else { 0 };
             let order = self.idempotent.then_some((me << 32 | self.producer as u64, self.place));
             self.place += 1;
             let sent = Sent { tp, timestamp_ms: now_ms + jitter, once: self.idempotent, order };
             records.push((oracle.sending(sent), now_ms + jitter));
+            let made = content::content(records[records.len() - 1].0);
+            bytes += made.value.map_or(0, |v| v.len()) + 100;
+            // What never fits a journal file is not what is tested here.
+            if bytes + content::VALUE_BYTES_MAX as usize > BATCH_BYTES_MAX {
+                break;
+            }
         }
+        let n = records.len();
         let producer = self.idempotent.then_some((self.producer, 0, self.sequence));
         let bytes = batch::build(&records, producer).into();
         if self.idempotent {
