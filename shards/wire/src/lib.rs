@@ -3,5 +3,11 @@
 //! No I/O, no clock, no policy. Decoders borrow from the frame and are bounded by it; encoders give a gather list.
 #![forbid(unsafe_code)]
 
+pub mod api;
+mod declare;
+pub mod frame;
 pub mod ids;
+pub mod limits;
+pub mod messages;
 pub mod piece;
+pub mod primitives;

@@ -14,3 +14,18 @@ pub enum Piece {
         len: u32,
     },
 }
+
+impl Piece {
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Mem(bytes) => bytes.len(),
+            Piece::Hole { len } => *len as usize,
+        }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
