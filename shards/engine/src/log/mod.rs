@@ -278,7 +278,9 @@ impl ShardLog {
         // The journal goes on with the files it has, and tries again later. The first one it cannot do without.
         self.journal.slot_failed(slot);
         let line = format!("shard {}: journal file {slot} could not be made: {}", self.shard, error.message);
-        fx.push(Effect::Log { level: LogLevel::Warn, line: line.clone() });
+        if !std::mem::replace(&mut self.settle.full_told, true) {
+            fx.push(Effect::Log { level: LogLevel::Warn, line: line.clone() });
+        }
         if self.recovery.is_some() && !self.journal.has_file() {
             self.recovery_failed(line, fx);
         }

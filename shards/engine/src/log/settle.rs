@@ -59,6 +59,8 @@ pub(super) struct Settle {
     in_checkpoint: Option<InCheckpoint>,
     /// The disk was full: the timer writes it again.
     checkpoint_failed: bool,
+    /// It has been logged that the disk is full.
+    pub(super) full_told: bool,
     /// Some segment is to be closed because of its age.
     pub(super) rolls_wanted: bool,
 }
@@ -111,6 +113,7 @@ impl Settle {
             force: false,
             in_checkpoint: None,
             checkpoint_failed: false,
+            full_told: false,
             rolls_wanted: false,
         }
     }
@@ -133,7 +136,9 @@ impl ShardLog {
                 Phase::Writing => self.start_jobs(now, fx),
                 Phase::Carrying => self.carry_on(now, fx),
                 Phase::Waiting(ring) => {
-                    if self.journal.completed_ring < ring {
+                    // At a stop with a full disk the copies may find no place; the originals are still there.
+                    let hopeless = self.stopping && self.ops.len() == 0;
+                    if self.journal.completed_ring < ring && !hopeless {
                         return;
                     }
                     self.write_checkpoint(fx);
@@ -228,11 +233,14 @@ impl ShardLog {
                 self.settle.active -= 1;
                 let name = p.name.clone();
                 if e.kind == DiskErrorKind::NoSpace {
-                    let line = format!(
-                        "partition {name} cannot be settled, the disk is full: {}. Its records stay in the journal",
-                        e.message
-                    );
-                    fx.push(Effect::Log { level: LogLevel::Warn, line });
+                    // Said once: every partition would say the same until there is space again.
+                    if !std::mem::replace(&mut self.settle.full_told, true) {
+                        let line = format!(
+                            "partition {name} cannot be settled, the disk is full: {}. Its records stay in the journal",
+                            e.message
+                        );
+                        fx.push(Effect::Log { level: LogLevel::Warn, line });
+                    }
                 } else {
                     let path = p.segment_path(p.segments.back().map_or(0, |s| s.base));
                     let reason = format!(
@@ -386,6 +394,10 @@ impl ShardLog {
                     .is_some_and(|e| e.base_offset == base_offset && base_offset >= p.settled_end && e.ring < completed)
             });
             if wanted && !self.carry(now, ix, base_offset) {
+                if self.stopping {
+                    self.settle.carries.clear();
+                    break;
+                }
                 // The journal has no room at this moment: go on when commits have completed.
                 self.submit(now, fx);
                 return;
@@ -468,9 +480,11 @@ impl ShardLog {
     pub(super) fn checkpoint_done(&mut self, now: Time, result: Result<DiskOutput, DiskError>, fx: &mut Effects) {
         if let Err(e) = result {
             if e.kind == DiskErrorKind::NoSpace {
-                let line =
-                    format!("shard {}: the disk is full, no checkpoint could be written: {}", self.shard, e.message);
-                fx.push(Effect::Log { level: LogLevel::Warn, line });
+                if !std::mem::replace(&mut self.settle.full_told, true) {
+                    let what = "the disk is full, no checkpoint could be written";
+                    let line = format!("shard {}: {what}: {}", self.shard, e.message);
+                    fx.push(Effect::Log { level: LogLevel::Warn, line });
+                }
                 if self.stopping {
                     // The checkpoint before and the journal say all that this one would.
                     self.settle.in_checkpoint = None;
@@ -485,6 +499,7 @@ impl ShardLog {
             return self.journal_failed(format!("writing a checkpoint failed: {}", e.message), fx);
         }
         self.metrics.checkpoints += 1;
+        self.settle.full_told = false;
         if self.checkpoint_of_boot(now, fx) {
             return;
         }
