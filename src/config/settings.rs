@@ -113,5 +113,5 @@ pub fn apply_profile(layers: &mut Layers) -> Outcome {
 /// The engine's view of the settings.
 pub fn broker(layers: &Layers, listeners: Vec<Listener>) -> Outcome<BrokerConfig> {
     let _ = layers;
-    Ok(BrokerConfig { node_id: 1, cluster_id: String::new(), listeners })
+    Ok(BrokerConfig { listeners, ..BrokerConfig::default() })
 }

@@ -1,4 +1,19 @@
-//! The broker's settings as the engine needs them: typed, validated, the same object on every shard.
+//! The broker's settings as the engine needs them: typed, validated, the same object on every shard; and how a topic's settings come about.
+//!
+//! A value comes from the first that has one: the topic, the running broker (set by AlterConfigs, kept in the metadata log), the broker's
+//! configuration, the default of [`CONFIGS`].
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use table::{CONFIGS, ConfigDef, Kind, broker_def, topic_def};
+
+use crate::log::{LogConfig, LogSettings, Tier};
+
+/// Values by name.
+pub type Values = BTreeMap<String, String>;
 
 /// The broker's settings. Made by the node from file, environment and flags.
 #[derive(Clone, Debug)]
@@ -9,6 +24,8 @@ pub struct BrokerConfig {
     pub cluster_id: String,
     /// Where clients connect, and what they are told to connect to.
     pub listeners: Vec<Listener>,
+    /// What was set in file, environment or flags, by the names of [`CONFIGS`]; validated.
+    pub values: Values,
 }
 
 /// One address to listen on.
@@ -24,4 +41,236 @@ pub struct Listener {
     pub advertised_host: String,
     /// Port that clients are told.
     pub advertised_port: u16,
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The topic's own.
+    Topic,
+    /// Set on the running broker.
+    DynamicBroker,
+    /// The broker's configuration.
+    StaticBroker,
+    /// Nobody said anything.
+    Default,
+}
+
+impl Source {
+    /// Kafka's number for it in DescribeConfigs.
+    pub fn wire(self) -> i8 {
+        match self {
+            Source::Topic => 1,
+            Source::DynamicBroker => 2,
+            Source::StaticBroker => 4,
+            Source::Default => 5,
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Its name.
+    pub name: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A value and everything that stands behind it, the winner first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The setting.
+    pub def: &'static ConfigDef,
+    /// Name, value and source; never empty: the last one is the default.
+    pub synonyms: Vec<(&'static str, String, Source)>,
+}
+
+impl Resolved {
+    /// The value that counts.
+    pub fn value(&self) -> &str {
+        &self.synonyms[0].1
+    }
+
+    /// Where it came from.
+    pub fn source(&self) -> Source {
+        self.synonyms[0].2
+    }
+}
+
+/// What produce and the log need to know of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// For the log.
+    pub log: LogConfig,
+    /// `max.message.bytes`.
+    pub message_bytes_max: u64,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_ms_max: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_ms_max: i64,
+    /// `compression.type`.
+    pub compression: String,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> BrokerConfig {
+        BrokerConfig { node_id: 1, cluster_id: String::new(), listeners: Vec::new(), values: Values::new() }
+    }
+}
+
+impl BrokerConfig {
+    /// The settings of [`CONFIGS`] from what was set; node id, cluster id and listeners are for the caller to fill in.
+    pub fn from_values(values: Values) -> Result<BrokerConfig, ConfigError> {
+        for (name, value) in &values {
+            let def = broker_def(name)
+                .ok_or_else(|| ConfigError { name: name.clone(), message: format!("Unknown configuration {name}") })?;
+            def.check(name, value).map_err(|message| ConfigError { name: name.clone(), message })?;
+        }
+        Ok(BrokerConfig { values, ..BrokerConfig::default() })
+    }
+
+    /// A setting of this broker by its name in [`CONFIGS`].
+    pub fn resolve(&self, def: &'static ConfigDef, dynamic: &Values) -> Resolved {
+        let mut synonyms = Vec::new();
+        if let Some(value) = dynamic.get(def.name) {
+            synonyms.push((def.name, value.clone(), Source::DynamicBroker));
+        }
+        if let Some(value) = self.values.get(def.name) {
+            synonyms.push((def.name, value.clone(), Source::StaticBroker));
+        }
+        for (alias, factor) in def.aliases {
+            if let Some(value) = self.values.get(*alias) {
+                let scaled = value.trim().parse::<i64>().map(|v| if v < 0 { v } else { v.saturating_mul(*factor) });
+                synonyms.push((alias, scaled.map_or_else(|_| value.clone(), |v| v.to_string()), Source::StaticBroker));
+            }
+        }
+        synonyms.push((def.name, def.default.to_owned(), Source::Default));
+        Resolved { def, synonyms }
+    }
+
+    /// A setting of a topic, by its topic name in [`CONFIGS`].
+    pub fn resolve_topic(&self, def: &'static ConfigDef, topic: &Values, dynamic: &Values) -> Resolved {
+        let mut resolved = self.resolve(def, dynamic);
+        if let Some((name, value)) = def.topic.and_then(|name| Some((name, topic.get(name)?))) {
+            resolved.synonyms.insert(0, (name, value.clone(), Source::Topic));
+        }
+        resolved
+    }
+
+    /// Everything a topic's partitions need.
+    pub fn topic_settings(&self, topic: &Values, dynamic: &Values) -> TopicSettings {
+        let text = |name| {
+            let def = topic_def(name).expect("a name of the table");
+            self.resolve_topic(def, topic, dynamic).value().to_owned()
+        };
+        let number = |name| parsed(&text(name));
+        let tier = match text("floe.durability").as_str() {
+            "memory" => Tier::Memory,
+            "written" => Tier::Written,
+            _ => Tier::Flushed,
+        };
+        TopicSettings {
+            log: LogConfig {
+                tier,
+                segment_bytes: number("segment.bytes") as u64,
+                segment_ms: number("segment.ms"),
+                retention_ms: number("retention.ms"),
+                retention_bytes: number("retention.bytes"),
+                log_append_time: text("message.timestamp.type") == "LogAppendTime",
+            },
+            message_bytes_max: number("max.message.bytes") as u64,
+            timestamp_before_ms_max: number("message.timestamp.before.max.ms"),
+            timestamp_after_ms_max: number("message.timestamp.after.max.ms"),
+            compression: text("compression.type"),
+        }
+    }
+
+    /// A number of the broker, by its name in [`CONFIGS`].
+    pub fn number(&self, name: &str, dynamic: &Values) -> i64 {
+        parsed(self.resolve(broker_def(name).expect("a name of the table"), dynamic).value())
+    }
+
+    /// A switch of the broker, by its name in [`CONFIGS`].
+    pub fn switch(&self, name: &str, dynamic: &Values) -> bool {
+        self.resolve(broker_def(name).expect("a name of the table"), dynamic).value() == "true"
+    }
+
+    /// What a shard's log is to be made with.
+    pub fn log_settings(&self) -> LogSettings {
+        let number = |name| self.number(name, &Values::new()) as u64;
+        LogSettings {
+            journal_bytes: number("journal.bytes"),
+            cache_bytes: number("cache.bytes"),
+            settle_bytes: number("settle.bytes"),
+            commit_bytes_max: number("commit.bytes"),
+            commit_wait_us: number("commit.wait.us"),
+            producer_expiration_ms: number("producer.id.expiration.ms") as i64,
+            retention_check_ms: number("log.retention.check.interval.ms"),
+            ..LogSettings::default()
+        }
+    }
+}
+
+/// Values are checked where they come in.
+fn parsed(value: &str) -> i64 {
+    value.trim().parse().expect("a checked number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, &str)]) -> Values {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        for def in CONFIGS {
+            def.check(def.name, def.default).unwrap();
+        }
+        assert_eq!(BrokerConfig::default().topic_settings(&Values::new(), &Values::new()).log, LogConfig::default());
+        assert_eq!(BrokerConfig::default().log_settings(), LogSettings::default());
+    }
+
+    #[test]
+    fn the_nearest_value_wins() {
+        let rows: &[(&[_], &[_], &[_], i64, Source)] = &[
+            (&[], &[], &[], 604_800_000, Source::Default),
+            (&[("log.retention.hours", "2")], &[], &[], 7_200_000, Source::StaticBroker),
+            (&[("log.retention.hours", "-1")], &[], &[], -1, Source::StaticBroker),
+            (&[("log.retention.hours", "2"), ("log.retention.minutes", "3")], &[], &[], 180_000, Source::StaticBroker),
+            (&[("log.retention.hours", "2"), ("log.retention.ms", "5")], &[], &[], 5, Source::StaticBroker),
+            (&[("log.retention.ms", "5")], &[("log.retention.ms", "6")], &[], 6, Source::DynamicBroker),
+            (&[("log.retention.ms", "5")], &[("log.retention.ms", "6")], &[("retention.ms", "7")], 7, Source::Topic),
+        ];
+        for (fixed, dynamic, topic, want, source) in rows {
+            let config = BrokerConfig::from_values(values(fixed)).unwrap();
+            let resolved = config.resolve_topic(topic_def("retention.ms").unwrap(), &values(topic), &values(dynamic));
+            assert_eq!((resolved.value(), resolved.source()), (want.to_string().as_str(), *source));
+            assert_eq!(config.topic_settings(&values(topic), &values(dynamic)).log.retention_ms, *want);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (name, value) in [
+            ("log.retention.ms", "-2"),
+            ("log.retention.ms", "soon"),
+            ("log.segment.bytes", "1000"),
+            ("log.cleanup.policy", "compact"),
+            ("durability", "maybe"),
+            ("auto.create.topics.enable", "yes"),
+            ("no.such.setting", "1"),
+        ] {
+            assert_eq!(BrokerConfig::from_values(values(&[(name, value)])).unwrap_err().name, name);
+        }
+    }
 }

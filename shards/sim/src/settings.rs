@@ -7,5 +7,5 @@ use crate::rng::Rng;
 /// Settings for a node on `listeners`, drawn from `rng`.
 pub fn small(rng: &mut Rng, listeners: Vec<Listener>) -> BrokerConfig {
     let _ = rng;
-    BrokerConfig { node_id: 1, cluster_id: "simulated-cluster-0000".into(), listeners }
+    BrokerConfig { cluster_id: "simulated-cluster-0000".into(), listeners, ..BrokerConfig::default() }
 }

@@ -1,0 +1,199 @@
+//! The table of settings with Kafka's names and meaning, and Floe's own beside them. A setting that Floe does not carry out is not in it.
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number of 32 bits, within bounds.
+    Int {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// A whole number of 64 bits, within bounds.
+    Long {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Several of these words, separated by commas.
+    Words(&'static [&'static str]),
+}
+
+/// One setting of the broker, and of topics where it has a topic's name as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigDef {
+    /// The broker's name for it.
+    pub name: &'static str,
+    /// Its name on a topic, where a topic can have its own value.
+    pub topic: Option<&'static str>,
+    /// Other spellings on the broker, with the factor that makes the value of it. The name itself counts first, then these in order.
+    pub aliases: &'static [(&'static str, i64)],
+    /// What a value may be.
+    pub kind: Kind,
+    /// When nobody says anything.
+    pub default: &'static str,
+    /// Whether it can be changed on the running broker.
+    pub dynamic: bool,
+    /// One sentence for people.
+    pub about: &'static str,
+}
+
+const NO_ALIAS: &[(&str, i64)] = &[];
+
+const fn both(
+    name: &'static str,
+    topic: &'static str,
+    kind: Kind,
+    default: &'static str,
+    about: &'static str,
+) -> ConfigDef {
+    ConfigDef { name, topic: Some(topic), aliases: NO_ALIAS, kind, default, dynamic: true, about }
+}
+
+const fn broker(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> ConfigDef {
+    ConfigDef { name, topic: None, aliases: NO_ALIAS, kind, default, dynamic: false, about }
+}
+
+const fn aliased(def: ConfigDef, aliases: &'static [(&'static str, i64)]) -> ConfigDef {
+    ConfigDef { aliases, ..def }
+}
+
+const fn dynamic(def: ConfigDef) -> ConfigDef {
+    ConfigDef { dynamic: true, ..def }
+}
+
+const fn int(min: i64, max: i64) -> Kind {
+    Kind::Int { min, max }
+}
+
+const fn long(min: i64, max: i64) -> Kind {
+    Kind::Long { min, max }
+}
+
+const INT_MAX: i64 = i32::MAX as i64;
+const HOUR_MS: i64 = 3_600_000;
+const MIB: i64 = 1 << 20;
+
+/// Every setting of the engine, in the order of names within each group: topics', the broker's, Floe's own.
+pub const CONFIGS: &[ConfigDef] = &[
+    both(
+        "compression.type",
+        "compression.type",
+        Kind::Word(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        "producer",
+        "The codec batches are kept with; producer: the one they came with.",
+    ),
+    both(
+        "log.cleanup.policy",
+        "cleanup.policy",
+        Kind::Words(&["delete"]),
+        "delete",
+        "What happens to old records: they are deleted. Compaction is not there yet.",
+    ),
+    both(
+        "log.message.timestamp.after.max.ms",
+        "message.timestamp.after.max.ms",
+        long(0, i64::MAX),
+        "3600000",
+        "How far a record's timestamp may lie ahead of the broker's clock.",
+    ),
+    both(
+        "log.message.timestamp.before.max.ms",
+        "message.timestamp.before.max.ms",
+        long(0, i64::MAX),
+        "9223372036854775807",
+        "How far a record's timestamp may lie behind the broker's clock.",
+    ),
+    both(
+        "log.message.timestamp.type",
+        "message.timestamp.type",
+        Kind::Word(&["CreateTime", "LogAppendTime"]),
+        "CreateTime",
+        "Whether records keep the producer's timestamp or get the broker's.",
+    ),
+    both("log.retention.bytes", "retention.bytes", long(-1, i64::MAX), "-1", "Bytes a partition keeps; -1: no limit."),
+    aliased(
+        both(
+            "log.retention.ms",
+            "retention.ms",
+            long(-1, i64::MAX),
+            "604800000",
+            "How long a partition keeps records; -1: no limit.",
+        ),
+        &[("log.retention.minutes", 60_000), ("log.retention.hours", HOUR_MS)],
+    ),
+    aliased(
+        both("log.roll.ms", "segment.ms", long(1, i64::MAX), "604800000", "Age at which a segment is closed."),
+        &[("log.roll.hours", HOUR_MS)],
+    ),
+    both("log.segment.bytes", "segment.bytes", int(MIB, INT_MAX), "1073741824", "Size at which a segment is closed."),
+    both("message.max.bytes", "max.message.bytes", int(0, INT_MAX), "1048588", "The largest record batch taken."),
+    broker("auto.create.topics.enable", Kind::Switch, "true", "Whether a topic asked for by name is created."),
+    broker("delete.topic.enable", Kind::Switch, "true", "Whether topics can be deleted."),
+    dynamic(broker("fetch.max.bytes", int(1024, INT_MAX), "57671680", "Bytes of one fetch answer, at most.")),
+    broker(
+        "log.retention.check.interval.ms",
+        long(1, i64::MAX),
+        "300000",
+        "How often partitions are looked at for what is too old or too much.",
+    ),
+    broker("max.incremental.fetch.session.cache.slots", int(0, 1_000_000), "1000", "Fetch sessions kept per shard."),
+    broker("num.partitions", int(1, 10_000), "1", "Partitions of a topic whose creator does not say."),
+    broker(
+        "producer.id.expiration.ms",
+        int(1, INT_MAX),
+        "86400000",
+        "How long an idle producer is remembered by a partition.",
+    ),
+    broker("socket.request.max.bytes", int(1024, INT_MAX), "104857600", "The largest request taken."),
+    both(
+        "durability",
+        "floe.durability",
+        Kind::Word(&["flushed", "written", "memory"]),
+        "flushed",
+        "When a write is acknowledged: on stable storage, handed to the kernel, or in memory.",
+    ),
+    broker("cache.bytes", long(16 * MIB, i64::MAX), "134217728", "Memory per shard for the newest records."),
+    broker("commit.bytes", long(4096, 64 * MIB), "1048576", "Bytes of one journal commit, at most."),
+    broker("commit.wait.us", long(0, 1_000_000), "0", "How long a commit waits for more batches, in microseconds."),
+    broker("journal.bytes", long(48 * MIB, i64::MAX), "268435456", "Space of one shard's journal on disk."),
+    broker("memory.bytes", long(16 * MIB, i64::MAX), "268435456", "Memory per shard for requests and their answers."),
+    broker("settle.bytes", long(MIB, i64::MAX), "50331648", "Unsettled bytes per shard at which segments are written."),
+];
+
+/// The setting with this name, or alias, on the broker.
+pub fn broker_def(name: &str) -> Option<&'static ConfigDef> {
+    CONFIGS.iter().find(|def| def.name == name || def.aliases.iter().any(|(alias, _)| *alias == name))
+}
+
+/// The setting with this name on a topic.
+pub fn topic_def(name: &str) -> Option<&'static ConfigDef> {
+    CONFIGS.iter().find(|def| def.topic == Some(name))
+}
+
+impl ConfigDef {
+    /// Says what is wrong with a value, if something is. `name` is the spelling it came with.
+    pub fn check(&self, name: &str, value: &str) -> Result<(), String> {
+        let wrong = |want: String| Err(format!("Invalid value {value} for configuration {name}: {want}"));
+        match self.kind {
+            Kind::Switch if value == "true" || value == "false" => Ok(()),
+            Kind::Switch => wrong("it must be true or false".into()),
+            Kind::Int { min, max } | Kind::Long { min, max } => match value.trim().parse::<i64>() {
+                Err(_) => wrong("it must be a whole number".into()),
+                Ok(number) if number < min => wrong(format!("it must be at least {min}")),
+                Ok(number) if number > max => wrong(format!("it must be at most {max}")),
+                Ok(_) => Ok(()),
+            },
+            Kind::Word(words) if words.contains(&value) => Ok(()),
+            Kind::Word(words) => wrong(format!("it must be one of {}", words.join(", "))),
+            Kind::Words(words) if value.split(',').all(|word| words.contains(&word.trim())) => Ok(()),
+            Kind::Words(words) => wrong(format!("it must be made of {}", words.join(", "))),
+        }
+    }
+}
