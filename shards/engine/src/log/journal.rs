@@ -221,6 +221,11 @@ impl Journal {
             && self.last_plain.is_none()
     }
 
+    /// Whether a commit is being written or synced: something will complete by itself.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.submit_ring > self.completed_ring || self.syncing.is_some()
+    }
+
     pub(super) fn commit(&self, ring: u64) -> Option<&Commit> {
         self.commits.get(ring.checked_sub(self.first_ring)? as usize)
     }

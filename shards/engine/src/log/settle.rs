@@ -136,8 +136,8 @@ impl ShardLog {
                 Phase::Writing => self.start_jobs(now, fx),
                 Phase::Carrying => self.carry_on(now, fx),
                 Phase::Waiting(ring) => {
-                    // At a stop with a full disk the copies may find no place; the originals are still there.
-                    let hopeless = self.stopping && self.ops.len() == 0;
+                    // In a full journal (or on a full disk) the copies may find no place; the originals are still there.
+                    let hopeless = !self.journal.is_under_way();
                     if self.journal.completed_ring < ring && !hopeless {
                         return;
                     }
@@ -394,13 +394,14 @@ impl ShardLog {
                     .is_some_and(|e| e.base_offset == base_offset && base_offset >= p.settled_end && e.ring < completed)
             });
             if wanted && !self.carry(now, ix, base_offset) {
-                if self.stopping {
-                    self.settle.carries.clear();
-                    break;
-                }
-                // The journal has no room at this moment: go on when commits have completed.
+                // The journal has no room at this moment: go on when commits have completed. When none is under way none will, and only what
+                // this round has settled can make room: the originals stay where they are.
                 self.submit(now, fx);
-                return;
+                if self.journal.is_under_way() && !self.stopping {
+                    return;
+                }
+                self.settle.carries.clear();
+                break;
             }
             self.settle.carries.pop_front();
         }
