@@ -22,4 +22,4 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;
 
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
-const _: () = assert!(COMMIT_BYTES_MAX % BLOCK_BYTES == 0);
+const _: () = assert!(COMMIT_BYTES_MAX.is_multiple_of(BLOCK_BYTES));

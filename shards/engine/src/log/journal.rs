@@ -297,6 +297,7 @@ impl Journal {
             let after = self.chunk.len() + need;
             if after as u64 <= self.commit_bytes_max
                 && after.next_multiple_of(BLOCK_BYTES as usize) <= self.chunk.capacity()
+                && self.has_place(after as u64, client)
             {
                 return Ok(());
             }
@@ -305,9 +306,7 @@ impl Journal {
             }
         }
         let bytes = COMMIT_HEADER_BYTES + need;
-        if self.building_ring() - self.submit_ring >= QUEUE_MAX
-            || (client && self.files_free() <= 1 && self.remaining() < block_up(bytes as u64))
-        {
+        if self.building_ring() - self.submit_ring >= QUEUE_MAX || !self.has_place(bytes as u64, client) {
             return Err(AppendError::Full);
         }
         if self.chunk.capacity() < bytes.next_multiple_of(BLOCK_BYTES as usize) {
@@ -318,6 +317,13 @@ impl Journal {
         self.chunk.resize(COMMIT_HEADER_BYTES, 0);
         self.building.began_ns = now.mono_ns;
         Ok(())
+    }
+
+    /// Whether a commit of so many bytes could be sealed. What is being filled always could: nothing else takes its place.
+    fn has_place(&self, bytes: u64, client: bool) -> bool {
+        let padded = block_up(bytes);
+        let in_next = || self.slots.iter().any(|slot| slot.state == SlotState::Free && slot.len >= padded);
+        self.remaining() >= padded || ((!client || self.files_free() > 1) && in_next())
     }
 
     /// Copies an entry in; [`Journal::make_room`] has made room. Gives where its batch begins in the commit.

@@ -147,6 +147,8 @@ mod tests {
 
     /// `(incarnation, seq, acknowledged, state)`; state: `w`hole, `b`ad batch in it, `t`orn.
     type Row = (u64, u64, u64, char);
+    /// What it shows, what was found, what is known, what counts, what is lost.
+    type Case<'a> = (&'a str, &'a [Row], &'a Known, &'a [u64], &'a [u64]);
 
     fn candidates(rows: &[Row]) -> Vec<Candidate> {
         let firsts = |incarnation: u64| rows.iter().filter(|r| r.0 == incarnation).map(|r| r.1).min().unwrap_or(0);
@@ -183,7 +185,7 @@ mod tests {
     fn cases() {
         let first = known(1, &[], (1, 1), true);
         let second = known(1, &[(1, 1, 3)], (2, 6), true);
-        let cases: &[(&str, &[Row], &Known, &[u64], &[u64])] = &[
+        let cases: &[Case] = &[
             ("nothing", &[], &first, &[], &[]),
             ("all whole", &[(1, 1, 0, 'w'), (1, 2, 1, 'w'), (1, 3, 2, 'w')], &first, &[1, 2, 3], &[]),
             ("torn tail", &[(1, 1, 0, 'w'), (1, 2, 1, 'w'), (1, 3, 2, 't')], &first, &[1, 2], &[]),
