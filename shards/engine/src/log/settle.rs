@@ -126,7 +126,8 @@ impl Settle {
 impl ShardLog {
     /// Goes on with the round under way, or begins one if it is time.
     pub(super) fn settle_on(&mut self, now: Time, fx: &mut Effects) {
-        if self.journal.failed.is_some() {
+        // Before recovery is over nothing is known to be superfluous, nor is anything to be settled.
+        if self.journal.failed.is_some() || !self.ready {
             return;
         }
         loop {
