@@ -169,8 +169,12 @@ impl ShardLog {
         if full || lapped || crowded || rolls {
             let small: u64 =
                 self.partitions.iter().flatten().map(|p| p.unsettled_bytes).filter(|b| *b < SMALL_BYTES).sum();
-            let bytes_min =
-                if small > self.settle.at_bytes / 4 { BLOCK_BYTES } else { SMALL_BYTES.min(self.settle.at_bytes / 16) };
+            let bytes_min = match small > self.settle.at_bytes / 4 {
+                // Nothing could be carried: the smallest remainder may be what holds the oldest file.
+                _ if self.settle.force => 1,
+                true => BLOCK_BYTES,
+                false => SMALL_BYTES.min(self.settle.at_bytes / 16),
+            };
             let all = self.partitions.iter().enumerate();
             let chosen =
                 all.filter(|(_, p)| p.as_ref().is_some_and(|p| p.unsettled_bytes >= bytes_min.max(1) || p.roll_wanted));
