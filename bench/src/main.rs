@@ -4,6 +4,7 @@ mod broker;
 mod client;
 mod disk;
 mod figures;
+mod fuzz;
 mod latency;
 mod load;
 mod proc;
@@ -12,6 +13,7 @@ mod restart;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -56,6 +58,21 @@ enum Command {
         without_floe: bool,
         #[command(flatten)]
         at: At,
+    },
+    /// Hostile bytes into everything that reads bytes it did not write, with a bound on memory.
+    Fuzz {
+        /// How long.
+        #[arg(default_value_t = 60)]
+        seconds: u64,
+        /// Decides every input; chosen by the clock when not given.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Only this target.
+        #[arg(long)]
+        target: Option<String>,
+        /// Only this round: repeats what a failure printed.
+        #[arg(long)]
+        round: Option<u64>,
     },
     /// From kill -9 under load, with much data, to the first acknowledged produce of the restarted broker.
     Restart {
@@ -146,6 +163,10 @@ fn main() -> ExitCode {
                 only,
             };
             at.place().and_then(|place| figures::run(&place, &plan))
+        }
+        Command::Fuzz { seconds, seed, target, round } => {
+            let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+            fuzz::run(seconds, seed.unwrap_or_else(clock), target.as_deref(), round)
         }
         Command::Restart { against, partitions, gb, without_floe, at } => {
             let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };
