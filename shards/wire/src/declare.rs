@@ -30,6 +30,13 @@ macro_rules! message {
             }
         }
 
+        #[cfg(test)]
+        impl $(<$lt>)? $crate::oracle::Sample for $name $(<$lt>)? {
+            fn sample(dice: &mut $crate::oracle::Dice) -> Self {
+                $name { $($field: $crate::oracle::Sample::sample(dice),)* }
+            }
+        }
+
         $crate::declare::implement! { $name [$($lt)?] {
             $($field: $ty, ($from $(..= $to)?), ($($tag)?), ($($default)?);)*
         }}

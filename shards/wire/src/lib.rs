@@ -9,5 +9,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod messages;
+#[cfg(test)]
+mod oracle;
 pub mod piece;
 pub mod primitives;
