@@ -73,11 +73,16 @@ mod tests {
     #[test]
     fn the_document_says_what_the_table_says() {
         let document = include_str!("../../../docs/COMPATIBILITY.md");
-        let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| API")).collect();
+        let rows: Vec<&str> =
+            document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| API")).collect();
         assert_eq!(rows.len(), APIS.len(), "one row for each API");
         for (api, row) in APIS.iter().zip(rows) {
             let versions = if api.min == api.max { format!("{}", api.min) } else { format!("{}-{}", api.min, api.max) };
-            let told = if api.min_advertised == api.min { String::new() } else { format!(" (advertised from {})", api.min_advertised) };
+            let told = if api.min_advertised == api.min {
+                String::new()
+            } else {
+                format!(" (advertised from {})", api.min_advertised)
+            };
             let start = format!("| {} | {} | {versions}{told} |", api.name, api.key);
             assert!(row.starts_with(&start), "docs/COMPATIBILITY.md has {row:?}, expected {start:?}");
         }

@@ -5,6 +5,7 @@
 
 pub mod api;
 mod declare;
+pub mod errors;
 pub mod frame;
 pub mod ids;
 pub mod limits;
