@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Gets the clients that the tests drive, into .cache (never committed); what is there already is not fetched again.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cache=$PWD/.cache
+mkdir -p "$cache/npm" "$cache/java"
+
+missing=()
+command -v kcat >/dev/null || missing+=(kcat)
+command -v javac >/dev/null || missing+=(default-jdk-headless)
+command -v mvn >/dev/null || missing+=(maven)
+command -v npm >/dev/null || missing+=(nodejs npm)
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "these packages are missing and installing them needs root: sudo apt-get install -y ${missing[*]}" >&2
+    exit 1
+  fi
+  echo "installing ${missing[*]}"
+  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}"
+fi
+
+if [ ! -e "$cache/venv/ready" ]; then
+  python3 -m venv "$cache/venv"
+  "$cache/venv/bin/pip" install -q confluent-kafka==2.16.1 kafka-python==3.0.12 aiokafka==0.14.0 lz4 zstandard python-snappy cramjam
+  touch "$cache/venv/ready"
+fi
+if [ ! -e "$cache/npm/ready" ]; then
+  npm install --silent --no-fund --no-audit --prefix "$cache/npm" kafkajs@2.2.4 kafkajs-snappy@1.1.0
+  touch "$cache/npm/ready"
+fi
+if [ ! -s "$cache/java/classpath" ]; then
+  cat >"$cache/java/pom.xml" <<'XML'
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>e2e</groupId><artifactId>clients</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-clients</artifactId><version>4.3.1</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+XML
+  (cd "$cache/java" && mvn -q -B dependency:build-classpath -Dmdep.outputFile=classpath.part)
+  mv "$cache/java/classpath.part" "$cache/java/classpath"
+fi
+javac -d "$cache/java/classes" -cp "$(cat "$cache/java/classpath")" src/e2e/clients/JavaClient.java
