@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod batch;
 mod declare;
 pub mod errors;
 pub mod frame;
