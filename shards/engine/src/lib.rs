@@ -9,6 +9,7 @@ pub mod event;
 pub mod limits;
 pub mod log;
 pub mod mesh;
+pub mod metadata;
 pub mod metrics;
 pub mod partition;
 pub mod producers;

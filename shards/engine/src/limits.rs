@@ -23,3 +23,21 @@ pub const PRODUCER_WINDOW_BATCHES: usize = 5;
 
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(COMMIT_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+
+/// Bytes of one change in the metadata log: creating some ten thousand topics with settings fits.
+pub const METADATA_FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of the metadata log that are read at start.
+pub const METADATA_BYTES_MAX: u64 = 1 << 30;
+
+/// Changes that wait for the one before; more are refused.
+pub const CHANGES_WAITING_MAX: usize = 4096;
+
+/// Partitions of one topic.
+pub const PARTITIONS_MAX: i32 = 100_000;
+
+/// Length of a topic's name in bytes (Kafka: a folder's name with room for `-<partition>`).
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+/// Producer ids that a shard takes at once (Kafka's block).
+pub const PRODUCER_ID_BLOCK: i64 = 1000;

@@ -1,0 +1,381 @@
+//! The controller, on shard 0: takes changes in turn, writes each to `metadata/log`, shows it to every shard, and only then answers.
+//!
+//! Invariants: at most one disk operation is under way. A change counts once its frame is durable. What lies behind the last whole frame of the
+//! log was never answered and is cut off at start; damage with a whole frame behind it is not a torn write, and the broker does not start.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use floe_wire::ids::TopicId;
+
+use super::image::Image;
+use super::records::{self, Frame, Record};
+use crate::config::Values;
+use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, OpId, ShardId};
+use crate::limits::{CHANGES_WAITING_MAX, METADATA_BYTES_MAX, PRODUCER_ID_BLOCK};
+
+/// The highest byte of every [`OpId`] that the controller gives out.
+pub const OP_TAG: u8 = 0x02;
+
+const PATH: &str = "metadata/log";
+
+/// A topic to make; checked by who asks, except for what only the controller can know.
+#[derive(Clone, Debug)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: i32,
+    /// Its own settings.
+    pub configs: Values,
+}
+
+/// Something to change.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Make topics.
+    Create(Vec<NewTopic>),
+    /// Delete topics.
+    Delete(Vec<TopicId>),
+    /// Set the partition count of topics.
+    Grow(Vec<(TopicId, i32)>),
+    /// Take a block of producer ids.
+    ProducerIds,
+}
+
+/// Why a part of a change was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is such a topic already.
+    Exists,
+    /// There is no such topic.
+    Unknown,
+    /// A topic never gets fewer partitions; how many it has.
+    NotMore(i32),
+    /// Nothing can be written now; retriable.
+    Unavailable(String),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeDone {
+    /// For each topic of the change, in its order.
+    pub topics: Vec<Result<TopicId, Refusal>>,
+    /// First id of the block taken.
+    pub producer_ids: Option<i64>,
+}
+
+/// What the controller tells its shard.
+#[derive(Debug)]
+pub enum Told {
+    /// Show this to every shard and say [`Controller::shown`] when all have it.
+    Publish(Arc<Image>),
+    /// Answer a change.
+    Answer(ShardId, u64, ChangeDone),
+}
+
+#[derive(Debug)]
+enum Step {
+    Idle,
+    Opening,
+    Reading,
+    Cutting,
+    Writing {
+        frame_bytes: u64,
+        records: Vec<Record>,
+        answer: Option<(ShardId, u64, ChangeDone)>,
+    },
+    /// Taking back what a full disk may have kept of a frame.
+    Undoing {
+        reason: String,
+        answer: Option<(ShardId, u64, ChangeDone)>,
+    },
+    Showing {
+        answer: Option<(ShardId, u64, ChangeDone)>,
+    },
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct Controller {
+    image: Image,
+    file: Option<FileHandle>,
+    end: u64,
+    step: Step,
+    waiting: VecDeque<(ShardId, u64, Change)>,
+    told: VecDeque<Told>,
+    last_op: u64,
+    random: [u64; 2],
+    cluster_id: String,
+}
+
+impl Controller {
+    /// Opens the log; the first [`Told::Publish`] comes when it has been read.
+    pub fn start(seed: [u8; 32], cluster_id: &str, fx: &mut Effects) -> Controller {
+        let word = |at: usize| u64::from_le_bytes(seed[at..at + 8].try_into().expect("8 bytes"));
+        let mut controller = Controller {
+            image: Image::default(),
+            file: None,
+            end: 0,
+            step: Step::Opening,
+            waiting: VecDeque::new(),
+            told: VecDeque::new(),
+            last_op: 0,
+            random: [word(0) ^ word(16), word(8) ^ word(24)],
+            cluster_id: cluster_id.to_owned(),
+        };
+        controller.issue(DiskOp::Open { path: PATH.into(), create: true, direct: false }, fx);
+        controller
+    }
+
+    /// The next thing to tell; call until `None` after each other call.
+    pub fn told(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    /// Takes a change in.
+    pub fn change(&mut self, from: ShardId, token: u64, change: Change, fx: &mut Effects) {
+        if self.waiting.len() >= CHANGES_WAITING_MAX {
+            let done = refused(&change, &Refusal::Unavailable("too many changes wait already".into()));
+            self.told.push_back(Told::Answer(from, token, done));
+            return;
+        }
+        self.waiting.push_back((from, token, change));
+        self.go_on(fx);
+    }
+
+    /// Every shard has the image last published.
+    pub fn shown(&mut self, fx: &mut Effects) {
+        if let Step::Showing { answer } = std::mem::replace(&mut self.step, Step::Idle)
+            && let Some((to, token, done)) = answer
+        {
+            self.told.push_back(Told::Answer(to, token, done));
+        }
+        self.go_on(fx);
+    }
+
+    /// A disk operation tagged [`OP_TAG`] ended.
+    pub fn handle_disk(&mut self, result: Result<DiskOutput, DiskError>, fx: &mut Effects) {
+        match (std::mem::replace(&mut self.step, Step::Idle), result) {
+            (Step::Opening, Ok(DiskOutput::Opened { len, .. })) if len > METADATA_BYTES_MAX => {
+                fatal(format!("{PATH} has {len} bytes, more than the {METADATA_BYTES_MAX} that can be"), fx);
+            }
+            (Step::Opening, Ok(DiskOutput::Opened { file, len })) => {
+                self.file = Some(file.clone());
+                self.step = Step::Reading;
+                if len == 0 {
+                    self.handle_disk(Ok(DiskOutput::Data(Bytes::new())), fx);
+                } else {
+                    self.issue(DiskOp::Read { file, offset: 0, len }, fx);
+                }
+            }
+            (Step::Reading, Ok(DiskOutput::Data(bytes))) => self.loaded(&bytes, fx),
+            (Step::Cutting, Ok(_)) => self.begin(fx),
+            (Step::Writing { frame_bytes, records, answer }, Ok(_)) => {
+                self.end += frame_bytes;
+                self.image.version += 1;
+                for record in &records {
+                    self.image.apply(record).expect("records are made for the image they meet");
+                }
+                self.publish(answer);
+            }
+            (Step::Writing { answer, .. }, Err(e)) if e.kind == DiskErrorKind::NoSpace => {
+                let file = self.file.clone().expect("open since the start");
+                self.step = Step::Undoing { reason: e.message, answer };
+                self.issue(DiskOp::Truncate { file, len: self.end }, fx);
+            }
+            (Step::Undoing { reason, answer }, Ok(_)) => {
+                if let Some((to, token, mut done)) = answer {
+                    let refusal = Refusal::Unavailable(format!("the metadata log cannot be written: {reason}"));
+                    done.producer_ids = None;
+                    done.topics.iter_mut().filter(|t| t.is_ok()).for_each(|t| *t = Err(refusal.clone()));
+                    self.told.push_back(Told::Answer(to, token, done));
+                }
+                self.go_on(fx);
+            }
+            (step, Err(e)) => fatal(
+                format!(
+                    "{PATH} cannot be used ({}): {}. Check the device and the permissions of the data directory, then start again.",
+                    step.what(),
+                    e.message
+                ),
+                fx,
+            ),
+            (step, Ok(output)) => unreachable!("{output:?} in {step:?}"),
+        }
+    }
+
+    fn loaded(&mut self, bytes: &[u8], fx: &mut Effects) {
+        let mut at = 0;
+        while at < bytes.len() {
+            match records::decode(&bytes[at..]) {
+                Frame::Whole { version, records, bytes } if version == self.image.version + 1 => {
+                    self.image.version = version;
+                    if let Some(what) = records.iter().find_map(|record| self.image.apply(record).err()) {
+                        return fatal(format!("{PATH} at byte {at} contradicts what is before it: {what}"), fx);
+                    }
+                    at += bytes;
+                }
+                Frame::Unknown(reason) => {
+                    return fatal(format!("{PATH} at byte {at}: {reason}; it was written by a newer Floe"), fx);
+                }
+                Frame::Broken | Frame::Whole { .. } => {
+                    let follows = |from: usize| match records::decode(&bytes[from..]) {
+                        Frame::Whole { version, .. } => version > self.image.version,
+                        _ => false,
+                    };
+                    if let Some(next) = (at + 1..bytes.len()).find(|from| follows(*from)) {
+                        let line = format!(
+                            "{PATH} is damaged at byte {at}: the change there cannot be read, and a whole one follows at byte {next}. \
+                             Topics may be missing, so the broker does not start: put a copy of {PATH} from a backup in its place."
+                        );
+                        return fatal(line, fx);
+                    }
+                    break;
+                }
+            }
+        }
+        self.end = at as u64;
+        if at < bytes.len() {
+            let file = self.file.clone().expect("open since the start");
+            self.step = Step::Cutting;
+            self.issue(DiskOp::Truncate { file, len: self.end }, fx);
+        } else {
+            self.begin(fx);
+        }
+    }
+
+    /// The log has been read: the image is shown for the first time, at a first start with the cluster's identity.
+    fn begin(&mut self, fx: &mut Effects) {
+        if !self.image.cluster_id.is_empty() {
+            return self.publish(None);
+        }
+        let id = if self.cluster_id.is_empty() { self.uuid().to_hex() } else { self.cluster_id.clone() };
+        let first = [Record::Cluster { id }, Record::ProducerIds { next: 0 }];
+        self.write(first.into(), None, fx);
+    }
+
+    fn publish(&mut self, answer: Option<(ShardId, u64, ChangeDone)>) {
+        self.step = Step::Showing { answer };
+        self.told.push_back(Told::Publish(Arc::new(self.image.clone())));
+    }
+
+    fn go_on(&mut self, fx: &mut Effects) {
+        while matches!(self.step, Step::Idle) && self.file.is_some() {
+            let Some((from, token, change)) = self.waiting.pop_front() else { return };
+            let (records, done) = self.decide(change);
+            if records.is_empty() {
+                self.told.push_back(Told::Answer(from, token, done));
+            } else {
+                self.write(records, Some((from, token, done)), fx);
+            }
+        }
+    }
+
+    fn decide(&mut self, change: Change) -> (Vec<Record>, ChangeDone) {
+        let mut records = Vec::new();
+        let mut done = ChangeDone::default();
+        // What the records so far make of the image.
+        let mut image = self.image.clone();
+        let mut add = |record: Record, image: &mut Image| {
+            image.apply(&record).expect("checked just now");
+            records.push(record);
+        };
+        match change {
+            Change::Create(topics) => {
+                for NewTopic { name, partitions, configs } in topics {
+                    if image.topic(&name).is_some() {
+                        done.topics.push(Err(Refusal::Exists));
+                        continue;
+                    }
+                    let id = self.uuid();
+                    let placement = image.next_placement;
+                    add(Record::CreateTopic { id, name, partitions, placement, configs }, &mut image);
+                    done.topics.push(Ok(id));
+                }
+            }
+            Change::Delete(ids) => {
+                for id in ids {
+                    let known = image.topic_by_id(id).is_some();
+                    done.topics.push(if known { Ok(id) } else { Err(Refusal::Unknown) });
+                    if known {
+                        add(Record::DeleteTopic { id }, &mut image);
+                    }
+                }
+            }
+            Change::Grow(topics) => {
+                for (id, partitions) in topics {
+                    let Some(has) = image.topic_by_id(id).map(|t| t.partitions) else {
+                        done.topics.push(Err(Refusal::Unknown));
+                        continue;
+                    };
+                    if partitions <= has {
+                        done.topics.push(Err(Refusal::NotMore(has)));
+                        continue;
+                    }
+                    add(Record::Partitions { id, partitions }, &mut image);
+                    done.topics.push(Ok(id));
+                }
+            }
+            Change::ProducerIds => {
+                done.producer_ids = Some(image.next_producer_id);
+                let next = image.next_producer_id + PRODUCER_ID_BLOCK;
+                add(Record::ProducerIds { next }, &mut image);
+            }
+        }
+        (records, done)
+    }
+
+    fn write(&mut self, records: Vec<Record>, answer: Option<(ShardId, u64, ChangeDone)>, fx: &mut Effects) {
+        let frame = records::encode(self.image.version + 1, &records);
+        let file = self.file.clone().expect("open since the start");
+        self.step = Step::Writing { frame_bytes: frame.len() as u64, records, answer };
+        self.issue(DiskOp::Write { file, offset: self.end, data: frame.into(), dsync: true }, fx);
+    }
+
+    fn issue(&mut self, what: DiskOp, fx: &mut Effects) {
+        self.last_op += 1;
+        fx.push(Effect::Disk { op: OpId((u64::from(OP_TAG) << 56) | self.last_op), what });
+    }
+
+    /// A random UUID (version 4): SplitMix64 over the seed of this start.
+    fn uuid(&mut self) -> TopicId {
+        let mut bytes = [0; 16];
+        for (word, half) in self.random.iter_mut().zip(bytes.chunks_exact_mut(8)) {
+            *word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = *word;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            half.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+        }
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        TopicId(bytes)
+    }
+}
+
+impl Step {
+    fn what(&self) -> &'static str {
+        match self {
+            Step::Opening => "opening it",
+            Step::Reading => "reading it",
+            Step::Cutting | Step::Undoing { .. } => "cutting it",
+            Step::Idle | Step::Writing { .. } | Step::Showing { .. } => "writing it",
+        }
+    }
+}
+
+fn refused(change: &Change, refusal: &Refusal) -> ChangeDone {
+    let topics = match change {
+        Change::Create(topics) => topics.len(),
+        Change::Delete(ids) => ids.len(),
+        Change::Grow(topics) => topics.len(),
+        Change::ProducerIds => 0,
+    };
+    ChangeDone { topics: vec![Err(refusal.clone()); topics], producer_ids: None }
+}
+
+fn fatal(message: String, fx: &mut Effects) {
+    fx.push(Effect::Fatal { message });
+}

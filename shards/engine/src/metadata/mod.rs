@@ -1,0 +1,9 @@
+//! The cluster's state: an image on every shard, and on shard 0 the controller that changes it, one change at a time, through `metadata/log`.
+
+mod controller;
+mod image;
+mod records;
+
+pub use controller::{Change, ChangeDone, Controller, NewTopic, OP_TAG, Refusal, Told};
+pub use image::{Image, Topic};
+pub use records::Record;
