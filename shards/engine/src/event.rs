@@ -35,7 +35,7 @@ pub trait Machine {
 pub type Effects = Vec<Effect>;
 
 /// Index of a shard (a core) in this process, from 0. Shard 0 is also the controller (owner of the metadata log).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
 
 /// A client connection, unique on its shard for the life of the process.

@@ -4,14 +4,18 @@
 //! network). Read [`event`] first.
 #![forbid(unsafe_code)]
 
+mod batch;
 pub mod config;
+mod connection;
 pub mod event;
 pub mod limits;
 pub mod log;
 pub mod mesh;
 pub mod metadata;
 pub mod metrics;
+mod owner;
 pub mod partition;
 pub mod producers;
+mod requests;
 pub mod shard;
 pub mod time;

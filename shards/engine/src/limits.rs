@@ -41,3 +41,6 @@ pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
 /// Producer ids that a shard takes at once (Kafka's block).
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// Free bytes on the data directory's file system below which no records are taken: room for the metadata log, checkpoints and what is settled.
+pub const DISK_RESERVE_BYTES: u64 = 128 << 20;

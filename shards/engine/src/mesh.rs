@@ -1,5 +1,176 @@
-//! The messages that shards send each other.
+//! The messages that shards send each other. The connection's shard splits a request by owner, calls each, and puts the answers together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use floe_wire::ids::TopicId;
+
+use crate::log::ReadData;
+use crate::metadata::{Change, ChangeDone, Image};
 
 /// A message between shards.
 #[derive(Debug)]
-pub enum MeshMsg {}
+pub enum MeshMsg {
+    /// Shard 0 shows a new image.
+    Image(Arc<Image>),
+    /// A shard uses the image of this version, or a newer one.
+    ImageShown {
+        /// Its version.
+        version: u64,
+    },
+    /// Asks the controller for a change.
+    Change {
+        /// Comes back with the answer.
+        token: u64,
+        /// What.
+        change: Change,
+    },
+    /// The controller's answer: every shard has what changed.
+    Changed {
+        /// As it came.
+        token: u64,
+        /// What became of it.
+        done: ChangeDone,
+    },
+    /// A shard has taken over what older numbers of shards left to it.
+    Drained,
+    /// Work on the receiver's partitions.
+    Call {
+        /// Comes back with the answer.
+        token: u64,
+        /// What.
+        call: Call,
+    },
+    /// The answer to a call, whole.
+    Answer {
+        /// As it came.
+        token: u64,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// A partition that a fetch watches has more to read. Comes once per call.
+    Wake {
+        /// The fetch's.
+        token: u64,
+    },
+    /// A fetch no longer waits.
+    Unwatch {
+        /// The fetch's.
+        token: u64,
+    },
+}
+
+/// Work for the owner of partitions. `at` numbers the parts of the request they came with.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// Append batches.
+    Produce(Vec<ProducePart>),
+    /// Read batches.
+    Fetch {
+        /// Where.
+        parts: Vec<FetchPart>,
+        /// Bytes of all of them together; the first batch of all may be larger.
+        bytes_max: u64,
+        /// Send a [`MeshMsg::Wake`] when more can be read.
+        watch: bool,
+    },
+    /// Find offsets.
+    Lookup(Vec<LookupPart>),
+}
+
+/// One batch.
+#[derive(Clone, Debug)]
+pub struct ProducePart {
+    /// Which part of the request.
+    pub at: u32,
+    /// Topic.
+    pub topic: TopicId,
+    /// Partition.
+    pub partition: i32,
+    /// The batch, as it came.
+    pub batch: Bytes,
+}
+
+/// A place to read from.
+#[derive(Clone, Debug)]
+pub struct FetchPart {
+    /// Which part of the request.
+    pub at: u32,
+    /// Topic.
+    pub topic: TopicId,
+    /// Partition.
+    pub partition: i32,
+    /// First offset.
+    pub offset: i64,
+    /// Bytes, at most.
+    pub bytes_max: u64,
+}
+
+/// An offset to find.
+#[derive(Clone, Debug)]
+pub struct LookupPart {
+    /// Which part of the request.
+    pub at: u32,
+    /// Topic.
+    pub topic: TopicId,
+    /// Partition.
+    pub partition: i32,
+    /// Timestamp, or one of the constants of `floe_wire::messages::list_offsets`.
+    pub timestamp: i64,
+}
+
+/// What came of a call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Of a produce.
+    Produced(Vec<Produced>),
+    /// Of a fetch.
+    Fetched(Vec<Fetched>),
+    /// Of a lookup.
+    Found(Vec<Found>),
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug)]
+pub struct Produced {
+    /// Which part of the request.
+    pub at: u32,
+    /// Kafka's error code.
+    pub error_code: i16,
+    /// Why, for people.
+    pub message: Option<String>,
+    /// Offset of its first record, or -1.
+    pub base_offset: i64,
+    /// The broker's timestamp, or -1.
+    pub append_time_ms: i64,
+    /// First offset of the partition, or -1.
+    pub log_start: i64,
+}
+
+/// What was read of a partition.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Which part of the request.
+    pub at: u32,
+    /// Kafka's error code.
+    pub error_code: i16,
+    /// The high watermark, or -1.
+    pub high_watermark: i64,
+    /// First offset of the partition, or -1.
+    pub log_start: i64,
+    /// The batches.
+    pub data: ReadData,
+}
+
+/// An offset that was looked for.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Which part of the request.
+    pub at: u32,
+    /// Kafka's error code.
+    pub error_code: i16,
+    /// The record's timestamp, or -1.
+    pub timestamp_ms: i64,
+    /// The offset, or -1.
+    pub offset: i64,
+}

@@ -1,5 +1,24 @@
-//! A shard's counters and histograms: plain numbers, read by the admin thread through [`crate::event::AdminRequest::Metrics`].
+//! A shard's counters: plain numbers, read by the admin thread through [`crate::event::AdminRequest::Metrics`].
 
-/// All counters of one shard.
+use crate::log::LogMetrics;
+
+/// All counters of one shard; only ever growing unless said otherwise.
 #[derive(Clone, Debug, Default)]
-pub struct ShardMetrics {}
+pub struct ShardMetrics {
+    /// The log's.
+    pub log: LogMetrics,
+    /// Requests taken, by row of `floe_wire::api::APIS`.
+    pub requests: [u64; floe_wire::api::APIS.len()],
+    /// Bytes of requests.
+    pub bytes_in: u64,
+    /// Bytes of replies.
+    pub bytes_out: u64,
+    /// Parts of requests (a partition, a topic) answered with an error.
+    pub errors: u64,
+    /// Connections open (goes up and down).
+    pub connections: u64,
+    /// Connections closed for what they sent.
+    pub connections_refused: u64,
+    /// Times that reading from all connections was stopped.
+    pub admissions_closed: u64,
+}

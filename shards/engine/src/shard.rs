@@ -1,16 +1,367 @@
 //! One core's state; routes inputs to their owners and owns no rules itself.
 
-use crate::event::{Effects, Input, Machine};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::config::BrokerConfig;
+use crate::connection::{Connection, Ending};
+use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, ShardId};
+use crate::limits::DISK_RESERVE_BYTES;
+use crate::log::{LogEvent, ShardLog};
+use crate::mesh::{Answer, Call, MeshMsg};
+use crate::metadata::{self, Change, Controller, Image, Told};
+use crate::metrics::ShardMetrics;
+use crate::owner::Owner;
+use crate::requests::{Caller, Pending, Wait};
 use crate::time::{Deadline, Time};
 
 /// One core of the broker.
 #[derive(Debug, Default)]
-pub struct Shard {}
+pub struct Shard {
+    pub(crate) shard: ShardId,
+    pub(crate) shards: u16,
+    pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) image: Arc<Image>,
+    pub(crate) metrics: ShardMetrics,
+    pub(crate) connections: HashMap<ConnId, Connection, FxBuildHasher>,
+    /// Requests that wait, by token.
+    pub(crate) pending: HashMap<u64, Pending, FxBuildHasher>,
+    pub(crate) fetch_deadlines: BTreeSet<(Deadline, u64)>,
+    /// What is left of the last block of producer ids.
+    pub(crate) producer_ids: Range<i64>,
+    pub(crate) owner: Owner,
+    pub(crate) fetch_bytes_max: u64,
+    pub(crate) auto_create: bool,
+    pub(crate) delete_enabled: bool,
+    pub(crate) partitions_default: i32,
+    boot: Option<Boot>,
+    /// From the first image on.
+    log: Option<ShardLog>,
+    /// On shard 0.
+    controller: Option<Controller>,
+    /// Shards that have not shown the last image yet (on shard 0).
+    not_shown: u16,
+    /// Shards that have taken over what older numbers of shards left (on shard 0).
+    drained: u16,
+    ready: bool,
+    stopping: bool,
+    /// Whether sockets are not read because the log has no room.
+    closed: bool,
+    last_token: u64,
+}
 
 impl Machine for Shard {
-    fn handle(&mut self, _now: Time, _input: Input, _effects: &mut Effects) {}
-    fn end_of_round(&mut self, _now: Time, _effects: &mut Effects) {}
+    fn handle(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Boot(boot) => self.boot(boot, fx),
+            Input::Connected { conn, peer, listener } => {
+                self.metrics.connections += 1;
+                self.connections.insert(conn, Connection::new(peer, listener));
+            }
+            Input::Frame { conn, frame } => self.request(now, conn, frame, fx),
+            Input::ReplySent { .. } => {}
+            Input::Disconnected { conn } => self.disconnected(conn, fx),
+            Input::Mesh { from, msg } => self.mesh(now, from, msg, fx),
+            Input::DiskDone { op, result } => {
+                if (op.0 >> 56) as u8 == metadata::OP_TAG {
+                    if let Some(controller) = self.controller.as_mut() {
+                        controller.handle_disk(result, fx);
+                    }
+                } else if let Some(log) = self.log.as_mut() {
+                    log.handle_disk(now, op, result, fx);
+                }
+            }
+            Input::DiskSpace { free_bytes, .. } => {
+                self.owner.full = (free_bytes < DISK_RESERVE_BYTES).then(|| {
+                    format!("The broker's disk has {free_bytes} bytes left; it takes records again from {DISK_RESERVE_BYTES} on.")
+                });
+            }
+            Input::Timer => {
+                if let Some(log) = self.log.as_mut() {
+                    log.timer(now, fx);
+                }
+                self.fetch_timer(now, fx);
+            }
+            Input::Admin { token, request } => {
+                let reply = self.admin(request);
+                fx.push(Effect::AdminReply { token, reply });
+            }
+            Input::Shutdown => {
+                self.stopping = true;
+                match self.log.as_mut() {
+                    Some(log) => log.shutdown(now, fx),
+                    None => fx.push(Effect::Stopped),
+                }
+            }
+        }
+        self.pump(now, fx);
+    }
+
+    fn end_of_round(&mut self, now: Time, fx: &mut Effects) {
+        let Some(log) = self.log.as_mut() else { return };
+        log.end_of_round(now, fx);
+        let stalled = log.pressure().stalled;
+        if stalled != self.closed {
+            self.closed = stalled;
+            self.metrics.admissions_closed += u64::from(stalled);
+            fx.push(Effect::Admission { open: !stalled });
+        }
+        self.pump(now, fx);
+    }
+
     fn next_deadline(&self) -> Option<Deadline> {
-        None
+        let fetch = self.fetch_deadlines.first().map(|(deadline, _)| *deadline);
+        fetch.into_iter().chain(self.log.as_ref().and_then(ShardLog::next_deadline)).min()
     }
 }
+
+impl Shard {
+    fn boot(&mut self, boot: Boot, fx: &mut Effects) {
+        (self.shard, self.shards, self.config) = (boot.shard, boot.shards, boot.config.clone());
+        if boot.shard == ShardId(0) {
+            self.controller = Some(Controller::start(boot.seed, &boot.config.cluster_id, fx));
+        }
+        self.boot = Some(boot);
+    }
+
+    fn admin(&mut self, request: AdminRequest) -> AdminReply {
+        match request {
+            AdminRequest::Metrics => {
+                if let Some(log) = self.log.as_mut() {
+                    self.metrics.log.clone_from(log.metrics());
+                    self.metrics.log.commit_latencies_ns = log.take_commit_latencies();
+                }
+                AdminReply::Metrics(Box::new(self.metrics.clone()))
+            }
+            AdminRequest::Ready => AdminReply::Ready(match self.log.as_ref().and_then(ShardLog::journal_failure) {
+                Some(reason) => Err(reason.to_owned()),
+                None if !self.ready => Err("recovery is not over".into()),
+                None if self.stopping => Err("the broker is stopping".into()),
+                None => Ok(()),
+            }),
+        }
+    }
+
+    fn mesh(&mut self, now: Time, from: ShardId, msg: MeshMsg, fx: &mut Effects) {
+        match msg {
+            MeshMsg::Image(image) => {
+                let version = image.version;
+                self.show(now, image, fx);
+                fx.push(Effect::Mesh { to: from, msg: MeshMsg::ImageShown { version } });
+            }
+            MeshMsg::ImageShown { .. } => self.shown(fx),
+            MeshMsg::Change { token, change } => {
+                let controller = self.controller.as_mut().expect("changes go to shard 0");
+                controller.change(from, token, change, fx);
+            }
+            MeshMsg::Changed { token, done } => self.changed(token, done, fx),
+            MeshMsg::Drained => self.drained(fx),
+            MeshMsg::Call { token, call } => {
+                let log = self.log.as_mut().expect("calls come after every shard is ready");
+                self.owner.call(now, log, from, token, call, fx);
+            }
+            MeshMsg::Answer { token, answer } => self.answered(now, token, answer, fx),
+            MeshMsg::Wake { token } => self.woken(now, token, fx),
+            MeshMsg::Unwatch { token } => self.owner.unwatch(from, token),
+        }
+    }
+
+    /// Carries on what the log, the owner and the controller have to tell, until they have nothing more.
+    fn pump(&mut self, now: Time, fx: &mut Effects) {
+        loop {
+            let mut idle = true;
+            while let Some(event) = self.log.as_mut().and_then(ShardLog::poll_event) {
+                idle = false;
+                self.log_event(now, event, fx);
+            }
+            for (to, token, answer) in self.owner.answers() {
+                idle = false;
+                if to == self.shard {
+                    self.answered(now, token, answer, fx);
+                } else {
+                    fx.push(Effect::Mesh { to, msg: MeshMsg::Answer { token, answer } });
+                }
+            }
+            while let Some(told) = self.controller.as_mut().and_then(Controller::told) {
+                idle = false;
+                match told {
+                    Told::Publish(image) => {
+                        self.not_shown = self.shards;
+                        for to in (1..self.shards).map(ShardId) {
+                            fx.push(Effect::Mesh { to, msg: MeshMsg::Image(image.clone()) });
+                        }
+                        self.show(now, image, fx);
+                        self.shown(fx);
+                    }
+                    Told::Answer(to, token, done) if to == self.shard => self.changed(token, done, fx),
+                    Told::Answer(to, token, done) => {
+                        fx.push(Effect::Mesh { to, msg: MeshMsg::Changed { token, done } });
+                    }
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn log_event(&mut self, now: Time, event: LogEvent, fx: &mut Effects) {
+        match event {
+            LogEvent::Recovered => {
+                self.ready = true;
+                fx.push(Effect::Ready);
+            }
+            LogEvent::OldGenerationsDrained if self.shard == ShardId(0) => self.drained(fx),
+            LogEvent::OldGenerationsDrained => fx.push(Effect::Mesh { to: ShardId(0), msg: MeshMsg::Drained }),
+            LogEvent::Committed { up_to } => self.owner.committed(up_to),
+            LogEvent::Advanced { ix } | LogEvent::Trimmed { ix } | LogEvent::Failed { ix, .. } => {
+                for (to, token) in self.owner.advanced(ix) {
+                    if to == self.shard {
+                        self.woken(now, token, fx);
+                    } else {
+                        fx.push(Effect::Mesh { to, msg: MeshMsg::Wake { token } });
+                    }
+                }
+            }
+            LogEvent::ReadDone { ticket, result } => self.owner.read_done(ticket, result),
+            LogEvent::LookupDone { ticket, result } => self.owner.lookup_done(ticket, result),
+            LogEvent::JournalFailed { reason } => self.owner.journal_failed(&reason),
+            LogEvent::Stopped => fx.push(Effect::Stopped),
+        }
+    }
+
+    /// Uses a new image: the first one starts the log, later ones change what is in it.
+    fn show(&mut self, now: Time, image: Arc<Image>, fx: &mut Effects) {
+        let old = std::mem::replace(&mut self.image, image.clone());
+        let dynamic = &image.broker_configs;
+        let same_defaults = old.broker_configs == *dynamic && self.log.is_some();
+        self.fetch_bytes_max = self.config.number("fetch.max.bytes", dynamic) as u64;
+        self.partitions_default = self.config.number("num.partitions", dynamic) as i32;
+        self.auto_create = self.config.switch("auto.create.topics.enable", dynamic);
+        self.delete_enabled = self.config.switch("delete.topic.enable", dynamic);
+        let mut new = Vec::new();
+        for topic in image.topics() {
+            let before = old.topic_by_id(topic.id);
+            if same_defaults && before.is_some_and(|before| Arc::ptr_eq(before, topic)) {
+                continue;
+            }
+            let settings = self.config.topic_settings(&topic.configs, dynamic);
+            for partition in (0..topic.partitions).filter(|p| topic.shard_of(*p, self.shards) == self.shard) {
+                match self.log.as_mut() {
+                    None => new.push((topic.id, partition, topic.name.clone(), settings.log.clone())),
+                    Some(log) => match log.find(topic.id, partition) {
+                        Some(ix) => log.configure(ix, settings.log.clone()),
+                        None => {
+                            log.create(now, topic.id, partition, topic.name.clone(), settings.log.clone());
+                        }
+                    },
+                }
+            }
+            self.owner.settings.insert(topic.id, Arc::new(settings));
+        }
+        for topic in old.topics().filter(|topic| image.topic_by_id(topic.id).is_none()) {
+            self.owner.settings.remove(&topic.id);
+            for partition in 0..topic.partitions {
+                let Some(log) = self.log.as_mut() else { continue };
+                let Some(ix) = log.find(topic.id, partition) else { continue };
+                log.remove(now, ix, fx);
+                // Who waits for more learns that there is none.
+                self.log_event(now, LogEvent::Trimmed { ix }, fx);
+            }
+        }
+        if self.log.is_none()
+            && let Some(boot) = self.boot.take()
+        {
+            let mut log = ShardLog::new(&boot, self.config.log_settings());
+            log.start(now, new, fx);
+            self.log = Some(log);
+        }
+    }
+
+    fn shown(&mut self, fx: &mut Effects) {
+        self.not_shown -= 1;
+        if self.not_shown == 0
+            && let Some(controller) = self.controller.as_mut()
+        {
+            controller.shown(fx);
+        }
+    }
+
+    fn drained(&mut self, fx: &mut Effects) {
+        self.drained += 1;
+        if self.drained == self.shards
+            && let Some(log) = self.log.as_mut()
+        {
+            log.drop_old_generations(fx);
+        }
+    }
+
+    fn answered(&mut self, now: Time, token: u64, answer: Answer, fx: &mut Effects) {
+        match answer {
+            Answer::Produced(parts) => self.produced(token, parts, fx),
+            Answer::Fetched(parts) => self.fetched(now, token, parts, fx),
+            Answer::Found(parts) => self.found(token, &parts, fx),
+        }
+    }
+
+    fn disconnected(&mut self, conn: ConnId, fx: &mut Effects) {
+        if self.connections.remove(&conn).is_none() {
+            return;
+        }
+        self.metrics.connections -= 1;
+        let gone: Vec<u64> = self.pending.iter().filter(|(_, p)| p.caller.conn == conn).map(|(t, _)| *t).collect();
+        for token in gone {
+            if let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.remove(&token) {
+                self.forget_fetch(token, &wait, fx);
+            }
+        }
+    }
+
+    /// Lets a request wait: the token by which answers find it.
+    pub(crate) fn wait(&mut self, caller: Caller, wait: Wait) -> u64 {
+        self.last_token += 1;
+        self.pending.insert(self.last_token, Pending { caller, wait });
+        self.last_token
+    }
+
+    /// Asks the owner of partitions; the answer comes by token, never from within this call.
+    pub(crate) fn call(&mut self, now: Time, owner: ShardId, token: u64, call: Call, fx: &mut Effects) {
+        if owner == self.shard {
+            let log = self.log.as_mut().expect("requests come after every shard is ready");
+            self.owner.call(now, log, owner, token, call, fx);
+        } else {
+            fx.push(Effect::Mesh { to: owner, msg: MeshMsg::Call { token, call } });
+        }
+    }
+
+    /// Asks the controller; the answer comes by token.
+    pub(crate) fn change(&mut self, token: u64, change: Change, fx: &mut Effects) {
+        match self.controller.as_mut() {
+            Some(controller) => controller.change(self.shard, token, change, fx),
+            None => fx.push(Effect::Mesh { to: ShardId(0), msg: MeshMsg::Change { token, change } }),
+        }
+    }
+
+    /// A request has come to its end.
+    pub(crate) fn finish(&mut self, caller: Caller, ending: Ending, fx: &mut Effects) {
+        if let Some(connection) = self.connections.get_mut(&caller.conn) {
+            self.metrics.bytes_out += connection.end(caller.conn, caller.request, ending, fx);
+        }
+    }
+
+    /// A request cannot be understood: the connection ends, as Kafka does it.
+    pub(crate) fn refuse(&mut self, conn: ConnId, request: u64, what: &str, fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        self.metrics.connections_refused += 1;
+        let line = format!("closing the connection of {}: it sent {what}", connection.peer);
+        fx.push(Effect::Log { level: LogLevel::Warn, line });
+        self.metrics.bytes_out += connection.end(conn, request, Ending::Close, fx);
+    }
+}
+
+#[cfg(test)]
+mod tests;

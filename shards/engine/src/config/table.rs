@@ -85,9 +85,9 @@ pub const CONFIGS: &[ConfigDef] = &[
     both(
         "compression.type",
         "compression.type",
-        Kind::Word(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        Kind::Word(&["producer"]),
         "producer",
-        "The codec batches are kept with; producer: the one they came with.",
+        "Batches are kept with the codec they came with.",
     ),
     both(
         "log.cleanup.policy",

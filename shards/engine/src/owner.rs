@@ -1,0 +1,323 @@
+//! The owner's side of requests: what a shard does on its own partitions for a connection that may be on another shard.
+//!
+//! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use floe_wire::ids::TopicId;
+use floe_wire::messages::list_offsets as places;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::batch;
+use crate::config::TopicSettings;
+use crate::event::{Effects, ShardId};
+use crate::log::{
+    AppendError, CommitSeq, LookupOutcome, PartitionIx, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket,
+    ShardLog,
+};
+use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, ProducePart, Produced};
+use crate::requests::codes;
+use crate::time::Time;
+
+/// A call at work.
+#[derive(Debug)]
+struct Job {
+    from: ShardId,
+    token: u64,
+    answer: Answer,
+    /// Commits and tickets it waits for.
+    waits: usize,
+}
+
+/// Calls at work and watches, of one shard.
+#[derive(Debug, Default)]
+pub struct Owner {
+    /// By topic, as the image says.
+    pub settings: HashMap<TopicId, Arc<TopicSettings>, FxBuildHasher>,
+    /// Why nothing is appended, while the disk is nearly full.
+    pub full: Option<String>,
+    jobs: HashMap<u64, Job, FxBuildHasher>,
+    last_job: u64,
+    commits: BTreeMap<CommitSeq, Vec<u64>>,
+    tickets: HashMap<ReadTicket, (u64, usize), FxBuildHasher>,
+    watches: HashMap<PartitionIx, Vec<(ShardId, u64)>, FxBuildHasher>,
+    watched: HashMap<(ShardId, u64), Vec<PartitionIx>, FxBuildHasher>,
+    answers: Vec<(ShardId, u64, Answer)>,
+}
+
+impl Owner {
+    /// Takes a call in.
+    pub fn call(&mut self, now: Time, log: &mut ShardLog, from: ShardId, token: u64, call: Call, fx: &mut Effects) {
+        self.last_job += 1;
+        let job = self.last_job;
+        let (answer, waits) = match call {
+            Call::Produce(parts) => self.produce(now, log, job, parts),
+            Call::Fetch { parts, bytes_max, watch } => {
+                if watch {
+                    self.watch(log, from, token, &parts);
+                }
+                self.fetch(now, log, job, parts, bytes_max, fx)
+            }
+            Call::Lookup(parts) => self.lookup(now, log, job, &parts, fx),
+        };
+        self.jobs.insert(job, Job { from, token, answer, waits });
+        self.settle_job(job, 0);
+    }
+
+    /// Answers that are whole now.
+    pub fn answers(&mut self) -> Vec<(ShardId, u64, Answer)> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Commits up to this one have completed.
+    pub fn committed(&mut self, up_to: CommitSeq) {
+        while let Some(entry) = self.commits.first_entry().filter(|entry| *entry.key() <= up_to) {
+            entry.remove().into_iter().for_each(|job| self.settle_job(job, 1));
+        }
+    }
+
+    /// No commit completes any more: what waits for one ends in an error.
+    pub fn journal_failed(&mut self, reason: &str) {
+        for job in std::mem::take(&mut self.commits).into_values().flatten() {
+            if let Some(Job { answer: Answer::Produced(parts), .. }) = self.jobs.get_mut(&job) {
+                for part in parts.iter_mut().filter(|part| part.error_code == codes::NONE) {
+                    *part = not_produced(part.at, codes::KAFKA_STORAGE_ERROR, reason.to_owned());
+                }
+            }
+            self.settle_job(job, 1);
+        }
+    }
+
+    /// A cold read ended.
+    pub fn read_done(&mut self, ticket: ReadTicket, result: Result<ReadData, ReadError>) {
+        let Some((job, at)) = self.tickets.remove(&ticket) else { return };
+        if let Some(Job { answer: Answer::Fetched(parts), .. }) = self.jobs.get_mut(&job) {
+            match result {
+                Ok(data) => parts[at].data = data,
+                Err(error) => parts[at].error_code = read_code(&error),
+            }
+        }
+        self.settle_job(job, 1);
+    }
+
+    /// A cold lookup ended.
+    pub fn lookup_done(&mut self, ticket: ReadTicket, result: Result<Option<crate::log::Found>, ReadError>) {
+        let Some((job, at)) = self.tickets.remove(&ticket) else { return };
+        if let Some(Job { answer: Answer::Found(parts), .. }) = self.jobs.get_mut(&job) {
+            match result {
+                Ok(found) => enter_found(&mut parts[at], found),
+                Err(error) => parts[at].error_code = read_code(&error),
+            }
+        }
+        self.settle_job(job, 1);
+    }
+
+    /// There is more to read (or another reason to look again): who waits for it.
+    pub fn advanced(&mut self, ix: PartitionIx) -> Vec<(ShardId, u64)> {
+        let woken = self.watches.remove(&ix).unwrap_or_default();
+        for (from, token) in &woken {
+            self.unwatch(*from, *token);
+        }
+        woken
+    }
+
+    /// A fetch no longer waits.
+    pub fn unwatch(&mut self, from: ShardId, token: u64) {
+        for ix in self.watched.remove(&(from, token)).unwrap_or_default() {
+            if let Some(watchers) = self.watches.get_mut(&ix) {
+                watchers.retain(|watcher| *watcher != (from, token));
+                if watchers.is_empty() {
+                    self.watches.remove(&ix);
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, log: &ShardLog, from: ShardId, token: u64, parts: &[FetchPart]) {
+        self.unwatch(from, token);
+        let ixs: Vec<PartitionIx> = parts.iter().filter_map(|part| log.find(part.topic, part.partition)).collect();
+        for ix in &ixs {
+            self.watches.entry(*ix).or_default().push((from, token));
+        }
+        self.watched.insert((from, token), ixs);
+    }
+
+    /// `ended` of the things a job waits for have ended.
+    fn settle_job(&mut self, job: u64, ended: usize) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        entry.waits -= ended;
+        if entry.waits == 0
+            && let Some(Job { from, token, answer, .. }) = self.jobs.remove(&job)
+        {
+            self.answers.push((from, token, answer));
+        }
+    }
+
+    fn produce(&mut self, now: Time, log: &mut ShardLog, job: u64, parts: Vec<ProducePart>) -> (Answer, usize) {
+        // Commits complete in order, so the last one stands for all.
+        let mut last: Option<CommitSeq> = None;
+        let mut produced = Vec::with_capacity(parts.len());
+        for part in parts {
+            let (answer, wait) = self.append(now, log, &part);
+            produced.push(answer);
+            last = last.max(wait);
+        }
+        if let Some(commit) = last {
+            self.commits.entry(commit).or_default().push(job);
+        }
+        (Answer::Produced(produced), usize::from(last.is_some()))
+    }
+
+    fn append(&self, now: Time, log: &mut ShardLog, part: &ProducePart) -> (Produced, Option<CommitSeq>) {
+        let no = |code, message| (not_produced(part.at, code, message), None);
+        let found = log.find(part.topic, part.partition);
+        let (Some(ix), Some(settings)) = (found, self.settings.get(&part.topic)) else {
+            return no(codes::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.".into());
+        };
+        if let Some(reason) = &self.full {
+            return no(codes::NOT_ENOUGH_REPLICAS, reason.clone());
+        }
+        let info = match batch::judge(&part.batch, settings, now.wall_ms) {
+            Ok(info) => info,
+            Err((code, message)) => return no(code, message),
+        };
+        let (base_offset, append_time_ms, wait) = match log.append(now, ix, &part.batch, &info, 0) {
+            Ok(appended) => (appended.base_offset, appended.append_time_ms, appended.wait),
+            Err(AppendError::Duplicate { base_offset, append_time_ms, wait }) => (base_offset, append_time_ms, wait),
+            Err(AppendError::OutOfOrderSequence { expected, got }) => {
+                return no(
+                    codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
+                    format!("Out of order sequence number: {got} came and {expected} is next."),
+                );
+            }
+            Err(AppendError::InvalidProducerEpoch { known, got }) => {
+                return no(codes::INVALID_PRODUCER_EPOCH, format!("Producer epoch {got} is older than {known}."));
+            }
+            Err(AppendError::Storage(reason)) => return no(codes::KAFKA_STORAGE_ERROR, reason),
+            Err(AppendError::TooLarge { bytes_max }) => {
+                return no(
+                    codes::MESSAGE_TOO_LARGE,
+                    format!("The journal takes batches of at most {bytes_max} bytes."),
+                );
+            }
+            Err(AppendError::Full) => {
+                let message = "The journal has no room before older records have been settled: try again.";
+                return no(codes::NOT_ENOUGH_REPLICAS, message.into());
+            }
+        };
+        let log_start = log.partition(ix).map_or(-1, |p| p.log_start());
+        let answer = Produced {
+            at: part.at,
+            error_code: codes::NONE,
+            message: None,
+            base_offset,
+            append_time_ms: append_time_ms.unwrap_or(-1),
+            log_start,
+        };
+        (answer, wait)
+    }
+
+    fn fetch(
+        &mut self,
+        now: Time,
+        log: &mut ShardLog,
+        job: u64,
+        parts: Vec<FetchPart>,
+        bytes_max: u64,
+        fx: &mut Effects,
+    ) -> (Answer, usize) {
+        let (mut fetched, mut waits, mut left) = (Vec::with_capacity(parts.len()), 0, bytes_max);
+        for part in parts {
+            let mut answer = Fetched {
+                at: part.at,
+                error_code: codes::NONE,
+                high_watermark: -1,
+                log_start: -1,
+                data: ReadData::default(),
+            };
+            let ix = log.find(part.topic, part.partition);
+            if let Some((ix, p)) = ix.and_then(|ix| Some((ix, log.partition(ix)?))) {
+                (answer.high_watermark, answer.log_start) = (p.high_watermark(), p.log_start());
+                let at_least_one = left == bytes_max;
+                let limits =
+                    ReadLimits { bytes_max: part.bytes_max.min(left), at_least_one, up_to: p.high_watermark() };
+                match log.read(now, ix, part.offset, limits, fx) {
+                    Ok(ReadOutcome::Ready(data)) => {
+                        left = left.saturating_sub(data.bytes);
+                        answer.data = data;
+                    }
+                    Ok(ReadOutcome::Cold(ticket)) => {
+                        left = left.saturating_sub(limits.bytes_max);
+                        waits += 1;
+                        self.tickets.insert(ticket, (job, fetched.len()));
+                    }
+                    Err(error) => answer.error_code = read_code(&error),
+                }
+            } else {
+                answer.error_code = codes::UNKNOWN_TOPIC_OR_PARTITION;
+            }
+            fetched.push(answer);
+        }
+        (Answer::Fetched(fetched), waits)
+    }
+
+    fn lookup(
+        &mut self,
+        now: Time,
+        log: &mut ShardLog,
+        job: u64,
+        parts: &[LookupPart],
+        fx: &mut Effects,
+    ) -> (Answer, usize) {
+        let (mut all, mut waits) = (Vec::with_capacity(parts.len()), 0);
+        for part in parts {
+            let mut answer = Found { at: part.at, error_code: codes::NONE, timestamp_ms: -1, offset: -1 };
+            let ix = log.find(part.topic, part.partition);
+            let Some((ix, p)) = ix.and_then(|ix| Some((ix, log.partition(ix)?))) else {
+                all.push(Found { error_code: codes::UNKNOWN_TOPIC_OR_PARTITION, ..answer });
+                continue;
+            };
+            let outcome = match part.timestamp {
+                places::LATEST => Err(p.high_watermark()),
+                places::EARLIEST | places::EARLIEST_LOCAL => Err(p.log_start()),
+                // Nothing is ever in remote storage.
+                places::LATEST_TIERED => Err(-1),
+                places::MAX_TIMESTAMP => Ok(log.max_timestamp(now, ix, fx)),
+                timestamp => Ok(log.lookup_timestamp(now, ix, timestamp, fx)),
+            };
+            match outcome {
+                Err(place) => answer.offset = place,
+                Ok(Ok(LookupOutcome::Ready(found))) => enter_found(&mut answer, found),
+                Ok(Ok(LookupOutcome::Cold(ticket))) => {
+                    waits += 1;
+                    self.tickets.insert(ticket, (job, all.len()));
+                }
+                Ok(Err(error)) => answer.error_code = read_code(&error),
+            }
+            all.push(answer);
+        }
+        (Answer::Found(all), waits)
+    }
+}
+
+/// A batch that was not appended.
+pub fn not_produced(at: u32, error_code: i16, message: String) -> Produced {
+    Produced { at, error_code, message: Some(message), base_offset: -1, append_time_ms: -1, log_start: -1 }
+}
+
+fn enter_found(answer: &mut Found, found: Option<crate::log::Found>) {
+    if let Some(found) = found {
+        (answer.offset, answer.timestamp_ms) = (found.offset, found.timestamp_ms);
+    }
+}
+
+fn read_code(error: &ReadError) -> i16 {
+    match error {
+        ReadError::OffsetOutOfRange => codes::OFFSET_OUT_OF_RANGE,
+        ReadError::Storage(_) => codes::KAFKA_STORAGE_ERROR,
+        ReadError::Removed => codes::UNKNOWN_TOPIC_OR_PARTITION,
+        ReadError::Full => codes::LEADER_NOT_AVAILABLE,
+    }
+}

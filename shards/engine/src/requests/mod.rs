@@ -1,0 +1,199 @@
+//! One file per API: decode, decide or call the owners, answer. What waits for owners or the controller is a [`Pending`].
+
+pub mod codes;
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod topics;
+
+pub use fetch::FetchWait;
+pub use list_offsets::LookupWait;
+pub use produce::ProduceWait;
+pub use topics::TopicsWait;
+
+use bytes::Bytes;
+use floe_wire::api::Api;
+use floe_wire::frame::{RequestHeader, encode_response_header};
+use floe_wire::messages::Message;
+use floe_wire::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use floe_wire::piece::Piece;
+use floe_wire::primitives::{DecodeError, Reader, Writer};
+
+use crate::connection::Ending;
+use crate::event::{ConnId, Effects, FileRange, Reply, ReplyPart};
+use crate::metadata::{Change, ChangeDone};
+use crate::shard::Shard;
+use crate::time::Time;
+
+/// Keys of the APIs that are answered. Clients are told these only.
+pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 22];
+
+/// A request: where its answer goes and how it is to be encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The connection.
+    pub conn: ConnId,
+    /// The number of the request on it.
+    pub request: u64,
+    /// The API.
+    pub api: &'static Api,
+    /// Its version.
+    pub version: i16,
+    /// As the client sent it.
+    pub correlation_id: i32,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub struct Pending {
+    /// Who asked.
+    pub caller: Caller,
+    /// What for.
+    pub wait: Wait,
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub enum Wait {
+    /// Owners append.
+    Produce(ProduceWait),
+    /// Owners read, or there is not enough yet.
+    Fetch(FetchWait),
+    /// Owners look for offsets.
+    Lookup(LookupWait),
+    /// The controller makes the topics that a Metadata request names; the request itself, asked again then.
+    Metadata(Bytes),
+    /// The controller makes or deletes topics.
+    Topics(TopicsWait),
+    /// The controller gives a block of producer ids.
+    ProducerId,
+}
+
+impl Caller {
+    /// The answer, encoded; `files` go into its holes in their order.
+    pub fn reply<'a>(&self, response: &impl Message<'a>, files: Vec<FileRange>) -> Ending {
+        let mut writer = Writer::new();
+        encode_response_header(&mut writer, self.api, self.version, self.correlation_id);
+        response.encode(&mut writer, self.version);
+        let len = writer.len() as u32;
+        let mut parts = vec![ReplyPart::Mem(Bytes::copy_from_slice(&len.to_be_bytes()))];
+        let mut files = files.into_iter();
+        parts.extend(writer.finish().into_iter().map(|piece| match piece {
+            Piece::Mem(bytes) => ReplyPart::Mem(bytes),
+            Piece::Hole { len } => {
+                let file = files.next().expect("a file for each hole");
+                assert!(file.len == u64::from(len), "a hole is as long as its file range");
+                ReplyPart::File(file)
+            }
+        }));
+        Ending::Reply(Reply { parts })
+    }
+}
+
+impl Shard {
+    /// A request came in.
+    pub(crate) fn request(&mut self, now: Time, conn: ConnId, frame: Bytes, fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&conn).filter(|c| !c.is_closed()) else { return };
+        let request = connection.begin(conn, fx);
+        self.metrics.bytes_in += frame.len() as u64;
+        let mut reader = Reader::new(&frame);
+        let header = match RequestHeader::decode(&mut reader) {
+            Ok(header) => header,
+            Err(error) => return self.refuse(conn, request, &format!("a request header with {error}"), fx),
+        };
+        let api = Api::of(header.api_key).filter(|api| ANSWERED.contains(&api.key));
+        let Some(api) = api else {
+            return self.refuse(conn, request, &format!("API {}, which is not there", header.api_key), fx);
+        };
+        let mut caller =
+            Caller { conn, request, api, version: header.api_version, correlation_id: header.correlation_id };
+        if !(api.min..=api.max).contains(&caller.version) {
+            if api.key != floe_wire::api::API_VERSIONS {
+                let what = format!("{} version {}, which is not there", api.name, caller.version);
+                return self.refuse(conn, request, &what, fx);
+            }
+            // KIP-511: a client newer than the broker learns the versions from an answer that every client can read.
+            caller.version = 0;
+            let response = api_versions(codes::UNSUPPORTED_VERSION);
+            return self.finish(caller, caller.reply(&response, Vec::new()), fx);
+        }
+        self.metrics.requests[floe_wire::api::APIS.iter().position(|a| a.key == api.key).expect("of the table")] += 1;
+        let body = frame.slice(frame.len() - reader.remaining()..);
+        if let Err(error) = self.dispatch(now, caller, &body, fx) {
+            self.refuse(conn, request, &format!("{} version {} with {error}", api.name, caller.version), fx);
+        }
+    }
+
+    fn dispatch(&mut self, now: Time, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
+        match caller.api.key {
+            0 => self.produce(now, caller, body, fx),
+            1 => self.fetch(now, caller, body, fx),
+            2 => self.list_offsets(now, caller, body, fx),
+            3 => self.metadata(caller, body, true, fx),
+            19 => self.create_topics(caller, body, fx),
+            20 => self.delete_topics(caller, body, fx),
+            22 => self.init_producer_id(caller, body, fx),
+            _ => {
+                ApiVersionsRequest::decode_all(body, caller.version)?;
+                self.finish(caller, caller.reply(&api_versions(codes::NONE), Vec::new()), fx);
+                Ok(())
+            }
+        }
+    }
+
+    fn init_producer_id(&mut self, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
+        let request = InitProducerIdRequest::decode_all(body, caller.version)?;
+        if request.transactional_id.is_some() {
+            // There is no transaction coordinator; clients understand that and say so after their own timeout.
+            let error_code = codes::COORDINATOR_NOT_AVAILABLE;
+            let response = InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
+            self.finish(caller, caller.reply(&response, Vec::new()), fx);
+        } else if let Some(id) = self.producer_ids.next() {
+            self.finish(caller, producer_id(&caller, id), fx);
+        } else {
+            let token = self.wait(caller, Wait::ProducerId);
+            self.change(token, Change::ProducerIds, fx);
+        }
+        Ok(())
+    }
+
+    /// The controller has answered.
+    pub(crate) fn changed(&mut self, token: u64, done: ChangeDone, fx: &mut Effects) {
+        let Some(Pending { caller, wait }) = self.pending.remove(&token) else { return };
+        match wait {
+            Wait::Topics(wait) => self.topics_changed(caller, wait, done, fx),
+            Wait::Metadata(body) => {
+                self.metadata(caller, &body, false, fx).expect("it could be decoded before");
+            }
+            Wait::ProducerId => {
+                // Several may have asked; what is left of an older block is lost, and there are enough.
+                if let Some(first) = done.producer_ids {
+                    self.producer_ids = first..first + crate::limits::PRODUCER_ID_BLOCK;
+                }
+                let ending = match self.producer_ids.next() {
+                    Some(id) => producer_id(&caller, id),
+                    None => {
+                        let error_code = codes::COORDINATOR_LOAD_IN_PROGRESS;
+                        let response = InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
+                        caller.reply(&response, Vec::new())
+                    }
+                };
+                self.finish(caller, ending, fx);
+            }
+            Wait::Produce(_) | Wait::Fetch(_) | Wait::Lookup(_) => unreachable!("the controller was not asked"),
+        }
+    }
+}
+
+fn producer_id(caller: &Caller, producer_id: i64) -> Ending {
+    caller.reply(&InitProducerIdResponse { producer_id, ..InitProducerIdResponse::default() }, Vec::new())
+}
+
+fn api_versions(error_code: i16) -> ApiVersionsResponse<'static> {
+    let apis = ANSWERED.iter().filter_map(|key| Api::of(*key));
+    let api_keys =
+        apis.map(|api| ApiVersion { api_key: api.key, min_version: api.min_advertised, max_version: api.max });
+    ApiVersionsResponse { error_code, api_keys: api_keys.collect(), ..ApiVersionsResponse::default() }
+}
