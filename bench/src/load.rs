@@ -161,13 +161,10 @@ fn last_row(text: &str, column: &str) -> Option<(f64, u64)> {
     let header = text.lines().find(|line| line.starts_with('|') && line.contains("elapsed")).map(cells)?;
     let at = |name: &str| header.iter().position(|cell| cell == name);
     let (elapsed, wanted) = (at("elapsed")?, at(column)?);
-    text.lines()
-        .filter(|line| line.starts_with('|'))
-        .filter_map(|line| {
-            let row = cells(line);
-            Some((row.get(elapsed)?.parse().ok()?, row.get(wanted)?.parse().ok()?))
-        })
-        .last()
+    text.lines().rev().filter(|line| line.starts_with('|')).find_map(|line| {
+        let row = cells(line);
+        Some((row.get(elapsed)?.parse().ok()?, row.get(wanted)?.parse().ok()?))
+    })
 }
 
 #[cfg(test)]

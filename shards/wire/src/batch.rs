@@ -309,10 +309,11 @@ mod tests {
     }
 
     type Damage = fn(&mut Vec<u8>);
+    type Expected = fn(&BatchError) -> bool;
 
     #[test]
     fn what_is_wrong_is_named() {
-        let table: &[(&str, Damage, fn(&BatchError) -> bool)] = &[
+        let table: &[(&str, Damage, Expected)] = &[
             ("cut", |b| b.truncate(100), |e| matches!(e, BatchError::Truncated { have: 100, .. })),
             ("cut header", |b| b.truncate(60), |e| matches!(e, BatchError::Truncated { have: 60, .. })),
             ("two batches", |b| b.extend_from_slice(&b.clone()), |e| matches!(e, BatchError::Trailing(_))),
