@@ -1,357 +1,310 @@
-//! Record batches of format v2 (magic 2): validated as a client sent them, stamped in place, walked without trust.
+//! Record batches of format 2: what their headers say, whether they hold, and the fields that a broker writes into them.
 //!
-//! The CRC-32C covers everything from the attributes on, so base offset and leader epoch can be stamped without touching it.
+//! Base offset and leader epoch lie ahead of what the CRC-32C covers, so a broker stamps them without touching the rest.
 
+mod builder;
+mod records;
+
+pub use builder::{BatchBuilder, BatchRecord, BuildError, recompress};
+pub use records::{HeaderView, RecordView, Records, records, records_capped};
+
+use crate::compression::{Codec, CodecError};
 use crate::primitives::{DecodeError, Reader};
 
-/// Bytes of a batch ahead of its records.
+/// Bytes ahead of the records.
 pub const HEADER_BYTES: usize = 61;
-/// Bytes that the batch's length field does not count: base offset and the length itself.
-const LENGTH_SKIPS: usize = 12;
-const CRC_FROM: usize = 21;
-/// Attributes: the codec.
-const CODEC_MASK: i16 = 0x07;
-/// Attributes: timestamps are the broker's.
-const LOG_APPEND_TIME: i16 = 0x08;
-/// Attributes: part of a transaction.
-const TRANSACTIONAL: i16 = 0x10;
-/// Attributes: a marker that only brokers write.
-const CONTROL: i16 = 0x20;
-/// The last codec that exists (zstd).
-const CODEC_LAST: i16 = 4;
+/// Bytes that the length field does not count: base offset and length.
+pub const LENGTH_END: usize = 12;
+/// Bytes of the smallest record: its length and six fields of a byte each.
+const RECORD_BYTES_MIN: usize = 7;
 
-/// Why bytes are not a batch that may be appended.
+const EPOCH_AT: usize = 12;
+const MAGIC_AT: usize = 16;
+const CRC_AT: usize = 17;
+/// The CRC covers everything from here on.
+const CRC_FROM: usize = 21;
+const MAX_TIMESTAMP_AT: usize = 35;
+
+const TIMESTAMP_TYPE: i16 = 0x08;
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
+const DELETE_HORIZON: i16 = 0x40;
+
+/// Why bytes are not a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// Fewer bytes than a header, or than the header says.
-    #[error("the batch has {have} bytes where it says {said}")]
+    /// Fewer bytes than a batch has, or than its length says.
+    #[error("{have} bytes, where the batch has {need}")]
     Truncated {
-        /// Bytes that it claims to have.
-        said: usize,
+        /// Bytes of the batch.
+        need: usize,
         /// Bytes that are there.
         have: usize,
     },
-    /// Bytes behind the one batch that a partition's request may hold.
-    #[error("{0} bytes behind the batch: a request holds one batch for each partition")]
-    Trailing(usize),
-    /// Formats 0 and 1, which Kafka 4 refuses as well, or nonsense.
-    #[error("record format {0}; only format 2 is taken: use a client newer than Kafka 0.11")]
-    Magic(i8),
-    /// A length below that of a header.
+    /// A length field below the size of a header.
     #[error("a batch length of {0}")]
     Length(i32),
-    /// The checksum does not match.
-    #[error("checksum {stored:#010x} stored, {computed:#010x} computed")]
-    Crc {
-        /// As sent.
-        stored: u32,
-        /// As it is.
-        computed: u32,
+    /// More bytes than allowed.
+    #[error("a batch of {bytes} bytes, where {bytes_max} are allowed")]
+    TooLarge {
+        /// Bytes of the batch.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
     },
+    /// Bytes behind the batch where exactly one is allowed.
+    #[error("{0} bytes behind the batch")]
+    Trailing(usize),
+    /// A format other than 2. Clients older than Kafka 0.11 send 0 and 1.
+    #[error("record format {0}; only format 2 is supported")]
+    Magic(i8),
+    /// The checksum does not hold.
+    #[error("the checksum does not hold")]
+    Crc,
     /// A codec that does not exist.
-    #[error("compression codec {0} does not exist")]
-    Codec(i16),
-    /// A marker from a client.
-    #[error("control batches are written by brokers only")]
-    Control,
-    /// The number of records does not go with the offsets.
-    #[error("{records} records with offsets 0 to {last_offset_delta}")]
+    #[error("codec number {0} does not exist")]
+    Codec(u8),
+    /// Number of records and offsets do not fit, or no records.
+    #[error("{records_count} records with a last offset delta of {last_offset_delta}")]
     Count {
-        /// Records that it claims to have.
-        records: i32,
-        /// Delta of the last one.
+        /// As the header says.
+        records_count: i32,
+        /// As the header says.
         last_offset_delta: i32,
     },
-    /// A producer id without epoch or sequence, or the other way round.
-    #[error("producer id {producer_id} with epoch {epoch} and sequence {sequence}")]
-    Producer {
-        /// As sent.
-        producer_id: i64,
-        /// As sent.
-        epoch: i16,
-        /// As sent.
-        sequence: i32,
-    },
-    /// The records of an uncompressed batch do not fill it exactly.
-    #[error("record {index} of the batch is not well formed: {cause}")]
-    Record {
-        /// Which, from 0.
-        index: i32,
-        /// What is wrong.
-        cause: DecodeError,
-    },
-    /// The offset deltas of an uncompressed batch are not 0, 1, 2, ...
-    #[error("record {index} has offset delta {delta}")]
-    Delta {
-        /// Which, from 0.
-        index: i32,
-        /// As sent.
-        delta: i64,
-    },
+    /// An idempotent producer's id, epoch and sequence do not fit together.
+    #[error("producer id, epoch and sequence do not fit together")]
+    Producer,
+    /// A broker's own mark, which clients must not send.
+    #[error("a control batch, which clients must not send")]
+    Control,
+    /// A record does not fit its batch.
+    #[error("record {0} does not fit the batch")]
+    Record(i32),
+    /// The records cannot be decompressed.
+    #[error(transparent)]
+    Compression(#[from] CodecError),
 }
 
-/// The header of a batch.
+/// The header of a batch. Offsets and timestamps (milliseconds) as they stand there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     /// Offset of the first record.
     pub base_offset: i64,
-    /// All bytes of the batch, header included.
-    pub bytes: usize,
+    /// Bytes behind the length field.
+    pub batch_length: i32,
     /// Epoch of the leader that appended it.
-    pub leader_epoch: i32,
-    /// CRC-32C from the attributes on.
+    pub partition_leader_epoch: i32,
+    /// Format.
+    pub magic: i8,
+    /// CRC-32C of everything behind it.
     pub crc: u32,
-    /// Codec, timestamp type, transactional, control.
+    /// Codec, timestamp type, transactional, control, delete horizon.
     pub attributes: i16,
     /// Offset of the last record, relative to the first.
     pub last_offset_delta: i32,
-    /// Timestamp that the records' are relative to, in milliseconds.
+    /// Timestamp of the first record.
     pub base_timestamp: i64,
-    /// Largest timestamp, in milliseconds.
+    /// Highest timestamp.
     pub max_timestamp: i64,
-    /// The producer; -1 is none.
+    /// -1: not idempotent.
     pub producer_id: i64,
-    /// Its epoch; -1 is none.
+    /// Epoch of the producer.
     pub producer_epoch: i16,
-    /// Sequence number of the first record; -1 is none.
+    /// Sequence of the first record.
     pub base_sequence: i32,
     /// Number of records.
-    pub records: i32,
+    pub records_count: i32,
 }
 
 impl BatchHeader {
-    /// Reads the header at the start of `bytes`, which may be cut anywhere behind it. Nothing but format and length are checked.
-    pub fn read(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(BatchError::Truncated { said: HEADER_BYTES, have: bytes.len() });
-        };
-        let magic = header[16] as i8;
-        if magic != 2 {
-            return Err(BatchError::Magic(magic));
+    /// Reads a header; judges only that it is there, its format and its length.
+    pub fn decode(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+        let short = BatchError::Truncated { need: HEADER_BYTES, have: bytes.len() };
+        if let Some(magic) = bytes.get(MAGIC_AT).filter(|magic| **magic != 2) {
+            return Err(BatchError::Magic(*magic as i8));
         }
-        let length = i32::from_be_bytes(array(header, 8));
-        let bytes = usize::try_from(length).map_err(|_| BatchError::Length(length))? + LENGTH_SKIPS;
-        if bytes < HEADER_BYTES {
-            return Err(BatchError::Length(length));
+        let header = Self::read(bytes).map_err(|_| short)?;
+        if (header.batch_length as i64) < (HEADER_BYTES - LENGTH_END) as i64 {
+            return Err(BatchError::Length(header.batch_length));
         }
+        Ok(header)
+    }
+
+    fn read(bytes: &[u8]) -> Result<BatchHeader, DecodeError> {
+        let mut r = Reader::new(bytes);
         Ok(BatchHeader {
-            base_offset: i64::from_be_bytes(array(header, 0)),
-            bytes,
-            leader_epoch: i32::from_be_bytes(array(header, 12)),
-            crc: u32::from_be_bytes(array(header, 17)),
-            attributes: i16::from_be_bytes(array(header, CRC_FROM)),
-            last_offset_delta: i32::from_be_bytes(array(header, 23)),
-            base_timestamp: i64::from_be_bytes(array(header, 27)),
-            max_timestamp: i64::from_be_bytes(array(header, 35)),
-            producer_id: i64::from_be_bytes(array(header, 43)),
-            producer_epoch: i16::from_be_bytes(array(header, 51)),
-            base_sequence: i32::from_be_bytes(array(header, 53)),
-            records: i32::from_be_bytes(array(header, 57)),
+            base_offset: r.fixed()?,
+            batch_length: r.fixed()?,
+            partition_leader_epoch: r.fixed()?,
+            magic: r.fixed()?,
+            crc: r.fixed()?,
+            attributes: r.fixed()?,
+            last_offset_delta: r.fixed()?,
+            base_timestamp: r.fixed()?,
+            max_timestamp: r.fixed()?,
+            producer_id: r.fixed()?,
+            producer_epoch: r.fixed()?,
+            base_sequence: r.fixed()?,
+            records_count: r.fixed()?,
         })
     }
 
-    /// Number of the codec; 0 is none.
-    pub fn codec(&self) -> i16 {
-        self.attributes & CODEC_MASK
+    /// Bytes of the whole batch.
+    pub fn total_bytes(&self) -> usize {
+        self.batch_length as usize + LENGTH_END
+    }
+
+    /// Offset of the last record.
+    pub fn last_offset(&self) -> i64 {
+        self.base_offset.wrapping_add(i64::from(self.last_offset_delta))
+    }
+
+    /// The codec; `None` when the number is none's.
+    pub fn codec(&self) -> Option<Codec> {
+        Codec::from_number((self.attributes & 7) as u8)
+    }
+
+    /// The codec's name, for people.
+    pub fn codec_name(&self) -> &'static str {
+        self.codec().map_or("unknown", Codec::name)
+    }
+
+    /// Whether all records carry the time of the append (`max_timestamp`).
+    pub fn is_log_append_time(&self) -> bool {
+        self.attributes & TIMESTAMP_TYPE != 0
     }
 
     /// Whether it belongs to a transaction.
-    pub fn transactional(&self) -> bool {
+    pub fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL != 0
     }
 
-    /// Whether timestamps are those of appending.
-    pub fn log_append_time(&self) -> bool {
-        self.attributes & LOG_APPEND_TIME != 0
+    /// Whether it is a broker's own mark and no data. Clients must not send these.
+    pub fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
+    /// Whether `base_timestamp` is a compaction's delete horizon. Clients must not send these.
+    pub fn has_delete_horizon(&self) -> bool {
+        self.attributes & DELETE_HORIZON != 0
+    }
+
+    /// Whether the checksum holds for the batch at the start of `bytes`.
+    pub fn crc_holds(&self, bytes: &[u8]) -> bool {
+        bytes.get(CRC_FROM..self.total_bytes()).is_some_and(|covered| crc32c(covered) == self.crc)
     }
 }
 
-fn array<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
-    bytes[at..at + N].try_into().expect("a slice of N bytes")
-}
-
-fn crc(batch: &[u8]) -> u32 {
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &batch[CRC_FROM..]) as u32
-}
-
-/// Validates the one batch that a produce request holds for a partition. The records of a compressed batch are not looked at: they pass
-/// through as they came, and their count is what the header says.
-pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-    let header = BatchHeader::read(bytes)?;
-    if bytes.len() < header.bytes {
-        return Err(BatchError::Truncated { said: header.bytes, have: bytes.len() });
+/// Judges the batch at the start of `bytes` and gives its header. Compressed records are not looked into.
+pub fn validate_prefix(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, BatchError> {
+    let header = BatchHeader::decode(bytes)?;
+    let need = header.total_bytes();
+    if need > bytes_max {
+        return Err(BatchError::TooLarge { bytes: need, bytes_max });
     }
-    if bytes.len() > header.bytes {
-        return Err(BatchError::Trailing(bytes.len() - header.bytes));
+    if need > bytes.len() {
+        return Err(BatchError::Truncated { need, have: bytes.len() });
     }
-    let computed = crc(bytes);
-    if computed != header.crc {
-        return Err(BatchError::Crc { stored: header.crc, computed });
+    if !header.crc_holds(bytes) {
+        return Err(BatchError::Crc);
     }
-    if header.codec() > CODEC_LAST {
-        return Err(BatchError::Codec(header.codec()));
+    let codec = header.codec().ok_or(BatchError::Codec((header.attributes & 7) as u8))?;
+    let (count, delta) = (header.records_count, header.last_offset_delta);
+    if count < 1 || delta != count - 1 {
+        return Err(BatchError::Count { records_count: count, last_offset_delta: delta });
     }
-    if header.attributes & CONTROL != 0 {
-        return Err(BatchError::Control);
+    if header.producer_id >= 0 && (header.producer_epoch < 0 || (header.base_sequence < 0 && !header.is_control())) {
+        return Err(BatchError::Producer);
     }
-    if header.records < 1 || header.last_offset_delta != header.records - 1 {
-        return Err(BatchError::Count { records: header.records, last_offset_delta: header.last_offset_delta });
-    }
-    let (producer_id, epoch, sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
-    let idempotent = producer_id >= 0 && epoch >= 0 && sequence >= 0;
-    let plain = producer_id == -1 && epoch == -1 && sequence == -1;
-    if !(idempotent || plain) || (plain && header.transactional()) {
-        return Err(BatchError::Producer { producer_id, epoch, sequence });
-    }
-    if header.codec() == 0 {
-        walk(&bytes[HEADER_BYTES..], header.records)?;
+    if codec == Codec::None {
+        walk(&bytes[HEADER_BYTES..need], count)?;
     }
     Ok(header)
 }
 
-/// Checks that `records` records with offset deltas 0, 1, 2, ... fill `bytes` exactly.
-fn walk(bytes: &[u8], records: i32) -> Result<(), BatchError> {
-    let mut reader = Reader::new(bytes);
-    for index in 0..records {
-        let broken = |cause| BatchError::Record { index, cause };
-        let len = reader.varlong().map_err(broken)?;
-        let len = usize::try_from(len).map_err(|_| broken(DecodeError::NegativeLength(len)))?;
-        let mut record = Reader::new(reader.take(len).map_err(broken)?);
-        record.take(1).map_err(broken)?;
-        record.varlong().map_err(broken)?;
-        let delta = record.varlong().map_err(broken)?;
-        if delta != i64::from(index) {
-            return Err(BatchError::Delta { index, delta });
-        }
+/// Judges `bytes` as exactly one batch, sent by a client.
+pub fn validate(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, BatchError> {
+    let header = validate_prefix(bytes, bytes_max)?;
+    if header.is_control() {
+        return Err(BatchError::Control);
     }
-    match reader.remaining() {
-        0 => Ok(()),
-        left => Err(BatchError::Record { index: records, cause: DecodeError::Trailing(left) }),
+    match bytes.len() - header.total_bytes() {
+        0 => Ok(header),
+        behind => Err(BatchError::Trailing(behind)),
     }
 }
 
-/// Stamps what the leader decides into a validated batch.
+/// Whether `count` records fill the bytes exactly, by their lengths alone.
+fn walk(bytes: &[u8], count: i32) -> Result<(), BatchError> {
+    let mut reader = Reader::new(bytes);
+    for record in 0..count {
+        let bad = |_| BatchError::Record(record);
+        let len = reader.varlong().map_err(bad)?;
+        let len = usize::try_from(len).ok().filter(|len| *len >= RECORD_BYTES_MIN - 1);
+        reader.take(len.ok_or(BatchError::Record(record))?).map_err(bad)?;
+    }
+    if reader.remaining() == 0 { Ok(()) } else { Err(BatchError::Record(count)) }
+}
+
+/// A batch found by [`batches`].
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Its header.
+    pub header: BatchHeader,
+    /// All its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// The batches that stand back to back in `bytes`, by their headers alone. A cut-off last one is an error, after which nothing comes.
+pub fn batches(bytes: &[u8]) -> impl Iterator<Item = Result<Found<'_>, BatchError>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let found = BatchHeader::decode(rest).and_then(|header| {
+            let short = BatchError::Truncated { need: header.total_bytes(), have: rest.len() };
+            let (bytes, after) = rest.split_at_checked(header.total_bytes()).ok_or(short)?;
+            rest = after;
+            Ok(Found { header, bytes })
+        });
+        if found.is_err() {
+            rest = &[];
+        }
+        Some(found)
+    })
+}
+
+/// Writes base offset and leader epoch into a batch.
 ///
 /// # Panics
 /// When `batch` is shorter than a header.
 pub fn stamp(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
-    batch[0..8].copy_from_slice(&base_offset.to_be_bytes());
-    batch[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
+    batch[..8].copy_from_slice(&base_offset.to_be_bytes());
+    batch[EPOCH_AT..EPOCH_AT + 4].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
-/// Gives a validated batch the time of appending (`message.timestamp.type=LogAppendTime`): readers take the largest timestamp for every record's
-/// then. Computes the checksum anew.
+/// Makes `now_ms` the timestamp of all records of a batch, and its checksum hold again.
 ///
 /// # Panics
 /// When `batch` is shorter than a header.
-pub fn stamp_log_append_time(batch: &mut [u8], timestamp_ms: i64) {
-    let attributes = i16::from_be_bytes([batch[CRC_FROM], batch[CRC_FROM + 1]]) | LOG_APPEND_TIME;
+pub fn stamp_log_append_time(batch: &mut [u8], now_ms: i64) {
+    let attributes = i16::from_be_bytes([batch[CRC_FROM], batch[CRC_FROM + 1]]) | TIMESTAMP_TYPE;
     batch[CRC_FROM..CRC_FROM + 2].copy_from_slice(&attributes.to_be_bytes());
-    batch[35..43].copy_from_slice(&timestamp_ms.to_be_bytes());
-    let sum = crc(batch);
-    batch[17..21].copy_from_slice(&sum.to_be_bytes());
+    batch[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&now_ms.to_be_bytes());
+    seal(batch);
+}
+
+/// Writes the checksum of a batch.
+fn seal(batch: &mut [u8]) {
+    let crc = crc32c(&batch[CRC_FROM..]);
+    batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::BytesMut;
-    use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
-    use proptest::prelude::*;
-
-    /// A batch as an independent implementation makes it.
-    fn batch(records: i32, compression: Compression) -> Vec<u8> {
-        let record = |n: i32| Record {
-            transactional: false,
-            control: false,
-            delete_horizon: false,
-            partition_leader_epoch: -1,
-            producer_id: 7,
-            producer_epoch: 1,
-            timestamp_type: TimestampType::Creation,
-            offset: i64::from(n),
-            sequence: n,
-            timestamp: 1000 + i64::from(n),
-            key: (n % 2 == 0).then(|| "key".into()),
-            value: Some(vec![b'v'; 100].into()),
-            headers: Default::default(),
-        };
-        let records: Vec<Record> = (0..records).map(record).collect();
-        let mut bytes = BytesMut::new();
-        let options = RecordEncodeOptions { version: 2, compression };
-        RecordBatchEncoder::encode(&mut bytes, &records, &options).expect("encodes");
-        bytes.to_vec()
-    }
-
-    fn resum(batch: &mut [u8]) {
-        let sum = crc(batch);
-        batch[17..21].copy_from_slice(&sum.to_be_bytes());
-    }
-
-    #[test]
-    fn batches_of_another_implementation_are_valid() {
-        for compression in
-            [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
-        {
-            let mut bytes = batch(30, compression);
-            let header = validate(&bytes).expect("valid");
-            assert_eq!((header.records, header.last_offset_delta, header.codec()), (30, 29, compression as i16));
-            assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (7, 1, 0));
-            assert_eq!((header.base_timestamp, header.max_timestamp), (1000, 1029));
-            stamp(&mut bytes, 5_000_000_000, 3);
-            let stamped = validate(&bytes).expect("stamping leaves the checksum alone");
-            assert_eq!((stamped.base_offset, stamped.leader_epoch), (5_000_000_000, 3));
-            stamp_log_append_time(&mut bytes, 77);
-            let stamped = validate(&bytes).expect("the checksum was made anew");
-            assert!(stamped.log_append_time());
-            assert_eq!(stamped.max_timestamp, 77);
-        }
-    }
-
-    type Damage = fn(&mut Vec<u8>);
-    type Expected = fn(&BatchError) -> bool;
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let table: &[(&str, Damage, Expected)] = &[
-            ("cut", |b| b.truncate(100), |e| matches!(e, BatchError::Truncated { have: 100, .. })),
-            ("cut header", |b| b.truncate(60), |e| matches!(e, BatchError::Truncated { have: 60, .. })),
-            ("two batches", |b| b.extend_from_slice(&b.clone()), |e| matches!(e, BatchError::Trailing(_))),
-            ("old format", |b| b[16] = 1, |e| *e == BatchError::Magic(1)),
-            ("negative length", |b| b[8] = 0x80, |e| matches!(e, BatchError::Length(_))),
-            ("flipped bit", |b| b[90] ^= 4, |e| matches!(e, BatchError::Crc { .. })),
-            ("codec 5", |b| b[22] |= 5, |e| *e == BatchError::Codec(5)),
-            ("control", |b| b[22] |= 0x20, |e| *e == BatchError::Control),
-            ("no records", |b| b[57..61].fill(0), |e| matches!(e, BatchError::Count { records: 0, .. })),
-            ("more records", |b| b[60] += 1, |e| matches!(e, BatchError::Count { .. })),
-            ("half a producer", |b| b[51..53].fill(0xff), |e| matches!(e, BatchError::Producer { .. })),
-            ("long record", |b| b[61] = 0x7e, |e| matches!(e, BatchError::Record { .. } | BatchError::Delta { .. })),
-        ];
-        for (name, damage, expected) in table {
-            let mut bytes = batch(3, Compression::None);
-            damage(&mut bytes);
-            if !matches!(*name, "cut" | "cut header" | "flipped bit" | "two batches") {
-                resum(&mut bytes);
-            }
-            let error = validate(&bytes).expect_err(name);
-            assert!(expected(&error), "{name}: {error}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-        #[test]
-        fn no_bytes_make_validation_panic(noise in proptest::collection::vec(any::<u8>(), 0..300), at in 0..300_usize, sound in any::<bool>()) {
-            let _ = validate(&noise);
-            let mut bytes = batch(3, Compression::None);
-            let end = bytes.len().min(at + noise.len());
-            if at < end {
-                bytes[at..end].copy_from_slice(&noise[..end - at]);
-            }
-            if sound {
-                resum(&mut bytes);
-            }
-            let _ = validate(&bytes);
-        }
-    }
-}
+mod tests;

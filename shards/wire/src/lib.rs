@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod batch;
+pub mod compression;
 mod declare;
 pub mod errors;
 pub mod frame;

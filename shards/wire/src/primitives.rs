@@ -82,6 +82,12 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    /// A number of fixed size, outside any message.
+    #[inline]
+    pub(crate) fn fixed<T: Field<'a>>(&mut self) -> Result<T, DecodeError> {
+        T::read(self, Context { version: 0, flexible: false })
+    }
+
     /// An unsigned LEB128 integer of at most 32 bits.
     #[inline]
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
