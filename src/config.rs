@@ -31,6 +31,11 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// No settings yet, and perhaps a file to read.
+    pub fn new(config_file: Option<PathBuf>) -> Flags {
+        Flags { config_file, values: Vec::new() }
+    }
+
     /// A setting given by a flag of its own.
     pub fn push(&mut self, name: &str, value: String, flag: &str) {
         self.values.push((name.to_owned(), value, flag.to_owned()));
@@ -177,6 +182,26 @@ mod tests {
         assert_eq!(config.broker.listeners[0].bind_host, "127.0.0.1");
         assert_eq!(config.broker.listeners[0].advertised_port, 9092);
         assert!(!config.cpus.is_empty());
+        assert!(config.broker.values.is_empty(), "the engine knows the defaults: {:?}", config.broker.values);
+    }
+
+    #[test]
+    fn what_was_set_reaches_the_engine_by_its_names() {
+        let flags: &[Given<'_>] = &[
+            ("log.retention.hours", "2", "--set"),
+            ("cache.bytes", "32MiB", "--set"),
+            ("durability", "Written", "--durability"),
+            ("node.id", "7", "--set"),
+            ("profile", "bandwidth", "--profile"),
+        ];
+        let config = load(flags, &[]).unwrap();
+        let nothing = floe_engine::config::Values::new();
+        let topic = config.broker.topic_settings(&nothing, &nothing);
+        assert_eq!(topic.log.retention_ms, 7_200_000);
+        assert_eq!(topic.log.tier, floe_engine::log::Tier::Written);
+        assert_eq!(config.broker.log_settings().cache_bytes, 32 << 20);
+        assert_eq!(config.broker.log_settings().commit_wait_us, 500);
+        assert_eq!(config.broker.node_id, 7);
     }
 
     #[test]

@@ -48,8 +48,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: ServeArgs) -> Outcome {
-    let mut flags = Flags::default();
-    flags.config_file = args.config;
+    let mut flags = Flags::new(args.config);
     let named = [
         ("data.dir", "--data-dir", args.data_dir),
         ("listeners", "--listen", args.listen),

@@ -19,6 +19,8 @@ pub struct Key {
     pub default: String,
     /// One or two sentences.
     pub about: String,
+    /// Another spelling of a setting (`log.retention.hours`): without a value and not printed unless somebody gives one.
+    pub is_alias: bool,
 }
 
 /// Where a value came from, weakest first.
@@ -174,6 +176,9 @@ impl Layers {
         let mut out = String::new();
         for key in &self.keys {
             let value = self.get(&key.name);
+            if key.is_alias && value.source == Source::Default {
+                continue;
+            }
             // A name that continues another one would make that one a table to TOML; in quotes it is one word.
             let continues = |other: &Key| key.name.starts_with(&format!("{}.", other.name));
             let name = if self.keys.iter().any(continues) { format!("\"{}\"", key.name) } else { key.name.clone() };
@@ -228,6 +233,7 @@ mod tests {
             kind,
             default: default.to_owned(),
             about: String::new(),
+            is_alias: false,
         };
         Layers::new(
             vec![

@@ -1,20 +1,17 @@
 //! The table of settings: Floe's own, and those with Kafka's names from the engine's table; what the profiles set; and the way from
 //! settings to the engine's typed [`BrokerConfig`].
 
-use floe_engine::config::{BrokerConfig, Listener};
+use floe_engine::config::{self, BrokerConfig, CONFIGS, ConfigDef, Listener, Values};
 
 use super::keys::Kind;
 use super::layers::{Key, Layers, Source};
-use crate::problem::Outcome;
+use crate::problem::{Outcome, Problem};
 
 /// Kafka's other spellings of what exists here, and what to do instead.
 pub const ELSEWHERE: &[(&str, &str)] = &[
     ("log.dir", "write `data.dir = \"DIR\"`; Floe has one data directory"),
     ("log.dirs", "write `data.dir = \"DIR\"`; Floe has one data directory (join several disks with LVM or md)"),
     ("broker.id", "write `node.id`"),
-    ("log.retention.hours", "write `log.retention.ms` (1 hour = 3600000)"),
-    ("log.retention.minutes", "write `log.retention.ms` (1 minute = 60000)"),
-    ("log.roll.hours", "write `log.roll.ms` (1 hour = 3600000)"),
     (
         "log.flush.interval.messages",
         "write `durability = \"flushed\"` (the default: every acknowledged record is on stable storage)",
@@ -47,8 +44,10 @@ pub fn all() -> Vec<Key> {
         kind,
         default: default.to_owned(),
         about: about.to_owned(),
+        is_alias: false,
     };
-    vec![
+    let mut keys = vec![
+        key("node.id", Kind::Whole { min: 0, max: i32::MAX as i64 }, "1", "This broker's number in the cluster."),
         key("data.dir", Kind::Text, "./data", "Where the data is. One process at a time may hold it."),
         key(
             "listeners",
@@ -77,24 +76,44 @@ pub fn all() -> Vec<Key> {
             "Sets the tuning knobs; each can still be set alone.",
         ),
         key(
-            "durability",
-            Kind::Word(&["flushed", "written", "memory"]),
-            "flushed",
-            "When a write is acknowledged: on stable storage, handed to the file system, or in memory.",
-        ),
-        key(
-            "commit.wait.us",
-            Kind::Whole { min: 0, max: 1_000_000 },
-            "0",
-            "How long a commit waits for more batches, in microseconds.",
-        ),
-        key(
             "spin.us",
             Kind::Whole { min: 0, max: 1_000_000 },
             "0",
             "How long an idle shard polls before it sleeps, in microseconds.",
         ),
-    ]
+    ];
+    keys.extend(CONFIGS.iter().flat_map(engine_keys));
+    keys
+}
+
+/// A setting of the engine, and after it its other spellings.
+fn engine_keys(def: &'static ConfigDef) -> impl Iterator<Item = Key> {
+    let kind = kind(def);
+    let alias = {
+        let kind = kind.clone();
+        move |(alias, _): &(&str, i64)| Key {
+            name: (*alias).to_owned(),
+            kind: kind.clone(),
+            default: String::new(),
+            about: format!("Another way to say {}, which wins.", def.name),
+            is_alias: true,
+        }
+    };
+    let (name, default, about) = (def.name.to_owned(), def.default.to_owned(), def.about.to_owned());
+    std::iter::once(Key { name, kind, default, about, is_alias: false }).chain(def.aliases.iter().map(alias))
+}
+
+fn kind(def: &ConfigDef) -> Kind {
+    match def.kind {
+        config::Kind::Switch => Kind::Switch,
+        // Units may be written after what counts bytes.
+        config::Kind::Int { min, max } | config::Kind::Long { min, max } if def.name.ends_with(".bytes") => {
+            Kind::Size { min, max }
+        }
+        config::Kind::Int { min, max } | config::Kind::Long { min, max } => Kind::Whole { min, max },
+        config::Kind::Word(words) => Kind::Word(words),
+        config::Kind::Words(words) => Kind::Words(words),
+    }
 }
 
 /// Lays the values of the chosen profile under everything that a person set.
@@ -110,8 +129,18 @@ pub fn apply_profile(layers: &mut Layers) -> Outcome {
     Ok(())
 }
 
-/// The engine's view of the settings.
+/// The engine's view of the settings: what somebody said, by the names of its table; it knows the defaults itself.
 pub fn broker(layers: &Layers, listeners: Vec<Listener>) -> Outcome<BrokerConfig> {
-    let _ = layers;
-    Ok(BrokerConfig { listeners, ..BrokerConfig::default() })
+    let mut values = Values::new();
+    for key in layers.keys().iter().filter(|key| config::broker_def(&key.name).is_some()) {
+        let value = layers.get(&key.name);
+        if value.source != Source::Default {
+            values.insert(key.name.clone(), value.text);
+        }
+    }
+    let broker = BrokerConfig::from_values(values).map_err(|wrong| {
+        Problem::usage(format!("{}: {wrong}", layers.get(&wrong.name).source)).next(format!("correct `{}`", wrong.name))
+    })?;
+    let node_id = layers.get("node.id").text.parse().expect("checked by its kind");
+    Ok(BrokerConfig { node_id, listeners, ..broker })
 }
