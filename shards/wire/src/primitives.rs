@@ -32,6 +32,9 @@ pub enum DecodeError {
     /// Bytes left over behind the message.
     #[error("{0} bytes behind the end of the message")]
     Trailing(usize),
+    /// A tagged field that comes twice, or behind one with a higher tag.
+    #[error("tagged field {0} comes twice or out of order")]
+    TagOrder(u32),
     /// A version outside those declared.
     #[error("version {0} is not known")]
     Version(i16),
@@ -166,13 +169,18 @@ impl<'a> Reader<'a> {
         Ok(Some(elements))
     }
 
-    /// The tagged fields at the end of a structure: `known` reads those it knows from a reader of just their bytes.
+    /// The tagged fields at the end of a structure: `known` reads those it knows from a reader of just their bytes. Tags ascend
+    /// (KIP-482), so none comes twice.
     pub fn tagged(
         &mut self,
         mut known: impl FnMut(u32, &mut Reader<'a>) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
+        let mut last = None;
         for _ in 0..self.uvarint()? {
             let tag = self.uvarint()?;
+            if last.replace(tag).is_some_and(|last| last >= tag) {
+                return Err(DecodeError::TagOrder(tag));
+            }
             let len = self.uvarint()? as usize;
             known(tag, &mut Reader::new(self.take(len)?))?;
         }

@@ -14,6 +14,8 @@ pub const MAX_TIMESTAMP: i64 = -3;
 pub const EARLIEST_LOCAL: i64 = -4;
 /// Timestamp that asks for the end of what is in remote storage (KIP-1005).
 pub const LATEST_TIERED: i64 = -5;
+/// Timestamp that asks for the start of what is still to be copied to remote storage (KIP-1023, version 11).
+pub const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 message! {
     /// What to look for.
