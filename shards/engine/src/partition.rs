@@ -46,8 +46,6 @@ pub struct Partition {
     pub(crate) roll_wanted: bool,
     /// Wall-clock ms of the first append to what will be in the last segment; 0: none yet.
     pub(crate) segment_since_ms: i64,
-    /// The highest timestamp and the offset it stands at.
-    pub(crate) max_timestamp: Option<(i64, i64)>,
     pub(crate) removed: bool,
 }
 
@@ -75,7 +73,6 @@ impl Partition {
             job: None,
             roll_wanted: false,
             segment_since_ms: 0,
-            max_timestamp: None,
             removed: false,
         }
     }
@@ -133,13 +130,6 @@ impl Partition {
     /// Path of a segment file, without its ending.
     pub(crate) fn segment_path(&self, base: i64) -> String {
         format!("partitions/{}/{base:020}", crate::log::folder_name(self.topic, self.number))
-    }
-
-    /// Takes a timestamp into account.
-    pub(crate) fn note_timestamp(&mut self, timestamp_ms: i64, offset: i64) {
-        if self.max_timestamp.is_none_or(|(max, _)| timestamp_ms > max) {
-            self.max_timestamp = Some((timestamp_ms, offset));
-        }
     }
 
     /// Forgets cached batches below `end` as far as they are settled: one that was carried forward stands in a newer commit.

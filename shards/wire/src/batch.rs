@@ -297,7 +297,10 @@ pub fn stamp_log_append_time(batch: &mut [u8], now_ms: i64) {
 }
 
 /// Writes the checksum of a batch.
-fn seal(batch: &mut [u8]) {
+///
+/// # Panics
+/// When `batch` is shorter than a header.
+pub fn seal(batch: &mut [u8]) {
     let crc = crc32c(&batch[CRC_FROM..]);
     batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
 }

@@ -1,6 +1,6 @@
 //! The types of the log's interface to the rest of a shard: names, settings, outcomes, events. Plain data, no rules.
 
-use bytes::Bytes;
+use floe_wire::batch::BatchHeader;
 use floe_wire::ids::TopicId;
 
 use crate::event::ReplyPart;
@@ -329,8 +329,23 @@ pub struct BatchInfo {
     pub bytes: u64,
 }
 
-/// A batch in memory: bytes by reference.
-pub type BatchBytes = Bytes;
+impl BatchInfo {
+    /// From a header.
+    pub fn of(header: &BatchHeader) -> BatchInfo {
+        BatchInfo {
+            base_offset: header.base_offset,
+            last_offset_delta: header.last_offset_delta,
+            record_count: header.records_count,
+            base_timestamp: header.base_timestamp,
+            max_timestamp: header.max_timestamp,
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            attributes: header.attributes,
+            bytes: header.total_bytes() as u64,
+        }
+    }
+}
 
 /// A partition's name on disk: `<topic id>-<partition>`.
 pub fn folder_name(topic: TopicId, partition: i32) -> String {

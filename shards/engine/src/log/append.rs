@@ -71,7 +71,7 @@ impl ShardLog {
         batch::stamp(copy, base_offset, leader_epoch);
         let append_time_ms = p.config.log_append_time.then_some(now.wall_ms);
         if let Some(time_ms) = append_time_ms {
-            batch::stamp_append_time(copy, time_ms);
+            batch::stamp_log_append_time(copy, time_ms);
         }
         self.journal.note_entry(ix, last_offset + 1);
         let max_timestamp = append_time_ms.unwrap_or(info.max_timestamp);
@@ -80,7 +80,6 @@ impl ShardLog {
         }
         p.tail.push_back(TailEntry { base_offset, last_offset, max_timestamp, ring, at, len: bytes.len() as u32 });
         p.log_end = last_offset + 1;
-        p.note_timestamp(max_timestamp, last_offset);
         p.unsettled_bytes += bytes.len() as u64;
         self.unsettled_bytes += bytes.len() as u64;
         // Acknowledged now, so shown now: unless something before it still waits for another tier.

@@ -251,7 +251,7 @@ impl ShardLog {
                 break;
             }
             let one = &rest[..info.bytes as usize];
-            if !batch::holds(one) || info.base_offset != place.offset {
+            if batch::whole(one).is_none() || info.base_offset != place.offset {
                 damage =
                     Some(format!("the batch with offset {} does not hold its checksum or its place", place.offset));
                 break;

@@ -225,9 +225,7 @@ pub fn read_body(header: &CommitHeader, bytes: &[u8]) -> Body {
         let batch_at = at + ENTRY_HEADER_BYTES;
         let whole = match commit.get(batch_at..batch_at + entry.length as usize) {
             Some([]) => entry.kind == EntryKind::LogStart,
-            Some(bytes) => {
-                batch::holds(bytes) && batch::header(bytes).is_some_and(|b| b.base_offset == entry.base_offset)
-            }
+            Some(bytes) => batch::whole(bytes).is_some_and(|b| b.base_offset == entry.base_offset),
             None => false,
         };
         body.entries.push(FoundEntry { header: entry, batch_at, whole });

@@ -28,7 +28,7 @@ pub fn segment_file(bytes: &[u8]) -> impl Iterator<Item = FoundBatch> {
     std::iter::from_fn(move || {
         let rest = &bytes[position..];
         let info = batch::header(rest)?;
-        let whole = rest.get(..info.bytes as usize).is_some_and(batch::holds);
+        let whole = rest.get(..info.bytes as usize).is_some_and(|one| batch::whole(one).is_some());
         let found = FoundBatch { position: position as u64, info, whole };
         position = (position + info.bytes as usize).min(bytes.len());
         Some(found)

@@ -111,7 +111,8 @@ impl ShardLog {
     pub(super) fn lookup_tail(&self, ix: PartitionIx, timestamp_ms: i64, from: i64) -> Option<Found> {
         let p = self.partition(ix)?;
         let from = from.max(p.log_start);
-        for entry in p.tail.iter().filter(|e| e.last_offset >= from && e.max_timestamp >= timestamp_ms) {
+        let first = p.tail.partition_point(|e| e.last_offset < from);
+        for entry in p.tail.range(first..).filter(|e| e.max_timestamp >= timestamp_ms) {
             if entry.base_offset >= p.high_watermark {
                 break;
             }
@@ -122,16 +123,18 @@ impl ShardLog {
         None
     }
 
-    /// The record with the highest timestamp (the last one of its batch), below the high watermark.
-    pub fn max_timestamp(
-        &mut self,
-        _now: Time,
-        ix: PartitionIx,
-        _fx: &mut Effects,
-    ) -> Result<LookupOutcome, ReadError> {
+    /// The first record with the highest timestamp (ListOffsets -3), below the high watermark. Of a segment that the log start cuts in two, what is
+    /// left counts only if it holds that segment's highest.
+    pub fn max_timestamp(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) -> Result<LookupOutcome, ReadError> {
         let p = self.readable(ix)?;
-        let found = p.max_timestamp.filter(|(_, offset)| *offset >= p.log_start && *offset < p.high_watermark);
-        Ok(LookupOutcome::Ready(found.map(|(timestamp_ms, offset)| Found { offset, timestamp_ms })))
+        let settled = p.segments.iter().filter(|s| s.len > 0 && s.max_timestamp_offset >= p.log_start);
+        let from = p.tail.partition_point(|e| e.last_offset < p.settled_end.max(p.log_start));
+        let unsettled = p.tail.range(from..).take_while(|e| e.base_offset < p.high_watermark);
+        let highest = settled.map(|s| s.max_timestamp).chain(unsettled.map(|e| e.max_timestamp)).max();
+        match highest {
+            Some(highest) => self.lookup_timestamp(now, ix, highest, fx),
+            None => Ok(LookupOutcome::Ready(None)),
+        }
     }
 }
 

@@ -758,9 +758,6 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
         segment.index_loaded = false;
         segment.index_saved_len = s.len;
         p.segments.push_back(segment);
-        if s.len > 0 {
-            p.note_timestamp(s.max_timestamp, s.max_timestamp_offset);
-        }
     }
     for producer in state.producers {
         let batches =
@@ -781,7 +778,6 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
 /// Puts a batch into the tail and into what is known of its producer.
 fn enter(p: &mut Partition, now: Time, info: &BatchInfo, entry: TailEntry) {
     p.unsettled_bytes += info.bytes;
-    p.note_timestamp(entry.max_timestamp, entry.last_offset);
     if p.segment_since_ms == 0 {
         p.segment_since_ms = now.wall_ms;
     }

@@ -196,7 +196,7 @@ impl Scan {
                 }
                 break;
             }
-            if !batch::holds(&rest[..info.bytes as usize]) {
+            if batch::whole(&rest[..info.bytes as usize]).is_none() {
                 self.found.suspect = Some(self.expected);
                 return self.end_file();
             }
