@@ -1,85 +1,168 @@
-//! Whether a batch that a producer sent can be appended: the checks on its header, by Kafka's rules.
+//! Whether what a producer sent for one partition can be appended, and as what: the rules of topic and request on top of those that
+//! `floe_wire::batch` has for the bytes. Runs on the shard of the connection; docs/decisions/0004-produce-checks.md says what is not looked into.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use floe_wire::batch::{self, BatchError, BatchHeader, BuildError, Validated};
+use floe_wire::compression::{Codec, CodecError};
+use floe_wire::limits::DECOMPRESSED_BYTES_MAX;
 
 use crate::config::TopicSettings;
+use crate::limits::RECORD_ERRORS_MAX;
 use crate::log::BatchInfo;
 use crate::requests::codes;
 
-/// Bytes before the records.
-const HEADER_BYTES: usize = 61;
-/// Bytes that the length field does not count.
-const LENGTH_SKIPS: usize = 12;
-/// The CRC covers everything from here on.
-const CRC_FROM: usize = 21;
-const CODEC: i16 = 0x07;
-const TRANSACTIONAL: i16 = 0x10;
-const CONTROL: i16 = 0x20;
-/// The highest codec there is: zstd.
-const CODEC_MAX: i16 = 4;
-
-/// Judges the bytes of one partition of a produce request: exactly one batch of format 2. Gives Kafka's error code and words when it cannot be taken.
-pub fn judge(bytes: &[u8], settings: &TopicSettings, wall_ms: i64) -> Result<BatchInfo, (i16, String)> {
-    let no = |code: i16, why: &str| Err((code, why.to_owned()));
-    if bytes.len() < HEADER_BYTES {
-        return no(codes::CORRUPT_MESSAGE, "The batch is shorter than a batch's header.");
-    }
-    if bytes[16] != 2 {
-        return no(codes::INVALID_RECORD, "Only record batches of format 2 are taken.");
-    }
-    let (i16_at, i32_at, i64_at) = (
-        |at: usize| i16::from_be_bytes([bytes[at], bytes[at + 1]]),
-        |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes")),
-        |at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes")),
-    );
-    let claimed = usize::try_from(i32_at(8)).unwrap_or(0).saturating_add(LENGTH_SKIPS);
-    if claimed < HEADER_BYTES || claimed > bytes.len() {
-        return no(codes::CORRUPT_MESSAGE, "The batch's length is not that of its bytes.");
-    }
-    if claimed < bytes.len() {
-        return no(codes::INVALID_RECORD, "A partition takes exactly one batch per request.");
-    }
-    if bytes.len() as u64 > settings.message_bytes_max {
-        let max = settings.message_bytes_max;
-        let message = format!("The batch has {} bytes, more than max.message.bytes={max}.", bytes.len());
-        return Err((codes::MESSAGE_TOO_LARGE, message));
-    }
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes[CRC_FROM..]) as u32;
-    if crc != i32_at(17) as u32 {
-        return no(codes::CORRUPT_MESSAGE, "The batch's checksum does not hold.");
-    }
-    let info = BatchInfo {
-        base_offset: i64_at(0),
-        last_offset_delta: i32_at(23),
-        record_count: i32_at(57),
-        base_timestamp: i64_at(27),
-        max_timestamp: i64_at(35),
-        producer_id: i64_at(43),
-        producer_epoch: i16_at(51),
-        base_sequence: i32_at(53),
-        attributes: i16_at(21),
-        bytes: bytes.len() as u64,
-    };
-    if info.record_count < 1 || info.last_offset_delta != info.record_count - 1 {
-        return no(codes::INVALID_RECORD, "The batch's count of records and its last offset contradict each other.");
-    }
-    if info.attributes & CODEC > CODEC_MAX {
-        return no(codes::UNSUPPORTED_COMPRESSION_TYPE, "The batch's codec is not known.");
-    }
-    if info.attributes & CONTROL != 0 {
-        return no(codes::INVALID_RECORD, "Clients cannot write control batches.");
-    }
-    if info.attributes & TRANSACTIONAL != 0 {
-        return no(codes::INVALID_TXN_STATE, "Transactions are not there yet.");
-    }
-    if info.producer_id >= 0 && (info.base_sequence < 0 || info.producer_epoch < 0) {
-        return no(codes::INVALID_RECORD, "A batch with a producer id needs a sequence and an epoch.");
-    }
-    let (oldest, newest) = (
-        wall_ms.saturating_sub(settings.timestamp_before_ms_max),
-        wall_ms.saturating_add(settings.timestamp_after_ms_max),
-    );
-    if !settings.log.log_append_time && (info.base_timestamp < oldest || info.max_timestamp > newest) {
-        let message = format!("Timestamps must lie between {oldest} and {newest}.");
-        return Err((codes::INVALID_TIMESTAMP, message));
-    }
-    Ok(info)
+/// Why a partition's records are not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Kafka's error code.
+    pub code: i16,
+    /// Why, for people.
+    pub message: Cow<'static, str>,
+    /// The records that are to blame, by their place in the batch; the first [`RECORD_ERRORS_MAX`] of them.
+    pub records: Vec<(i32, String)>,
 }
+
+impl Refused {
+    /// For a reason that no single record is to blame for.
+    pub fn new(code: i16, message: impl Into<Cow<'static, str>>) -> Refused {
+        Refused { code, message: message.into(), records: Vec::new() }
+    }
+}
+
+/// Produce requests below this version cannot carry zstd (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+/// A record without a timestamp.
+const NO_TIMESTAMP: i64 = -1;
+
+/// Judges the bytes of one partition of a produce request of version `version`. Gives the batch to append: the one that came, or with
+/// `compression.type` other than `producer` the same records in that codec.
+pub fn judge(
+    bytes: Bytes,
+    settings: &TopicSettings,
+    version: i16,
+    wall_ms: i64,
+) -> Result<(Bytes, BatchInfo), Refused> {
+    let bytes_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
+    let validated = batch::validate(&bytes, bytes_max).map_err(|error| refused(&error))?;
+    let header = validated.header;
+    let invalid = |why: &'static str| Err(Refused::new(codes::INVALID_RECORD, why));
+    if header.codec() == Some(Codec::Zstd) && version < ZSTD_SINCE {
+        let why = "Zstandard needs Produce version 7 or newer.";
+        return Err(Refused::new(codes::UNSUPPORTED_COMPRESSION_TYPE, why));
+    }
+    if header.base_offset != 0 {
+        return invalid("The base offset of a batch that is produced must be 0.");
+    }
+    if header.has_delete_horizon() {
+        return invalid("A delete horizon is the broker's own mark.");
+    }
+    if header.is_transactional() {
+        return Err(Refused::new(codes::INVALID_TXN_STATE, "Transactions are not there yet."));
+    }
+    if header.is_log_append_time() {
+        let why = "Invalid timestamp type: a producer must not set LogAppendTime.";
+        return Err(Refused::new(codes::INVALID_TIMESTAMP, why));
+    }
+    if !settings.log.log_append_time {
+        check_timestamps(&bytes, &validated, settings, wall_ms)?;
+    }
+    match settings.recompress_to.filter(|codec| header.codec() != Some(*codec)) {
+        None => Ok((bytes, info(&header))),
+        Some(codec) => recompress(&bytes, codec, bytes_max),
+    }
+}
+
+fn recompress(bytes: &[u8], codec: Codec, bytes_max: usize) -> Result<(Bytes, BatchInfo), Refused> {
+    let bytes = batch::recompress(bytes, codec, DECOMPRESSED_BYTES_MAX).map_err(|error| match error {
+        BuildError::Batch(error) => refused(&error),
+        BuildError::Codec(error) => refused(&BatchError::Compression(error)),
+    })?;
+    if bytes.len() > bytes_max {
+        let bytes = bytes.len();
+        return Err(refused(&BatchError::TooLarge { bytes, bytes_max }));
+    }
+    let header = BatchHeader::decode(&bytes).expect("made just now");
+    Ok((bytes, info(&header)))
+}
+
+/// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`.
+fn check_timestamps(
+    bytes: &[u8],
+    validated: &Validated,
+    settings: &TopicSettings,
+    wall_ms: i64,
+) -> Result<(), Refused> {
+    let oldest = wall_ms.saturating_sub(settings.timestamp_before_ms_max);
+    let newest = wall_ms.saturating_add(settings.timestamp_after_ms_max);
+    let (min, max) = (validated.timestamp_min, validated.timestamp_max);
+    if oldest <= min && max <= newest {
+        return Ok(());
+    }
+    let fits = |timestamp: i64| timestamp == NO_TIMESTAMP || (oldest..=newest).contains(&timestamp);
+    let mut blamed = Vec::new();
+    if validated.header.codec() == Some(Codec::None) {
+        let mut scratch = Vec::new();
+        let records = batch::records(bytes, &mut scratch).map_err(|error| refused(&error))?;
+        let wrong = records.flatten().zip(0..).filter(|(record, _)| !fits(record.timestamp));
+        let say =
+            |timestamp| format!("Timestamp {timestamp} is out of range: it must lie within [{oldest}, {newest}].");
+        blamed.extend(wrong.take(RECORD_ERRORS_MAX).map(|(record, at)| (at, say(record.timestamp))));
+        if blamed.is_empty() {
+            return Ok(());
+        }
+    } else if fits(min) && fits(max) {
+        return Ok(());
+    }
+    let message = format!("Timestamps must lie between {oldest} and {newest}.");
+    Err(Refused { code: codes::INVALID_TIMESTAMP, message: message.into(), records: blamed })
+}
+
+/// Kafka's code for bytes that are no batch.
+fn refused(error: &BatchError) -> Refused {
+    let code = match error {
+        BatchError::Truncated { .. }
+        | BatchError::Trailing(_)
+        | BatchError::Magic(_)
+        | BatchError::Count { .. }
+        | BatchError::Producer
+        | BatchError::Control
+        | BatchError::Record(_) => codes::INVALID_RECORD,
+        BatchError::Length(_) | BatchError::Crc | BatchError::Compression(CodecError::Damaged) => {
+            codes::CORRUPT_MESSAGE
+        }
+        BatchError::TooLarge { .. } | BatchError::Compression(CodecError::TooLarge(_)) => codes::MESSAGE_TOO_LARGE,
+        BatchError::Codec(_) => codes::UNSUPPORTED_COMPRESSION_TYPE,
+    };
+    let message = match error {
+        BatchError::Trailing(_) => "A partition takes exactly one batch per request.".into(),
+        BatchError::TooLarge { bytes, bytes_max } => {
+            format!("The batch has {bytes} bytes, more than max.message.bytes={bytes_max}.")
+        }
+        error => format!("The batch cannot be taken: {error}."),
+    };
+    let records = match error {
+        BatchError::Record(at) => vec![(*at, "The record does not fit its batch.".to_owned())],
+        _ => Vec::new(),
+    };
+    Refused { code, message: message.into(), records }
+}
+
+fn info(header: &BatchHeader) -> BatchInfo {
+    BatchInfo {
+        base_offset: header.base_offset,
+        last_offset_delta: header.last_offset_delta,
+        record_count: header.records_count,
+        base_timestamp: header.base_timestamp,
+        max_timestamp: header.max_timestamp,
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        attributes: header.attributes,
+        bytes: header.total_bytes() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@ use std::fmt;
 
 pub use table::{CONFIGS, ConfigDef, Kind, broker_def, topic_def};
 
+use floe_wire::compression::Codec;
+
 use crate::log::{LogConfig, LogSettings, Tier};
 
 /// Values by name.
@@ -115,8 +117,8 @@ pub struct TopicSettings {
     pub timestamp_before_ms_max: i64,
     /// `message.timestamp.after.max.ms`.
     pub timestamp_after_ms_max: i64,
-    /// `compression.type`.
-    pub compression: String,
+    /// `compression.type`; `None`: as the producer sent it.
+    pub recompress_to: Option<Codec>,
 }
 
 impl Default for BrokerConfig {
@@ -188,7 +190,11 @@ impl BrokerConfig {
             message_bytes_max: number("max.message.bytes") as u64,
             timestamp_before_ms_max: number("message.timestamp.before.max.ms"),
             timestamp_after_ms_max: number("message.timestamp.after.max.ms"),
-            compression: text("compression.type"),
+            recompress_to: match text("compression.type").as_str() {
+                "uncompressed" => Some(Codec::None),
+                // `producer` is no codec's name.
+                name => Codec::from_name(name),
+            },
         }
     }
 

@@ -44,3 +44,6 @@ pub const PRODUCER_ID_BLOCK: i64 = 1000;
 
 /// Free bytes on the data directory's file system below which no records are taken: room for the metadata log, checkpoints and what is settled.
 pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
+
+/// Records of one batch that an error answer names; the first ones.
+pub const RECORD_ERRORS_MAX: usize = 100;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
 
-use crate::log::ReadData;
+use crate::log::{BatchInfo, ReadData};
 use crate::metadata::{Change, ChangeDone, Image};
 
 /// A message between shards.
@@ -87,8 +87,10 @@ pub struct ProducePart {
     pub topic: TopicId,
     /// Partition.
     pub partition: i32,
-    /// The batch, as it came.
+    /// The batch, found good.
     pub batch: Bytes,
+    /// What its header says.
+    pub info: BatchInfo,
 }
 
 /// A place to read from.

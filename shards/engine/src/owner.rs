@@ -10,7 +10,6 @@ use floe_wire::messages::list_offsets as places;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use crate::batch;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};
 use crate::log::{
@@ -172,18 +171,13 @@ impl Owner {
 
     fn append(&self, now: Time, log: &mut ShardLog, part: &ProducePart) -> (Produced, Option<CommitSeq>) {
         let no = |code, message| (not_produced(part.at, code, message), None);
-        let found = log.find(part.topic, part.partition);
-        let (Some(ix), Some(settings)) = (found, self.settings.get(&part.topic)) else {
+        let Some(ix) = log.find(part.topic, part.partition) else {
             return no(codes::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.".into());
         };
         if let Some(reason) = &self.full {
             return no(codes::NOT_ENOUGH_REPLICAS, reason.clone());
         }
-        let info = match batch::judge(&part.batch, settings, now.wall_ms) {
-            Ok(info) => info,
-            Err((code, message)) => return no(code, message),
-        };
-        let (base_offset, append_time_ms, wait) = match log.append(now, ix, &part.batch, &info, 0) {
+        let (base_offset, append_time_ms, wait) = match log.append(now, ix, &part.batch, &part.info, 0) {
             Ok(appended) => (appended.base_offset, appended.append_time_ms, appended.wait),
             Err(AppendError::Duplicate { base_offset, append_time_ms, wait }) => (base_offset, append_time_ms, wait),
             Err(AppendError::OutOfOrderSequence { expected, got }) => {
@@ -303,7 +297,7 @@ impl Owner {
 }
 
 /// A batch that was not appended.
-pub fn not_produced(at: u32, error_code: i16, message: String) -> Produced {
+fn not_produced(at: u32, error_code: i16, message: String) -> Produced {
     Produced { at, error_code, message: Some(message), base_offset: -1, append_time_ms: -1, log_start: -1 }
 }
 

@@ -7,6 +7,7 @@ mod records;
 
 pub use builder::{BatchBuilder, BatchRecord, BuildError, recompress};
 pub use records::{HeaderView, RecordView, Records, records, records_capped};
+use records::walk;
 
 use crate::compression::{Codec, CodecError};
 use crate::primitives::{DecodeError, Reader};
@@ -15,9 +16,6 @@ use crate::primitives::{DecodeError, Reader};
 pub const HEADER_BYTES: usize = 61;
 /// Bytes that the length field does not count: base offset and length.
 pub const LENGTH_END: usize = 12;
-/// Bytes of the smallest record: its length and six fields of a byte each.
-const RECORD_BYTES_MIN: usize = 7;
-
 const EPOCH_AT: usize = 12;
 const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
@@ -196,8 +194,33 @@ impl BatchHeader {
     }
 }
 
+/// A batch that holds, with what a look at its records gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validated {
+    /// Its header.
+    pub header: BatchHeader,
+    /// The lowest timestamp of its records in milliseconds; of compressed ones, which are not looked into, the header's base.
+    pub timestamp_min: i64,
+    /// The highest one; of compressed ones the header's word for it.
+    pub timestamp_max: i64,
+}
+
 /// Judges the batch at the start of `bytes` and gives its header. Compressed records are not looked into.
 pub fn validate_prefix(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, BatchError> {
+    prefix(bytes, bytes_max).map(|validated| validated.header)
+}
+
+/// Judges `bytes` as exactly one batch, sent by a client. Compressed records are not looked into.
+pub fn validate(bytes: &[u8], bytes_max: usize) -> Result<Validated, BatchError> {
+    let behind = BatchHeader::decode(bytes).map_or(0, |header| bytes.len().saturating_sub(header.total_bytes()));
+    if behind > 0 {
+        return Err(BatchError::Trailing(behind));
+    }
+    let validated = prefix(bytes, bytes_max)?;
+    if validated.header.is_control() { Err(BatchError::Control) } else { Ok(validated) }
+}
+
+fn prefix(bytes: &[u8], bytes_max: usize) -> Result<Validated, BatchError> {
     let header = BatchHeader::decode(bytes)?;
     let need = header.total_bytes();
     if need > bytes_max {
@@ -217,34 +240,11 @@ pub fn validate_prefix(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, Ba
     if header.producer_id >= 0 && (header.producer_epoch < 0 || (header.base_sequence < 0 && !header.is_control())) {
         return Err(BatchError::Producer);
     }
-    if codec == Codec::None {
-        walk(&bytes[HEADER_BYTES..need], count)?;
-    }
-    Ok(header)
-}
-
-/// Judges `bytes` as exactly one batch, sent by a client.
-pub fn validate(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, BatchError> {
-    let header = validate_prefix(bytes, bytes_max)?;
-    if header.is_control() {
-        return Err(BatchError::Control);
-    }
-    match bytes.len() - header.total_bytes() {
-        0 => Ok(header),
-        behind => Err(BatchError::Trailing(behind)),
-    }
-}
-
-/// Whether `count` records fill the bytes exactly, by their lengths alone.
-fn walk(bytes: &[u8], count: i32) -> Result<(), BatchError> {
-    let mut reader = Reader::new(bytes);
-    for record in 0..count {
-        let bad = |_| BatchError::Record(record);
-        let len = reader.varlong().map_err(bad)?;
-        let len = usize::try_from(len).ok().filter(|len| *len >= RECORD_BYTES_MIN - 1);
-        reader.take(len.ok_or(BatchError::Record(record))?).map_err(bad)?;
-    }
-    if reader.remaining() == 0 { Ok(()) } else { Err(BatchError::Record(count)) }
+    let (timestamp_min, timestamp_max) = match codec {
+        Codec::None => walk(&header, &bytes[HEADER_BYTES..need])?,
+        _ => (header.base_timestamp.min(header.max_timestamp), header.max_timestamp),
+    };
+    Ok(Validated { header, timestamp_min, timestamp_max })
 }
 
 /// A batch found by [`batches`].

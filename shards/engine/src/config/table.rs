@@ -85,9 +85,9 @@ pub const CONFIGS: &[ConfigDef] = &[
     both(
         "compression.type",
         "compression.type",
-        Kind::Word(&["producer"]),
+        Kind::Word(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
         "producer",
-        "Batches are kept with the codec they came with.",
+        "The codec in which batches are kept; producer: the one they came with.",
     ),
     both(
         "log.cleanup.policy",

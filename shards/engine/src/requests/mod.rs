@@ -5,6 +5,7 @@ mod fetch;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod split;
 mod topics;
 
 pub use fetch::FetchWait;

@@ -3,18 +3,25 @@
 //! `acks=0` gets no answer; an error then closes the connection, as that is all a client can notice.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_wire::messages::Message;
-use floe_wire::messages::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse};
+use floe_wire::messages::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
+    TopicProduceResponse,
+};
 use floe_wire::primitives::{DecodeError, Records};
 
+use super::split::Split;
 use super::{Caller, Pending, Wait, codes};
+use crate::batch::{Refused, judge};
+use crate::config::TopicSettings;
 use crate::connection::Ending;
-use crate::event::{Effects, ShardId};
+use crate::event::Effects;
+use crate::log::BatchInfo;
 use crate::mesh::{Call, ProducePart, Produced};
-use crate::owner::not_produced;
+use crate::metadata::Topic;
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -23,7 +30,7 @@ use crate::time::Time;
 pub struct ProduceWait {
     response: ProduceResponse<'static>,
     /// Topic and partition in the response, by part.
-    places: Vec<(usize, usize)>,
+    places: Vec<(u32, u32)>,
     /// Owners that have not answered.
     left: usize,
     silent: bool,
@@ -41,66 +48,63 @@ impl Shard {
         let request = ProduceRequest::decode_all(body, caller.version)?;
         let refusal = match request.acks {
             -1..=1 if request.transactional_id.is_none() => None,
-            -1..=1 => Some((codes::INVALID_TXN_STATE, "Transactions are not there yet.")),
-            _ => Some((codes::INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1.")),
+            -1..=1 => Some(Refused::new(codes::INVALID_TXN_STATE, "Transactions are not there yet.")),
+            _ => Some(Refused::new(codes::INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1.")),
         };
         let mut wait = ProduceWait {
             response: ProduceResponse::default(),
-            places: Vec::new(),
+            places: Vec::with_capacity(request.topic_data.iter().map(|data| data.partition_data.len()).sum()),
             left: 0,
             silent: request.acks == 0,
             failed: false,
         };
-        let mut calls: BTreeMap<ShardId, Vec<ProducePart>> = BTreeMap::new();
-        for data in &request.topic_data {
-            let topic = self.topic(&data.name, data.topic_id, caller.version >= 13);
-            let name = Cow::Owned(data.name.clone().into_owned());
-            wait.response.responses.push(TopicProduceResponse {
-                name,
-                topic_id: data.topic_id,
-                ..TopicProduceResponse::default()
-            });
-            for partition in &data.partition_data {
-                let (at, response) = (wait.places.len() as u32, wait.response.responses.len() - 1);
-                let responses = &mut wait.response.responses[response].partition_responses;
-                responses
-                    .push(PartitionProduceResponse { index: partition.index, ..PartitionProduceResponse::default() });
-                wait.places.push((response, responses.len() - 1));
-                let refusal = match (&topic, &partition.records, refusal) {
-                    (_, _, Some(refusal)) => Some(refusal),
-                    (Err(code), _, _) => Some((*code, "This server does not host this topic.")),
-                    (Ok(topic), ..) if !topic.has(partition.index) => {
-                        Some((codes::UNKNOWN_TOPIC_OR_PARTITION, "The topic has no such partition."))
+        wait.response.responses.reserve_exact(request.topic_data.len());
+        let mut split = Split::new(self.shards);
+        for (data, topic_at) in request.topic_data.into_iter().zip(0..) {
+            let target = self.target(&data, caller.version, refusal.as_ref());
+            let mut partition_responses = Vec::with_capacity(data.partition_data.len());
+            for (partition, partition_at) in data.partition_data.into_iter().zip(0..) {
+                let index = partition.index;
+                let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
+                match accept(&target, index, partition.records, body, caller.version, now.wall_ms) {
+                    Ok((topic, batch, info)) => {
+                        let at = wait.places.len() as u32;
+                        wait.places.push((topic_at, partition_at));
+                        let part = ProducePart { at, topic: topic.id, partition: index, batch, info };
+                        split.push(topic.shard_of(index, self.shards), part);
                     }
-                    (_, Records::Borrowed(_), _) => None,
-                    _ => Some((codes::INVALID_RECORD, "There are no records.")),
-                };
-                match (refusal, &topic, &partition.records) {
-                    (None, Ok(topic), Records::Borrowed(bytes)) => {
-                        let owner = topic.shard_of(partition.index, self.shards);
-                        calls.entry(owner).or_default().push(ProducePart {
-                            at,
-                            topic: topic.id,
-                            partition: partition.index,
-                            batch: body.slice_ref(bytes),
-                        });
-                    }
-                    (refusal, ..) => {
-                        let (code, why) = refusal.unwrap_or((codes::INVALID_RECORD, "There are no records."));
-                        wait.enter(not_produced(at, code, why.to_owned()));
+                    Err(refused) => {
+                        wait.failed = true;
+                        refuse(&mut answer, refused);
                     }
                 }
+                partition_responses.push(answer);
             }
+            let name = Cow::Owned(data.name.into_owned());
+            let topic_id = data.topic_id;
+            wait.response.responses.push(TopicProduceResponse { name, topic_id, partition_responses });
         }
-        wait.left = calls.len();
+        wait.left = split.owners();
+        let nobody = wait.left == 0;
         let token = self.wait(caller, Wait::Produce(wait));
-        if calls.is_empty() {
+        if nobody {
             self.produced(token, Vec::new(), fx);
         }
-        for (owner, parts) in calls {
+        for (owner, parts) in split.into_calls() {
             self.call(now, owner, token, Call::Produce(parts), fx);
         }
         Ok(())
+    }
+
+    /// The topic that batches are for, with its settings.
+    fn target(&self, data: &TopicProduceData<'_>, version: i16, refusal: Option<&Refused>) -> Target {
+        if let Some(refusal) = refusal {
+            return Err(refusal.clone());
+        }
+        let unknown = |code| Refused::new(code, "This server does not host this topic.");
+        let topic = self.topic(&data.name, data.topic_id, version >= 13).map_err(unknown)?;
+        let settings = self.owner.settings.get(&topic.id).expect("every topic of the image has settings");
+        Ok((topic, settings.clone()))
     }
 
     /// An owner has answered (or there was none to ask).
@@ -125,7 +129,7 @@ impl Shard {
 impl ProduceWait {
     fn enter(&mut self, part: Produced) {
         let (topic, partition) = self.places[part.at as usize];
-        let answer = &mut self.response.responses[topic].partition_responses[partition];
+        let answer = &mut self.response.responses[topic as usize].partition_responses[partition as usize];
         self.failed |= part.error_code != codes::NONE;
         answer.error_code = part.error_code;
         answer.base_offset = part.base_offset;
@@ -133,4 +137,40 @@ impl ProduceWait {
         answer.log_start_offset = part.log_start;
         answer.error_message = part.message.map(Cow::Owned);
     }
+}
+
+/// A topic to append to, or why none of its partitions takes anything.
+type Target = Result<(Arc<Topic>, Arc<TopicSettings>), Refused>;
+
+/// The batch of one partition, if it can be taken.
+fn accept<'t>(
+    target: &'t Target,
+    partition: i32,
+    records: Records<'_>,
+    body: &Bytes,
+    version: i16,
+    wall_ms: i64,
+) -> Result<(&'t Topic, Bytes, BatchInfo), Refused> {
+    let (topic, settings) = target.as_ref().map_err(Clone::clone)?;
+    if !topic.has(partition) {
+        return Err(Refused::new(codes::UNKNOWN_TOPIC_OR_PARTITION, "The topic has no such partition."));
+    }
+    let Records::Borrowed(bytes) = records else {
+        return Err(Refused::new(codes::INVALID_RECORD, "There are no records."));
+    };
+    let (batch, info) = judge(body.slice_ref(bytes), settings, version, wall_ms)?;
+    Ok((topic, batch, info))
+}
+
+fn refuse(answer: &mut PartitionProduceResponse<'static>, refused: Refused) {
+    answer.error_code = refused.code;
+    answer.error_message = Some(refused.message);
+    answer.record_errors = refused
+        .records
+        .into_iter()
+        .map(|(batch_index, why)| BatchIndexAndErrorMessage {
+            batch_index,
+            batch_index_error_message: Some(Cow::Owned(why)),
+        })
+        .collect();
 }

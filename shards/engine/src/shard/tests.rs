@@ -22,6 +22,8 @@ use crate::config::Listener;
 use crate::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileHandle, OpId, Reply};
 use crate::requests::codes;
 
+mod produce;
+
 const CONN: ConnId = ConnId(1);
 
 struct Node {

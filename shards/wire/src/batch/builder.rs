@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{BatchError, BatchHeader, HEADER_BYTES, LENGTH_END, seal};
+use super::{BatchError, BatchHeader, HEADER_BYTES, LENGTH_END, seal, walk};
 use crate::compression::{Codec, CodecError, compress, decompress};
 
 /// Why no batch came out.
@@ -132,7 +132,8 @@ impl BatchBuilder {
     }
 }
 
-/// The same batch in another codec. More than `bytes_max` bytes of decompressed records are an error.
+/// The same batch in another codec. Its records are looked at on the way, as [`super::validate`] does with those that are not compressed. More than
+/// `bytes_max` bytes of decompressed records are an error.
 pub fn recompress(batch: &[u8], codec: Codec, bytes_max: usize) -> Result<Bytes, BuildError> {
     let header = BatchHeader::decode(batch)?;
     let need = header.total_bytes();
@@ -140,6 +141,7 @@ pub fn recompress(batch: &[u8], codec: Codec, bytes_max: usize) -> Result<Bytes,
     let old = header.codec().ok_or(BatchError::Codec((header.attributes & 7) as u8))?;
     let mut plain = Vec::new();
     decompress(old, body, bytes_max, &mut plain)?;
+    walk(&header, &plain)?;
     let packed = compress(codec, &plain)?;
     let mut out = Vec::with_capacity(HEADER_BYTES + packed.len());
     out.extend_from_slice(&batch[..HEADER_BYTES]);

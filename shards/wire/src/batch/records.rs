@@ -5,6 +5,9 @@ use crate::compression::{Codec, decompress};
 use crate::limits::DECOMPRESSED_BYTES_MAX;
 use crate::primitives::{DecodeError, Reader};
 
+/// Fields of a header of a record: at least a byte each.
+const HEADER_FIELD_BYTES: usize = 2;
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordView<'a> {
@@ -77,7 +80,7 @@ impl<'a> Records<'a> {
         let value = nullable(&mut r)?;
         let count = length(&mut r)?.ok_or(DecodeError::NegativeLength(-1))?;
         // A header has two bytes at least; memory is taken as they come.
-        let mut headers = Vec::with_capacity(count.min(r.remaining() / 2).min(16));
+        let mut headers = Vec::with_capacity(count.min(r.remaining() / HEADER_FIELD_BYTES).min(16));
         for _ in 0..count {
             let key = nullable(&mut r)?.ok_or(DecodeError::NegativeLength(-1))?;
             let key = std::str::from_utf8(key).map_err(|_| DecodeError::Utf8)?;
@@ -111,6 +114,47 @@ impl<'a> Iterator for Records<'a> {
         }
         Some(record)
     }
+}
+
+/// Whether the records fill `body` exactly, each of them whole, with offsets that rise by one. Gives their lowest and highest timestamp.
+/// Takes no memory.
+pub(super) fn walk(header: &BatchHeader, body: &[u8]) -> Result<(i64, i64), BatchError> {
+    let mut reader = Reader::new(body);
+    let (mut min, mut max) = (i64::MAX, i64::MIN);
+    for record in 0..header.records_count {
+        let delta = step(&mut reader, record).ok_or(BatchError::Record(record))?;
+        let timestamp = header.base_timestamp.wrapping_add(delta);
+        (min, max) = (min.min(timestamp), max.max(timestamp));
+    }
+    if reader.remaining() > 0 {
+        return Err(BatchError::Record(header.records_count));
+    }
+    if header.is_log_append_time() {
+        (min, max) = (header.max_timestamp, header.max_timestamp);
+    }
+    Ok((min, max))
+}
+
+/// Looks at one record: its timestamp delta, `None` when it is not whole or not the next one.
+fn step(reader: &mut Reader<'_>, number: i32) -> Option<i64> {
+    let len = length(reader).ok()??;
+    let mut r = Reader::new(reader.take(len).ok()?);
+    r.take(1).ok()?;
+    let timestamp_delta = r.varlong().ok()?;
+    if r.varlong().ok()? != i64::from(number) {
+        return None;
+    }
+    nullable(&mut r).ok()?;
+    nullable(&mut r).ok()?;
+    let count = length(&mut r).ok()??;
+    if count > r.remaining() / HEADER_FIELD_BYTES {
+        return None;
+    }
+    for _ in 0..count {
+        nullable(&mut r).ok()??;
+        nullable(&mut r).ok()?;
+    }
+    (r.remaining() == 0).then_some(timestamp_delta)
 }
 
 fn length(reader: &mut Reader<'_>) -> Result<Option<usize>, DecodeError> {

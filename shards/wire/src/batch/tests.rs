@@ -25,7 +25,7 @@ fn built_batches_hold_and_read_back_in_every_codec() {
     for codec in Codec::ALL {
         let mut bytes = batch(codec);
         stamp(&mut bytes, 500, 3);
-        let header = validate(&bytes, MAX).unwrap();
+        let header = validate(&bytes, MAX).unwrap().header;
         assert_eq!(
             (header.base_offset, header.last_offset(), header.partition_leader_epoch),
             (500, 502, 3),
@@ -63,7 +63,7 @@ fn an_independent_decoder_reads_ours_and_ours_reads_its() {
         };
         let mut out = bytes::BytesMut::new();
         RecordBatchEncoder::encode(&mut out, theirs.iter(), &RecordEncodeOptions { version: 2, compression }).unwrap();
-        assert_eq!(validate(&out, MAX).unwrap().records_count, 3, "{codec:?}");
+        assert_eq!(validate(&out, MAX).unwrap().header.records_count, 3, "{codec:?}");
         let mut scratch = Vec::new();
         assert_eq!(records(&out, &mut scratch).unwrap().map(Result::unwrap).count(), 3, "{codec:?}");
     }
@@ -74,7 +74,7 @@ fn recompressing_keeps_the_records() {
     for from in Codec::ALL {
         for to in Codec::ALL {
             let bytes = recompress(&batch(from), to, MAX).unwrap();
-            assert_eq!(validate(&bytes, MAX).unwrap().codec(), Some(to), "{from:?} to {to:?}");
+            assert_eq!(validate(&bytes, MAX).unwrap().header.codec(), Some(to), "{from:?} to {to:?}");
             let (mut a, mut b) = (Vec::new(), Vec::new());
             let old = batch(from);
             let (new, old) = (records(&bytes, &mut a).unwrap(), records(&old, &mut b).unwrap());
@@ -84,10 +84,19 @@ fn recompressing_keeps_the_records() {
 }
 
 #[test]
+fn timestamps_are_those_of_the_records_where_they_can_be_seen() {
+    for codec in Codec::ALL {
+        let validated = validate(&batch(codec), MAX).unwrap();
+        let lowest = if codec == Codec::None { 900 } else { 1000 };
+        assert_eq!((validated.timestamp_min, validated.timestamp_max), (lowest, 1100), "{codec:?}");
+    }
+}
+
+#[test]
 fn append_time_is_every_records_time() {
     let mut bytes = batch(Codec::Gzip);
     stamp_log_append_time(&mut bytes, 77);
-    assert!(validate(&bytes, MAX).unwrap().is_log_append_time());
+    assert!(validate(&bytes, MAX).unwrap().header.is_log_append_time());
     let mut scratch = Vec::new();
     assert!(records(&bytes, &mut scratch).unwrap().all(|record| record.unwrap().timestamp == 77));
 }
@@ -111,6 +120,10 @@ fn bad_batches_are_refused_by_name() {
     assert_eq!(with(57, &4_i32.to_be_bytes()), BatchError::Count { records_count: 4, last_offset_delta: 2 });
     assert_eq!(with(51, &(-1_i16).to_be_bytes()), BatchError::Producer);
     assert_eq!(with(HEADER_BYTES, &[1]), BatchError::Record(0));
+    // The first record is `len attributes timestamp-delta offset-delta key-len k value-len v header-count ...`.
+    assert_eq!(with(HEADER_BYTES + 3, &[2]), BatchError::Record(0), "an offset that is not the next");
+    assert_eq!(with(HEADER_BYTES + 4, &[60]), BatchError::Record(0), "a key longer than its record");
+    assert_eq!(with(HEADER_BYTES + 8, &[0x7e]), BatchError::Record(0), "more headers than bytes");
     assert!(matches!(validate(&good[..good.len() - 1], MAX), Err(BatchError::Truncated { .. })));
     assert!(matches!(validate(&good, 100), Err(BatchError::TooLarge { .. })));
     let two = [good.clone(), good.clone()].concat();

@@ -1,0 +1,33 @@
+//! A request's parts by the shard that owns them: what Produce, Fetch, ListOffsets and others hand to the owners.
+
+use crate::event::ShardId;
+
+/// Parts by owner; the parts of one owner stay in the order of the request.
+#[derive(Debug)]
+pub struct Split<T> {
+    /// Indexed by shard. What has no part takes no memory of its own.
+    by_owner: Vec<Vec<T>>,
+}
+
+impl<T> Split<T> {
+    /// No parts, among so many shards.
+    pub fn new(shards: u16) -> Split<T> {
+        Split { by_owner: (0..shards).map(|_| Vec::new()).collect() }
+    }
+
+    /// Adds a part.
+    pub fn push(&mut self, owner: ShardId, part: T) {
+        self.by_owner[usize::from(owner.0)].push(part);
+    }
+
+    /// How many shards own parts.
+    pub fn owners(&self) -> usize {
+        self.by_owner.iter().filter(|parts| !parts.is_empty()).count()
+    }
+
+    /// The parts of each owner that has some.
+    pub fn into_calls(self) -> impl Iterator<Item = (ShardId, Vec<T>)> {
+        let numbered = self.by_owner.into_iter().zip(0..);
+        numbered.filter(|(parts, _)| !parts.is_empty()).map(|(parts, shard)| (ShardId(shard), parts))
+    }
+}
