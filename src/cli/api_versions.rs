@@ -1,7 +1,7 @@
 //! `floe api-versions`: which requests in which versions a broker understands, asked over the wire, or Floe's own table.
 
 use clap::Args;
-use floe_wire::api::ApiKey;
+use floe_wire::api::{APIS, Api};
 use serde_json::json;
 
 use super::Bootstrap;
@@ -41,12 +41,9 @@ pub(super) fn run(args: ApiVersionsArgs) -> Outcome {
 
 /// What this program's broker advertises.
 fn local() -> Vec<ApiRange> {
-    ApiKey::ALL
-        .iter()
-        .map(|api| ApiRange { key: *api as i16, min: api.min_version(), max: api.max_version() })
-        .collect()
+    APIS.iter().map(|api| ApiRange { key: api.key, min: api.min_advertised, max: api.max }).collect()
 }
 
 fn name(key: i16) -> String {
-    ApiKey::from_i16(key).map_or_else(|| "(unknown to this program)".to_owned(), |api| api.name().to_owned())
+    Api::of(key).map_or_else(|| "(unknown to this program)".to_owned(), |api| api.name.to_owned())
 }

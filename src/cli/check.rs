@@ -73,15 +73,16 @@ impl Finding {
 
 pub(super) fn run(args: CheckArgs) -> Outcome {
     let folder = existing(&args.data_dir);
-    let mut findings = Vec::new();
-    findings.push(open_files());
-    findings.push(cpus());
-    findings.push(governor(fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").ok().as_deref()));
-    findings.push(clock(fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource").ok().as_deref()));
-    findings.push(swap(fs::read_to_string("/proc/meminfo").ok().as_deref()));
-    findings.push(free_space(&folder));
-    findings.push(port(&args.listen)?);
-
+    let read = |path: &str| fs::read_to_string(path).ok();
+    let findings = vec![
+        open_files(),
+        cpus(),
+        governor(read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").as_deref()),
+        clock(read("/sys/devices/system/clocksource/clocksource0/current_clocksource").as_deref()),
+        swap(read("/proc/meminfo").as_deref()),
+        free_space(&folder),
+        port(&args.listen)?,
+    ];
     let mut output = Output::new();
     for finding in &findings {
         if args.json {
@@ -98,7 +99,12 @@ pub(super) fn run(args: CheckArgs) -> Outcome {
         output.line("Floe runs on this machine.")?;
     }
     output.flush()?;
-    if bad == 0 { Ok(()) } else { Err(Problem::new(format!("{bad} of these keep Floe from running")).next("carry out what stands under `bad` above")) }
+    if bad == 0 {
+        Ok(())
+    } else {
+        Err(Problem::new(format!("{bad} of these keep Floe from running"))
+            .next("carry out what stands under `bad` above"))
+    }
 }
 
 /// The nearest folder that exists: the data directory itself is made by the first start.
@@ -124,13 +130,18 @@ fn open_files() -> Finding {
 
 fn cpus() -> Finding {
     let cpus = cores::allowed();
-    Finding::good("CPUs", format!("{} may be used, so `floe serve` runs {} shards unless --cores says otherwise", cpus.len(), cpus.len()))
+    Finding::good(
+        "CPUs",
+        format!("{} may be used, so `floe serve` runs {} shards unless --cores says otherwise", cpus.len(), cpus.len()),
+    )
 }
 
 fn governor(text: Option<&str>) -> Finding {
     match text.map(str::trim) {
         None => Finding::good("CPU frequency", "not under this system's control"),
-        Some(governor @ ("performance" | "schedutil")) => Finding::good("CPU frequency", format!("governor {governor}")),
+        Some(governor @ ("performance" | "schedutil")) => {
+            Finding::good("CPU frequency", format!("governor {governor}"))
+        }
         Some(governor) => Finding::with(
             Grade::Worse,
             "CPU frequency",

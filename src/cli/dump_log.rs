@@ -9,6 +9,7 @@ use clap::Args;
 use floe_wire::batch::{self, BatchHeader};
 use serde_json::json;
 
+use super::client::position::shown;
 use super::client::record::ReadRecord;
 use super::output::Output;
 use crate::node::data_dir::DataDir;
@@ -132,15 +133,19 @@ impl Dump {
             let producer = if header.producer_id < 0 {
                 String::new()
             } else {
-                format!("  producer {} epoch {} sequence {}", header.producer_id, header.producer_epoch, header.base_sequence)
+                format!(
+                    "  producer {} epoch {} sequence {}",
+                    header.producer_id, header.producer_epoch, header.base_sequence
+                )
             };
             self.output.line(format!(
-                "  at {position}: offsets {}..{last}  {} records  {} bytes  {}  epoch {}{producer}  {}",
+                "  at {position}: offsets {}..{last}  {} records  {} bytes  {}  epoch {}  {}{producer}  {}",
                 header.base_offset,
                 header.records_count,
                 bytes.len(),
                 header.codec_name(),
                 header.partition_leader_epoch,
+                shown(header.max_timestamp),
                 if sound { "crc ok" } else { "CRC WRONG" },
             ))?;
         }
@@ -158,15 +163,8 @@ impl Dump {
                 Ok(record) => record,
                 Err(error) => return self.damage(name, position, &error.to_string()),
             };
-            let shown = ReadRecord {
-                partition: -1,
-                offset: record.offset,
-                timestamp_ms: record.timestamp,
-                key: record.key.map(<[u8]>::to_vec),
-                value: record.value.map(<[u8]>::to_vec),
-                headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))).collect(),
-            };
-            let mut object = shown.to_json("");
+            let read = ReadRecord::of(-1, &record);
+            let mut object = read.to_json("");
             if let Some(object) = object.as_object_mut() {
                 object.remove("topic");
                 object.remove("partition");

@@ -110,7 +110,10 @@ fn escaped(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
             let byte = u8::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 2);
             byte.ok_or_else(|| format!("`\\x{digits}` is not a byte: \\x takes two hexadecimal digits"))
         }
-        other => Err(format!("there is no `\\{}`; there are \\n \\t \\r \\0 \\\\ \\xHH", other.map(String::from).unwrap_or_default())),
+        other => Err(format!(
+            "there is no `\\{}`; there are \\n \\t \\r \\0 \\\\ \\xHH",
+            other.map(String::from).unwrap_or_default()
+        )),
     }
 }
 

@@ -42,7 +42,8 @@ impl Shape {
 
     /// The record that a whole file stands for.
     pub(super) fn whole(&self, content: Vec<u8>) -> NewRecord {
-        let mut record = NewRecord { value: self.unless_null(&content).map(|_| content.clone()), ..NewRecord::default() };
+        let mut record =
+            NewRecord { value: self.unless_null(&content).map(|_| content.clone()), ..NewRecord::default() };
         self.complete(&mut record);
         record
     }
@@ -115,7 +116,8 @@ mod tests {
 
     #[test]
     fn lines_become_records() {
-        let keyed = Shape { key_separator: Some(b"::".to_vec()), null_marker: Some(b"NULL".to_vec()), ..Shape::default() };
+        let keyed =
+            Shape { key_separator: Some(b"::".to_vec()), null_marker: Some(b"NULL".to_vec()), ..Shape::default() };
         let rows: &[(&Shape, &str, Option<&str>, Option<&str>)] = &[
             (&Shape::default(), "a::b", None, Some("a::b")),
             (&Shape::default(), "", None, Some("")),

@@ -1,11 +1,20 @@
 //! The command line: which commands there are, and the way from a [`Problem`] to an exit code. One file per command.
 
+mod api_versions;
+mod check;
+mod client;
+mod consume;
+mod dump_log;
+mod format;
+mod input;
 mod output;
+mod produce;
 mod serve;
+mod topic;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::problem::{Exit, Outcome};
 
@@ -33,6 +42,36 @@ struct CommandLine {
 enum Command {
     /// Run a broker.
     Serve(serve::ServeArgs),
+    /// Create, list, describe, alter and delete topics.
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// Write records: lines of standard input, JSON lines or whole files.
+    Produce(produce::ProduceArgs),
+    /// Read records and print them.
+    Consume(consume::ConsumeArgs),
+    /// Say what this machine lacks for running Floe well, and the command that mends it.
+    Check(check::CheckArgs),
+    /// Print what is in the journal and the segments of a broker that is not running.
+    DumpLog(dump_log::DumpLogArgs),
+    /// Print which requests, in which versions, a broker understands.
+    ApiVersions(api_versions::ApiVersionsArgs),
+}
+
+/// Which broker a command talks to: Floe or any other that speaks the Kafka protocol.
+#[derive(Clone, Debug, Args)]
+struct Bootstrap {
+    /// A broker to begin with; the others are learned from it. Several, separated by commas, are tried in order.
+    #[arg(
+        short = 'b',
+        long = "bootstrap",
+        value_name = "HOST:PORT",
+        env = "FLOE_BOOTSTRAP",
+        default_value = "127.0.0.1:9092"
+    )]
+    bootstrap: String,
+    /// How long to wait for a broker's answer, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 30_000)]
+    timeout_ms: u64,
 }
 
 /// Runs the command line of this process to its end.
@@ -59,6 +98,12 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Outcome {
     match command {
         Command::Serve(args) => serve::run(args),
+        Command::Topic(command) => topic::run(command),
+        Command::Produce(args) => produce::run(args),
+        Command::Consume(args) => consume::run(args),
+        Command::Check(args) => check::run(args),
+        Command::DumpLog(args) => dump_log::run(args),
+        Command::ApiVersions(args) => api_versions::run(args),
     }
 }
 

@@ -10,7 +10,6 @@ pub(super) struct Output {
     to: BufWriter<StdoutLock<'static>>,
 }
 
-#[allow(dead_code, reason = "commands that print more follow")]
 impl Output {
     /// Takes standard output for this command.
     pub(super) fn new() -> Output {

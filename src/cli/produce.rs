@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use floe_wire::batch::compression::Codec;
+use floe_wire::compression::Codec;
 
 use super::Bootstrap;
 use super::client::Cluster;
@@ -98,7 +98,9 @@ pub(super) struct ProduceArgs {
 pub(super) fn run(args: ProduceArgs) -> Outcome {
     let separator = match &args.key_separator {
         None => None,
-        Some(text) if text.is_empty() => return Err(Problem::usage("--key-separator is empty").next("give at least one character")),
+        Some(text) if text.is_empty() => {
+            return Err(Problem::usage("--key-separator is empty").next("give at least one character"));
+        }
         Some(text) => Some(unescape(text).map_err(|wrong| Problem::usage(format!("--key-separator: {wrong}")))?),
     };
     let acks = match args.acks {
@@ -107,7 +109,8 @@ pub(super) fn run(args: ProduceArgs) -> Outcome {
         Acks::All => -1,
     };
     if args.idempotent && acks != -1 {
-        return Err(Problem::usage("--idempotent needs --acks all: repeats are recognised by what was acknowledged").next("leave --acks out"));
+        return Err(Problem::usage("--idempotent needs --acks all: repeats are recognised by what was acknowledged")
+            .next("leave --acks out"));
     }
     let shape = Shape {
         json: args.json,
@@ -179,7 +182,9 @@ fn lines(cluster: &mut Cluster, producer: &mut Producer, shape: &Shape) -> Outco
         match received {
             Ok(line) => {
                 let line = line.map_err(|error| {
-                    Problem::new("cannot read standard input").because(error).next("use --file FILE for a record that is a whole file")
+                    Problem::new("cannot read standard input")
+                        .because(error)
+                        .next("use --file FILE for a record that is a whole file")
                 })?;
                 number += 1;
                 let record = shape.line(&line).map_err(|wrong| Problem::new(format!("line {number}: {wrong}")));

@@ -1,9 +1,14 @@
 //! `floe topic`: create, list, describe, alter and delete topics of any Kafka broker.
 
 use clap::{Args, Subcommand};
-use floe_wire::api::ApiKey;
-use floe_wire::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
-use floe_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
+use floe_wire::errors::ErrorCode;
+use floe_wire::messages::Message;
+use floe_wire::messages::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
+};
+use floe_wire::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+};
 use floe_wire::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use floe_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
 use floe_wire::messages::incremental_alter_configs::{
@@ -13,7 +18,8 @@ use floe_wire::primitives::Reader;
 use serde_json::json;
 
 use super::Bootstrap;
-use super::client::connection::refused;
+use super::client::connection::{error_of, refused};
+use super::client::keys::ApiKey;
 use super::client::{Cluster, Topic, consumer};
 use super::output::Output;
 use crate::problem::{Outcome, Problem};
@@ -131,9 +137,9 @@ pub(super) fn run(command: TopicCommand) -> Outcome {
 
 /// Reads `KEY=VALUE`.
 fn pair(text: &str) -> Outcome<(&str, &str)> {
-    text.split_once('=')
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .ok_or_else(|| Problem::usage(format!("--config `{text}` has no `=`")).next("write --config retention.ms=3600000"))
+    text.split_once('=').map(|(name, value)| (name.trim(), value.trim())).ok_or_else(|| {
+        Problem::usage(format!("--config `{text}` has no `=`")).next("write --config retention.ms=3600000")
+    })
 }
 
 fn timeout_ms(cluster: &Cluster) -> i32 {
@@ -156,7 +162,7 @@ fn create(args: CreateArgs) -> Outcome {
             replication_factor: args.replication_factor.unwrap_or(unsaid),
             configs: configs
                 .iter()
-                .map(|(name, value)| CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()), ..CreatableTopicConfig::default() })
+                .map(|(name, value)| CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()) })
                 .collect(),
             ..CreatableTopic::default()
         }],
@@ -168,7 +174,7 @@ fn create(args: CreateArgs) -> Outcome {
         .map_err(|error| connection.nonsense(ApiKey::CreateTopics, error.to_string()))?;
     let mut output = Output::new();
     for topic in &response.topics {
-        let there = floe_wire::errors::ErrorCode::from_code(topic.error_code) == floe_wire::errors::ErrorCode::TopicAlreadyExists;
+        let there = error_of(topic.error_code) == ErrorCode::TOPIC_ALREADY_EXISTS;
         if there && args.if_not_exists {
             if args.json {
                 output.json(&json!({"topic": topic.name, "created": false}))?;
@@ -176,12 +182,21 @@ fn create(args: CreateArgs) -> Outcome {
                 output.line(format!("topic {} is there already", topic.name))?;
             }
         } else if topic.error_code != 0 {
-            let problem = refused(connection.address(), ApiKey::CreateTopics, topic.error_code, topic.error_message.as_deref());
-            return Err(if there { problem.next("leave it as it is with --if-not-exists, or change it with `floe topic alter`") } else { problem });
+            let problem =
+                refused(connection.address(), ApiKey::CreateTopics, topic.error_code, topic.error_message.as_deref());
+            return Err(if there {
+                problem.next("leave it as it is with --if-not-exists, or change it with `floe topic alter`")
+            } else {
+                problem
+            });
         } else if args.json {
             output.json(&json!({"topic": topic.name, "created": true, "partitions": topic.num_partitions, "id": topic.topic_id.to_hex()}))?;
         } else if topic.num_partitions > 0 {
-            output.line(format!("created topic {} with {}", topic.name, counted(topic.num_partitions as usize, "partition")))?;
+            output.line(format!(
+                "created topic {} with {}",
+                topic.name,
+                counted(topic.num_partitions as usize, "partition")
+            ))?;
         } else {
             output.line(format!("created topic {}", topic.name))?;
         }
@@ -248,7 +263,12 @@ fn describe(args: DescribeArgs) -> Outcome {
             }))?;
             continue;
         }
-        output.line(format!("topic {}  id {}  {}", topic.name, topic.id.to_hex(), counted(topic.partitions.len(), "partition")))?;
+        output.line(format!(
+            "topic {}  id {}  {}",
+            topic.name,
+            topic.id.to_hex(),
+            counted(topic.partitions.len(), "partition")
+        ))?;
         if !shown.is_empty() {
             let rows: Vec<Vec<String>> = shown
                 .iter()
@@ -264,10 +284,21 @@ fn describe(args: DescribeArgs) -> Outcome {
                 let (start, end) = ranges.get(&p.index).copied().unwrap_or((-1, -1));
                 let offset = |offset: i64| if offset < 0 { "-".to_owned() } else { offset.to_string() };
                 let held = if start < 0 { "-".to_owned() } else { (end - start).to_string() };
-                vec![format!("  {}", p.index), p.leader.to_string(), ids(&p.replicas), ids(&p.in_sync), offset(start), offset(end), held]
+                vec![
+                    format!("  {}", p.index),
+                    p.leader.to_string(),
+                    ids(&p.replicas),
+                    ids(&p.in_sync),
+                    offset(start),
+                    offset(end),
+                    held,
+                ]
             })
             .collect();
-        output.table(&["  partition", "leader", "replicas", "in sync", "first offset", "next offset", "offsets held"], &rows)?;
+        output.table(
+            &["  partition", "leader", "replicas", "in sync", "first offset", "next offset", "offsets held"],
+            &rows,
+        )?;
     }
     output.flush()
 }
@@ -276,7 +307,11 @@ fn settings(cluster: &mut Cluster, topic: &str) -> Outcome<Vec<Setting>> {
     let connection = cluster.any();
     let version = connection.version(ApiKey::DescribeConfigs, 1, 4)?;
     let request = DescribeConfigsRequest {
-        resources: vec![DescribeConfigsResource { resource_type: RESOURCE_TOPIC, resource_name: topic.into(), ..DescribeConfigsResource::default() }],
+        resources: vec![DescribeConfigsResource {
+            resource_type: RESOURCE_TOPIC,
+            resource_name: topic.into(),
+            ..DescribeConfigsResource::default()
+        }],
         ..DescribeConfigsRequest::default()
     };
     let answer = connection.exchange(ApiKey::DescribeConfigs, version, |writer| request.encode(writer, version))?;
@@ -285,13 +320,24 @@ fn settings(cluster: &mut Cluster, topic: &str) -> Outcome<Vec<Setting>> {
     let mut settings = Vec::new();
     for result in &response.results {
         if result.error_code != 0 {
-            return Err(refused(connection.address(), ApiKey::DescribeConfigs, result.error_code, result.error_message.as_deref()));
+            return Err(refused(
+                connection.address(),
+                ApiKey::DescribeConfigs,
+                result.error_code,
+                result.error_message.as_deref(),
+            ));
         }
-        settings.extend(result.configs.iter().map(|config| Setting {
-            name: config.name.to_string(),
-            value: config.value.as_deref().map(str::to_owned),
-            source: usize::try_from(config.config_source - 1).ok().and_then(|i| SOURCES.get(i)).unwrap_or(&"unknown").to_string(),
-            of_topic: config.config_source == 1,
+        settings.extend(result.configs.iter().map(|config| {
+            Setting {
+                name: config.name.to_string(),
+                value: config.value.as_deref().map(str::to_owned),
+                source: usize::try_from(config.config_source - 1)
+                    .ok()
+                    .and_then(|i| SOURCES.get(i))
+                    .unwrap_or(&"unknown")
+                    .to_string(),
+                of_topic: config.config_source == 1,
+            }
         }));
     }
     settings.sort_by(|a, b| a.name.cmp(&b.name));
@@ -300,7 +346,9 @@ fn settings(cluster: &mut Cluster, topic: &str) -> Outcome<Vec<Setting>> {
 
 fn alter(args: AlterArgs) -> Outcome {
     if args.config.is_empty() && args.delete_config.is_empty() && args.partitions.is_none() {
-        return Err(Problem::usage("nothing to change").next("give --config KEY=VALUE, --delete-config KEY or --partitions N"));
+        return Err(
+            Problem::usage("nothing to change").next("give --config KEY=VALUE, --delete-config KEY or --partitions N")
+        );
     }
     // Kafka's operations on a setting: 0 sets it, 1 brings the default back.
     let mut changes: Vec<(&str, i8, Option<&str>)> = Vec::new();
@@ -336,19 +384,23 @@ fn alter_configs(cluster: &mut Cluster, topic: &str, changes: &[(&str, i8, Optio
                     name: (*name).into(),
                     config_operation: *operation,
                     value: value.map(Into::into),
-                    ..AlterableConfig::default()
                 })
                 .collect(),
-            ..AlterConfigsResource::default()
         }],
         ..IncrementalAlterConfigsRequest::default()
     };
-    let answer = connection.exchange(ApiKey::IncrementalAlterConfigs, version, |writer| request.encode(writer, version))?;
+    let answer =
+        connection.exchange(ApiKey::IncrementalAlterConfigs, version, |writer| request.encode(writer, version))?;
     let response = IncrementalAlterConfigsResponse::decode(&mut Reader::new(&answer), version)
         .map_err(|error| connection.nonsense(ApiKey::IncrementalAlterConfigs, error.to_string()))?;
     match response.responses.iter().find(|response| response.error_code != 0) {
         Some(failed) => {
-            let problem = refused(connection.address(), ApiKey::IncrementalAlterConfigs, failed.error_code, failed.error_message.as_deref());
+            let problem = refused(
+                connection.address(),
+                ApiKey::IncrementalAlterConfigs,
+                failed.error_code,
+                failed.error_message.as_deref(),
+            );
             Err(problem.next(format!("see the settings there are: floe topic describe --all-configs {topic}")))
         }
         None => Ok(()),
@@ -360,7 +412,7 @@ fn grow(cluster: &mut Cluster, topic: &str, partitions: i32) -> Outcome {
     let connection = cluster.controller()?;
     let version = connection.version(ApiKey::CreatePartitions, 0, 3)?;
     let request = CreatePartitionsRequest {
-        topics: vec![CreatePartitionsTopic { name: topic.into(), count: partitions, assignments: None, ..CreatePartitionsTopic::default() }],
+        topics: vec![CreatePartitionsTopic { name: topic.into(), count: partitions, assignments: None }],
         timeout_ms,
         ..CreatePartitionsRequest::default()
     };
@@ -368,8 +420,13 @@ fn grow(cluster: &mut Cluster, topic: &str, partitions: i32) -> Outcome {
     let response = CreatePartitionsResponse::decode(&mut Reader::new(&answer), version)
         .map_err(|error| connection.nonsense(ApiKey::CreatePartitions, error.to_string()))?;
     match response.results.iter().find(|result| result.error_code != 0) {
-        Some(failed) => Err(refused(connection.address(), ApiKey::CreatePartitions, failed.error_code, failed.error_message.as_deref())
-            .next(format!("see how many it has: floe topic describe {topic}; the number can only grow"))),
+        Some(failed) => Err(refused(
+            connection.address(),
+            ApiKey::CreatePartitions,
+            failed.error_code,
+            failed.error_message.as_deref(),
+        )
+        .next(format!("see how many it has: floe topic describe {topic}; the number can only grow"))),
         None => Ok(()),
     }
 }
@@ -382,10 +439,13 @@ fn delete(args: DeleteArgs) -> Outcome {
     let version = connection.version(ApiKey::DeleteTopics, 1, 6)?;
     let request = DeleteTopicsRequest {
         // Version 6 moved the names into a list of their own (topic ids, KIP-516); each version sends the one it has.
-        topics: args.topics.iter().map(|name| DeleteTopicState { name: Some(name.as_str().into()), ..DeleteTopicState::default() }).collect(),
+        topics: args
+            .topics
+            .iter()
+            .map(|name| DeleteTopicState { name: Some(name.as_str().into()), ..DeleteTopicState::default() })
+            .collect(),
         topic_names: args.topics.iter().map(|name| name.as_str().into()).collect(),
         timeout_ms,
-        ..DeleteTopicsRequest::default()
     };
     let answer = connection.exchange(ApiKey::DeleteTopics, version, |writer| request.encode(writer, version))?;
     let response = DeleteTopicsResponse::decode(&mut Reader::new(&answer), version)
@@ -394,13 +454,14 @@ fn delete(args: DeleteArgs) -> Outcome {
     let mut failed = None;
     for result in &response.responses {
         let name = result.name.as_deref().unwrap_or_default();
-        let missing = floe_wire::errors::ErrorCode::from_code(result.error_code) == floe_wire::errors::ErrorCode::UnknownTopicOrPartition;
+        let missing = error_of(result.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         if result.error_code == 0 {
             output.line(format!("deleted topic {name}"))?;
         } else if missing && args.if_exists {
             output.line(format!("there is no topic {name}"))?;
         } else {
-            let problem = refused(connection.address(), ApiKey::DeleteTopics, result.error_code, result.error_message.as_deref());
+            let problem =
+                refused(connection.address(), ApiKey::DeleteTopics, result.error_code, result.error_message.as_deref());
             failed = Some(problem.next(format!("about topic `{name}`; see what there is: floe topic list")));
         }
     }

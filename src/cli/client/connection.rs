@@ -8,12 +8,13 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::errors::ErrorCode;
 use floe_wire::frame;
+use floe_wire::messages::Message;
 use floe_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use floe_wire::primitives::{Reader, Writer};
 
+use super::keys::ApiKey;
 use crate::config::listeners;
 use crate::problem::{Outcome, Problem};
 
@@ -50,11 +51,15 @@ impl Connection {
     /// Connects and asks for the broker's versions.
     pub(in crate::cli) fn open(host: &str, port: u16, timeout: Duration) -> Outcome<Connection> {
         let address = listeners::shown(host, port);
-        let advice = || format!("check that a broker listens there (`floe serve` does on 127.0.0.1:9092) and is reachable from here: {address}");
+        let advice = || {
+            format!(
+                "check that a broker listens there (`floe serve` does on 127.0.0.1:9092) and is reachable from here: {address}"
+            )
+        };
         let resolved = (host, port).to_socket_addrs().map_err(|error| {
-            Problem::new(format!("cannot resolve the broker's name {host}"))
-                .because(error)
-                .next("check the name; a broker tells clients the name it advertises (`floe serve --advertise HOST:PORT`)")
+            Problem::new(format!("cannot resolve the broker's name {host}")).because(error).next(
+                "check the name; a broker tells clients the name it advertises (`floe serve --advertise HOST:PORT`)",
+            )
         })?;
         let mut last = None;
         for candidate in resolved {
@@ -64,7 +69,9 @@ impl Connection {
                         .set_nodelay(true)
                         .and_then(|()| stream.set_read_timeout(Some(timeout)))
                         .and_then(|()| stream.set_write_timeout(Some(timeout)));
-                    options.map_err(|error| Problem::new(format!("cannot use the connection to {address}")).because(error))?;
+                    options.map_err(|error| {
+                        Problem::new(format!("cannot use the connection to {address}")).because(error)
+                    })?;
                     let mut connection = Connection { stream, address, correlation_id: 0, ranges: HashMap::new() };
                     connection.learn_versions()?;
                     return Ok(connection);
@@ -95,8 +102,9 @@ impl Connection {
     pub(in crate::cli) fn version(&self, api: ApiKey, oldest: i16, newest: i16) -> Outcome<i16> {
         let name = api.name();
         let Some(theirs) = self.ranges.get(&(api as i16)) else {
-            return Err(Problem::new(format!("the broker at {} does not support {name}", self.address))
-                .next("`floe api-versions` lists what it supports; this command needs another broker, or a newer one"));
+            return Err(Problem::new(format!("the broker at {} does not support {name}", self.address)).next(
+                "`floe api-versions` lists what it supports; this command needs another broker, or a newer one",
+            ));
         };
         let version = newest.min(theirs.max);
         if version < oldest.max(theirs.min) {
@@ -110,7 +118,12 @@ impl Connection {
     }
 
     /// Sends a request and waits for its answer: the bytes after the response header.
-    pub(in crate::cli) fn exchange(&mut self, api: ApiKey, version: i16, encode: impl FnOnce(&mut Writer)) -> Outcome<Bytes> {
+    pub(in crate::cli) fn exchange(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        encode: impl FnOnce(&mut Writer),
+    ) -> Outcome<Bytes> {
         self.send(api, version, encode)?;
         self.receive(api, version)
     }
@@ -123,7 +136,7 @@ impl Connection {
             api_key: api as i16,
             api_version: version,
             correlation_id: self.correlation_id,
-            client_id: Some(CLIENT_ID),
+            client_id: Some(CLIENT_ID.into()),
         }
         .encode(&mut writer);
         encode(&mut writer);
@@ -143,16 +156,19 @@ impl Connection {
         }
         // Grows with what really arrives: a peer that lies about the size does not make us reserve it.
         let mut answer = Vec::with_capacity(size.min(1 << 20));
-        let got = (&mut self.stream).take(size as u64).read_to_end(&mut answer).map_err(|error| self.lost(api, error))?;
+        let got =
+            (&mut self.stream).take(size as u64).read_to_end(&mut answer).map_err(|error| self.lost(api, error))?;
         if got < size {
             return Err(self.lost(api, std::io::ErrorKind::UnexpectedEof.into()));
         }
         let answer = Bytes::from(answer);
         let mut reader = Reader::new(&answer);
-        let header = frame::ResponseHeader::decode(&mut reader, api, version)
+        let correlation_id = frame::decode_response_header(&mut reader, api.api(), version)
             .map_err(|error| self.nonsense(api, format!("its answer's header cannot be read: {error}")))?;
-        if header.correlation_id != self.correlation_id {
-            return Err(self.nonsense(api, format!("it answered request {}, not {}", header.correlation_id, self.correlation_id)));
+        if correlation_id != self.correlation_id {
+            return Err(
+                self.nonsense(api, format!("it answered request {}, not {}", correlation_id, self.correlation_id))
+            );
         }
         let rest = reader.remaining();
         Ok(answer.slice(answer.len() - rest..))
@@ -164,10 +180,9 @@ impl Connection {
             let request = ApiVersionsRequest {
                 client_software_name: CLIENT_ID.into(),
                 client_software_version: env!("CARGO_PKG_VERSION").into(),
-                ..ApiVersionsRequest::default()
             };
             let answer = self.exchange(ApiKey::ApiVersions, version, |writer| request.encode(writer, version))?;
-            let unsupported = answer.get(..2) == Some(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
+            let unsupported = answer.get(..2) == Some(&ErrorCode::UNSUPPORTED_VERSION.code().to_be_bytes());
             if unsupported && version > 0 {
                 continue;
             }
@@ -196,21 +211,33 @@ impl Connection {
     fn lost(&self, api: ApiKey, error: std::io::Error) -> Problem {
         use std::io::ErrorKind::{TimedOut, UnexpectedEof, WouldBlock};
         match error.kind() {
-            WouldBlock | TimedOut => Problem::new(format!("the broker at {} did not answer {} in time", self.address, api.name()))
-                .next("look at the broker's log, or wait longer with --timeout-ms"),
-            UnexpectedEof => Problem::new(format!("the broker at {} closed the connection instead of answering {}", self.address, api.name()))
-                .next("look at the broker's log for the reason (a listener with TLS also does this)"),
-            _ => Problem::new(format!("the connection to the broker at {} broke during {}", self.address, api.name())).because(error),
+            WouldBlock | TimedOut => {
+                Problem::new(format!("the broker at {} did not answer {} in time", self.address, api.name()))
+                    .next("look at the broker's log, or wait longer with --timeout-ms")
+            }
+            UnexpectedEof => Problem::new(format!(
+                "the broker at {} closed the connection instead of answering {}",
+                self.address,
+                api.name()
+            ))
+            .next("look at the broker's log for the reason (a listener with TLS also does this)"),
+            _ => Problem::new(format!("the connection to the broker at {} broke during {}", self.address, api.name()))
+                .because(error),
         }
     }
 }
 
 /// A broker's refusal in its own words.
 pub(in crate::cli) fn refused(address: &str, api: ApiKey, code: i16, message: Option<&str>) -> Problem {
-    let error = ErrorCode::from_code(code);
-    let problem = Problem::new(format!("the broker at {address} refused {}: {}", api.name(), error.name()));
+    let name = ErrorCode::from_code(code).map_or_else(|| format!("error {code}"), |error| error.name().to_owned());
+    let problem = Problem::new(format!("the broker at {address} refused {}: {name}", api.name()));
     match message {
         Some(message) if !message.is_empty() => problem.because_of(message),
-        _ => problem.because_of(error.message()),
+        _ => problem,
     }
+}
+
+/// The error of a code; a code that this program does not know counts as an unknown error of the broker.
+pub(in crate::cli) fn error_of(code: i16) -> ErrorCode {
+    ErrorCode::from_code(code).unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR)
 }

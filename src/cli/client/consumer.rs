@@ -6,14 +6,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
-use floe_wire::batch;
+use floe_wire::batch::{self, BatchError};
 use floe_wire::errors::ErrorCode;
+use floe_wire::messages::Message;
 use floe_wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
-use floe_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
-use floe_wire::primitives::Reader;
+use floe_wire::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
+use floe_wire::primitives::{Reader, Records};
 
-use super::connection::refused;
+use super::connection::{error_of, refused};
+use super::keys::ApiKey;
 use super::position::Position;
 use super::record::ReadRecord;
 use super::{Cluster, RETRY_PAUSE, Topic};
@@ -48,7 +51,9 @@ impl Consumer {
     ) -> Outcome<Consumer> {
         let mut topic = cluster.topic(name, false)?;
         if let Some(wanted) = partitions {
-            if let Some(stray) = wanted.iter().find(|index| !topic.partitions.iter().any(|partition| partition.index == **index)) {
+            if let Some(stray) =
+                wanted.iter().find(|index| !topic.partitions.iter().any(|partition| partition.index == **index))
+            {
                 return Err(Problem::new(format!("topic `{name}` has no partition {stray}"))
                     .next(format!("use partitions from 0 to {}", topic.partitions.len() as i32 - 1)));
             }
@@ -67,7 +72,10 @@ impl Consumer {
             Position::Time(ms) => {
                 // -1: no record is that young; what comes from now on is.
                 let found = self.offsets(cluster, ms.max(0))?;
-                return Ok(found.into_iter().map(|(p, offset)| (p, if offset < 0 { ends[&p] } else { offset })).collect());
+                return Ok(found
+                    .into_iter()
+                    .map(|(p, offset)| (p, if offset < 0 { ends[&p] } else { offset }))
+                    .collect());
             }
             Position::Beginning | Position::Offset(_) | Position::Last(_) => self.offsets(cluster, EARLIEST)?,
         };
@@ -122,23 +130,25 @@ impl Consumer {
                 continue;
             };
             let address = cluster.broker(leader)?.address().to_owned();
-            let response = FetchResponse::decode(&mut Reader::new(&answer), version)
-                .map_err(|error| Problem::new(format!("the answer of {address} to Fetch makes no sense")).because_of(error.to_string()))?;
+            let response = FetchResponse::decode(&mut Reader::new(&answer), version).map_err(|error| {
+                Problem::new(format!("the answer of {address} to Fetch makes no sense")).because_of(error.to_string())
+            })?;
             if response.error_code != 0 {
                 return Err(refused(&address, ApiKey::Fetch, response.error_code, None));
             }
             for data in response.responses.iter().flat_map(|topic| &topic.partitions) {
                 let index = data.partition_index;
-                match ErrorCode::from_code(data.error_code) {
-                    ErrorCode::None => {
+                match error_of(data.error_code) {
+                    ErrorCode::NONE => {
                         let aborted = data.aborted_transactions.as_deref().unwrap_or_default();
-                        let aborted: Vec<(i64, i64)> = aborted.iter().map(|a| (a.producer_id, a.first_offset)).collect();
-                        let bytes = data.records.as_bytes();
+                        let aborted: Vec<(i64, i64)> =
+                            aborted.iter().map(|a| (a.producer_id, a.first_offset)).collect();
+                        let bytes = if let Records::Borrowed(bytes) = data.records { bytes } else { &[] };
                         if !self.take_records(index, bytes, &aborted, bounded, &mut take)? {
                             return Ok(false);
                         }
                     }
-                    ErrorCode::OffsetOutOfRange => return Err(self.out_of_range(index)),
+                    ErrorCode::OFFSET_OUT_OF_RANGE => return Err(self.out_of_range(index)),
                     error if error.retriable() => moved = true,
                     _ => {
                         return Err(refused(&address, ApiKey::Fetch, data.error_code, None)
@@ -167,7 +177,13 @@ impl Consumer {
     }
 
     /// Asks one leader. `None`: it cannot be reached now, look for another leader.
-    fn fetch(&self, cluster: &mut Cluster, leader: i32, partitions: &[(i32, i64, i32)], wait: Duration) -> Outcome<Option<(Bytes, i16)>> {
+    fn fetch(
+        &self,
+        cluster: &mut Cluster,
+        leader: i32,
+        partitions: &[(i32, i64, i32)],
+        wait: Duration,
+    ) -> Outcome<Option<(Bytes, i16)>> {
         let connection = match cluster.broker(leader) {
             Ok(connection) => connection,
             Err(_) if leader < 0 => return Ok(None),
@@ -196,11 +212,12 @@ impl Consumer {
                         ..FetchPartition::default()
                     })
                     .collect(),
-                ..FetchTopic::default()
             }],
             ..FetchRequest::default()
         };
-        connection.exchange(ApiKey::Fetch, version, |writer| request.encode(writer, version)).map(|answer| Some((answer, version)))
+        connection
+            .exchange(ApiKey::Fetch, version, |writer| request.encode(writer, version))
+            .map(|answer| Some((answer, version)))
     }
 
     fn take_records(
@@ -214,8 +231,12 @@ impl Consumer {
         let mut scratch = Vec::new();
         // Producers whose transaction here ended in an abort, while their records go by.
         let mut aborting: Vec<i64> = Vec::new();
-        for found in batch::batches(bytes) {
-            let found = found.map_err(|error| self.damaged(index, &error.to_string()))?;
+        for (nth, found) in batch::batches(bytes).enumerate() {
+            let found = match found {
+                // Kafka cuts the last batch off where the size limit lies; it comes whole with the next fetch.
+                Err(BatchError::Truncated { .. }) if nth > 0 => break,
+                found => found.map_err(|error| self.damaged(index, &error.to_string()))?,
+            };
             let header = found.header;
             let last = header.base_offset + i64::from(header.last_offset_delta);
             let next = self.next[&index];
@@ -227,14 +248,18 @@ impl Consumer {
                 true
             } else {
                 let begins = |(producer, first): &&(i64, i64)| *producer == header.producer_id && *first <= last;
-                self.read_committed && header.is_transactional() && (aborting.contains(&header.producer_id) || aborted.iter().any(|a| begins(&a)))
+                self.read_committed
+                    && header.is_transactional()
+                    && (aborting.contains(&header.producer_id) || aborted.iter().any(|a| begins(&a)))
             };
             if skip {
                 if !header.is_control() && !aborting.contains(&header.producer_id) {
                     aborting.push(header.producer_id);
                 }
             } else {
-                for record in batch::records(found.bytes, &mut scratch).map_err(|error| self.damaged(index, &error.to_string()))? {
+                for record in batch::records(found.bytes, &mut scratch)
+                    .map_err(|error| self.damaged(index, &error.to_string()))?
+                {
                     let record = record.map_err(|error| self.damaged(index, &error.to_string()))?;
                     if record.offset < next {
                         continue;
@@ -243,15 +268,7 @@ impl Consumer {
                         break;
                     }
                     self.next.insert(index, record.offset + 1);
-                    let read = ReadRecord {
-                        partition: index,
-                        offset: record.offset,
-                        timestamp_ms: record.timestamp,
-                        key: record.key.map(<[u8]>::to_vec),
-                        value: record.value.map(<[u8]>::to_vec),
-                        headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))).collect(),
-                    };
-                    if !take(read)? {
+                    if !take(ReadRecord::of(index, &record))? {
                         return Ok(false);
                     }
                 }
@@ -262,9 +279,12 @@ impl Consumer {
     }
 
     fn damaged(&self, index: i32, why: &str) -> Problem {
-        Problem::new(format!("the broker sent a damaged batch of {}-{index}", self.topic.name))
-            .because_of(why)
-            .next(format!("skip it by beginning further on (--from offset:N, the damage is at or after {})", self.next[&index]))
+        Problem::new(format!("the broker sent a damaged batch of {}-{index}", self.topic.name)).because_of(why).next(
+            format!(
+                "skip it by beginning further on (--from offset:N, the damage is at or after {})",
+                self.next[&index]
+            ),
+        )
     }
 
     /// ListOffsets for every partition: the first offset whose timestamp is at least `timestamp`.
@@ -306,10 +326,8 @@ fn list_offsets(cluster: &mut Cluster, topic: &Topic, timestamp: i64) -> Outcome
                             partition_index: *index,
                             current_leader_epoch: -1,
                             timestamp,
-                            ..ListOffsetsPartition::default()
                         })
                         .collect(),
-                    ..ListOffsetsTopic::default()
                 }],
                 ..ListOffsetsRequest::default()
             };
@@ -322,7 +340,7 @@ fn list_offsets(cluster: &mut Cluster, topic: &Topic, timestamp: i64) -> Outcome
                 } else {
                     let problem = refused(connection.address(), ApiKey::ListOffsets, partition.error_code, None)
                         .next(format!("partition {}-{}; see the broker's log", topic.name, partition.partition_index));
-                    if !ErrorCode::from_code(partition.error_code).retriable() || Instant::now() > until {
+                    if !error_of(partition.error_code).retriable() || Instant::now() > until {
                         return Err(problem);
                     }
                     last = Some(problem);

@@ -4,6 +4,7 @@
 
 pub(super) mod connection;
 pub(super) mod consumer;
+pub(super) mod keys;
 pub(super) mod partitioner;
 pub(super) mod position;
 pub(super) mod producer;
@@ -12,13 +13,14 @@ pub(super) mod record;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use floe_wire::api::ApiKey;
 use floe_wire::errors::ErrorCode;
 use floe_wire::ids::TopicId;
+use floe_wire::messages::Message;
 use floe_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use floe_wire::primitives::Reader;
 
-use self::connection::Connection;
+use self::connection::{Connection, error_of};
+use self::keys::ApiKey;
 use super::Bootstrap;
 use crate::config::listeners;
 use crate::problem::{Outcome, Problem};
@@ -79,11 +81,18 @@ impl Cluster {
         let timeout = Duration::from_millis(bootstrap.timeout_ms.max(1));
         let mut last = Problem::usage("--bootstrap is empty").next("give --bootstrap HOST:PORT");
         for address in bootstrap.bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()) {
-            let (host, port) = listeners::host_port(address)
-                .map_err(|wrong| Problem::usage(format!("--bootstrap `{address}`: {wrong}")).next("give --bootstrap HOST:PORT"))?;
+            let (host, port) = listeners::host_port(address).map_err(|wrong| {
+                Problem::usage(format!("--bootstrap `{address}`: {wrong}")).next("give --bootstrap HOST:PORT")
+            })?;
             match Connection::open(&host, port, timeout) {
                 Ok(bootstrap) => {
-                    return Ok(Cluster { bootstrap, timeout, brokers: HashMap::new(), controller: -1, connections: HashMap::new() });
+                    return Ok(Cluster {
+                        bootstrap,
+                        timeout,
+                        brokers: HashMap::new(),
+                        controller: -1,
+                        connections: HashMap::new(),
+                    });
                 }
                 Err(problem) => last = problem,
             }
@@ -130,7 +139,8 @@ impl Cluster {
 
     /// All topics, in the order of names.
     pub(super) fn topics(&mut self) -> Outcome<Vec<Topic>> {
-        let mut topics: Vec<Topic> = self.metadata(None, false)?.into_iter().filter_map(|(topic, code)| (code == 0).then_some(topic)).collect();
+        let mut topics: Vec<Topic> =
+            self.metadata(None, false)?.into_iter().filter_map(|(topic, code)| (code == 0).then_some(topic)).collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
     }
@@ -139,14 +149,16 @@ impl Cluster {
     pub(super) fn topic(&mut self, name: &str, create: bool) -> Outcome<Topic> {
         let until = Instant::now() + self.timeout;
         loop {
-            let (topic, code) = self
-                .metadata(Some(&[name]), create)?
-                .into_iter()
-                .find(|(topic, _)| topic.name == name)
-                .ok_or_else(|| self.bootstrap.nonsense(ApiKey::Metadata, "it leaves out the topic that was asked for"))?;
-            let error = ErrorCode::from_code(code);
-            let missing = error == ErrorCode::UnknownTopicOrPartition;
-            if code == 0 && !topic.partitions.is_empty() && topic.partitions.iter().all(|partition| partition.leader >= 0) {
+            let (topic, code) =
+                self.metadata(Some(&[name]), create)?.into_iter().find(|(topic, _)| topic.name == name).ok_or_else(
+                    || self.bootstrap.nonsense(ApiKey::Metadata, "it leaves out the topic that was asked for"),
+                )?;
+            let error = error_of(code);
+            let missing = error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+            if code == 0
+                && !topic.partitions.is_empty()
+                && topic.partitions.iter().all(|partition| partition.leader >= 0)
+            {
                 return Ok(topic);
             }
             let wait = code == 0 || (error.retriable() && (create || !missing));
@@ -155,11 +167,10 @@ impl Cluster {
                 continue;
             }
             return Err(match error {
-                ErrorCode::UnknownTopicOrPartition => {
-                    Problem::new(format!("there is no topic `{name}`")).next(format!("create it: floe topic create {name}"))
-                        .next("see what there is: floe topic list")
-                }
-                ErrorCode::InvalidTopicException => Problem::new(format!("`{name}` cannot be the name of a topic"))
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Problem::new(format!("there is no topic `{name}`"))
+                    .next(format!("create it: floe topic create {name}"))
+                    .next("see what there is: floe topic list"),
+                ErrorCode::INVALID_TOPIC_EXCEPTION => Problem::new(format!("`{name}` cannot be the name of a topic"))
                     .next("use letters, digits, `.`, `_` and `-`, at most 249 of them"),
                 _ if code == 0 => Problem::new(format!("topic `{name}` has partitions without a leader"))
                     .next(format!("see which: floe topic describe {name}")),
@@ -173,7 +184,10 @@ impl Cluster {
         let version = self.bootstrap.version(ApiKey::Metadata, 4, 12)?;
         let request = MetadataRequest {
             topics: names.map(|names| {
-                names.iter().map(|name| MetadataRequestTopic { name: Some((*name).into()), ..MetadataRequestTopic::default() }).collect()
+                names
+                    .iter()
+                    .map(|name| MetadataRequestTopic { name: Some((*name).into()), ..MetadataRequestTopic::default() })
+                    .collect()
             }),
             allow_auto_topic_creation: create,
             ..MetadataRequest::default()
@@ -190,21 +204,25 @@ impl Cluster {
         // A connection to a broker that moved or left is of no use.
         let known = &self.brokers;
         self.connections.retain(|node, _| known.contains_key(node));
-        Ok(response.topics.iter().map(|topic| {
-            let mut partitions: Vec<Partition> = topic
-                .partitions
-                .iter()
-                .map(|partition| Partition {
-                    index: partition.partition_index,
-                    leader: partition.leader_id,
-                    leader_epoch: partition.leader_epoch,
-                    replicas: partition.replica_nodes.clone(),
-                    in_sync: partition.isr_nodes.clone(),
-                })
-                .collect();
-            partitions.sort_by_key(|partition| partition.index);
-            let name = topic.name.as_deref().unwrap_or_default().to_owned();
-            (Topic { name, id: topic.topic_id, is_internal: topic.is_internal, partitions }, topic.error_code)
-        }).collect())
+        Ok(response
+            .topics
+            .iter()
+            .map(|topic| {
+                let mut partitions: Vec<Partition> = topic
+                    .partitions
+                    .iter()
+                    .map(|partition| Partition {
+                        index: partition.partition_index,
+                        leader: partition.leader_id,
+                        leader_epoch: partition.leader_epoch,
+                        replicas: partition.replica_nodes.clone(),
+                        in_sync: partition.isr_nodes.clone(),
+                    })
+                    .collect();
+                partitions.sort_by_key(|partition| partition.index);
+                let name = topic.name.as_deref().unwrap_or_default().to_owned();
+                (Topic { name, id: topic.topic_id, is_internal: topic.is_internal, partitions }, topic.error_code)
+            })
+            .collect())
     }
 }

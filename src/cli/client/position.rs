@@ -28,7 +28,9 @@ impl FromStr for Position {
             _ => {}
         }
         if let Some(rest) = text.strip_prefix("offset:") {
-            return whole(rest).map(Position::Offset).ok_or_else(|| format!("`{rest}` is not an offset (a number from 0)"));
+            return whole(rest)
+                .map(Position::Offset)
+                .ok_or_else(|| format!("`{rest}` is not an offset (a number from 0)"));
         }
         if let Some(rest) = text.strip_prefix("time:") {
             return moment(rest).map(Position::Time);
@@ -38,7 +40,10 @@ impl FromStr for Position {
         }
         match whole(text) {
             Some(offset) => Ok(Position::Offset(offset)),
-            None => Err("write beginning, end, offset:N, time:2026-01-31T12:00:00Z, time:MILLISECONDS, or -N for the last N".to_owned()),
+            None => Err(
+                "write beginning, end, offset:N, time:2026-01-31T12:00:00Z, time:MILLISECONDS, or -N for the last N"
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
-use floe_wire::batch::{BatchBuilder, compression::Codec};
+use floe_wire::batch::{BatchBuilder, BatchRecord};
+use floe_wire::compression::Codec;
 use floe_wire::errors::ErrorCode;
+use floe_wire::messages::Message;
 use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use floe_wire::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, Records, TopicProduceData};
-use floe_wire::primitives::Reader;
+use floe_wire::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use floe_wire::primitives::{Reader, Records};
 
-use super::connection::{Connection, refused};
+use super::connection::{Connection, error_of, refused};
+use super::keys::ApiKey;
 use super::partitioner::Partitioner;
 use super::record::NewRecord;
 use super::{Cluster, Topic};
@@ -143,15 +145,20 @@ impl Producer {
         let mut builder = BatchBuilder::new(self.options.codec);
         if let Some((id, epoch)) = self.producer {
             let sequence = self.sequences.entry(partition).or_insert(0);
-            builder = builder.producer(id, epoch, *sequence);
+            builder.producer(id, epoch, *sequence);
             *sequence = ((i64::from(*sequence) + records.len() as i64) & 0x7fff_ffff) as i32;
         }
         for record in records {
             let headers: Vec<(&str, Option<&[u8]>)> =
                 record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-            builder.append(record.timestamp_ms.unwrap_or(0), record.key.as_deref(), record.value.as_deref(), &headers);
+            builder.push(BatchRecord {
+                timestamp: record.timestamp_ms.unwrap_or(0),
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: &headers,
+            });
         }
-        Ok(Outgoing { partition, records: records.len() as u64, bytes: builder.build() })
+        Ok(Outgoing { partition, records: records.len() as u64, bytes: builder.finish() })
     }
 
     fn send_round(&mut self, cluster: &mut Cluster, mut round: Vec<Outgoing>) -> Outcome {
@@ -162,7 +169,8 @@ impl Producer {
             let mut last: Option<Problem> = None;
             let mut by_leader: BTreeMap<i32, Vec<Outgoing>> = BTreeMap::new();
             for outgoing in round {
-                let leader = self.topic.partitions.iter().find(|p| p.index == outgoing.partition).map_or(-1, |p| p.leader);
+                let leader =
+                    self.topic.partitions.iter().find(|p| p.index == outgoing.partition).map_or(-1, |p| p.leader);
                 by_leader.entry(leader).or_default().push(outgoing);
             }
             for (leader, batches) in by_leader {
@@ -176,7 +184,9 @@ impl Producer {
             if Instant::now() + pause > until {
                 let records: u64 = again.iter().map(|outgoing| outgoing.records).sum();
                 let last = last.unwrap_or_else(|| Problem::new("the brokers did not take them"));
-                return Err(Problem::new(format!("{records} records were not delivered in time")).because_of(last.to_string()));
+                return Err(
+                    Problem::new(format!("{records} records were not delivered in time")).because_of(last.to_string())
+                );
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(1));
@@ -186,7 +196,12 @@ impl Producer {
     }
 
     /// Sends batches to one leader. Gives back those to be tried again, and why.
-    fn send_to(&mut self, cluster: &mut Cluster, leader: i32, batches: Vec<Outgoing>) -> Outcome<(Vec<Outgoing>, Option<Problem>)> {
+    fn send_to(
+        &mut self,
+        cluster: &mut Cluster,
+        leader: i32,
+        batches: Vec<Outgoing>,
+    ) -> Outcome<(Vec<Outgoing>, Option<Problem>)> {
         let timeout_ms = cluster.timeout().as_millis().min(i32::MAX as u128) as i32;
         let connection = match cluster.broker(leader) {
             Ok(connection) => connection,
@@ -196,7 +211,10 @@ impl Producer {
         let version = connection.version(ApiKey::Produce, 3, 13)?;
         let data = batches
             .iter()
-            .map(|outgoing| PartitionProduceData { index: outgoing.partition, records: Records::Borrowed(&outgoing.bytes), ..PartitionProduceData::default() })
+            .map(|outgoing| PartitionProduceData {
+                index: outgoing.partition,
+                records: Records::Borrowed(&outgoing.bytes),
+            })
             .collect();
         let request = ProduceRequest {
             acks: self.options.acks,
@@ -205,7 +223,6 @@ impl Producer {
                 name: self.topic.name.as_str().into(),
                 topic_id: self.topic.id,
                 partition_data: data,
-                ..TopicProduceData::default()
             }],
             ..ProduceRequest::default()
         };
@@ -245,7 +262,12 @@ impl Producer {
             .responses
             .iter()
             .flat_map(|topic| &topic.partition_responses)
-            .map(|partition| (partition.index, (partition.error_code, partition.error_message.as_deref().unwrap_or_default().to_owned())))
+            .map(|partition| {
+                (
+                    partition.index,
+                    (partition.error_code, partition.error_message.as_deref().unwrap_or_default().to_owned()),
+                )
+            })
             .collect())
     }
 
@@ -258,16 +280,19 @@ impl Producer {
         let mut again = Vec::new();
         let mut why = None;
         for outgoing in batches {
-            let (code, message) = codes.get(&outgoing.partition).cloned().unwrap_or((-1, "the answer leaves the partition out".to_owned()));
-            let error = ErrorCode::from_code(code);
+            let (code, message) = codes
+                .get(&outgoing.partition)
+                .cloned()
+                .unwrap_or((-1, "the answer leaves the partition out".to_owned()));
+            let error = error_of(code);
             match error {
                 // A repeat that was already there is as good as written now.
-                ErrorCode::None | ErrorCode::DuplicateSequenceNumber => self.delivered += outgoing.records,
+                ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => self.delivered += outgoing.records,
                 _ => {
                     let problem = refused(address, ApiKey::Produce, code, Some(&message))
                         .next(format!("partition {}-{}; see the broker's log", self.topic.name, outgoing.partition));
                     // After a timeout in the broker the batch may be there: only an idempotent producer may repeat it.
-                    let repeat_is_safe = self.options.idempotent || error != ErrorCode::RequestTimedOut;
+                    let repeat_is_safe = self.options.idempotent || error != ErrorCode::REQUEST_TIMED_OUT;
                     if !error.retriable() || !repeat_is_safe {
                         return Err(problem);
                     }
@@ -284,7 +309,12 @@ fn producer_id(cluster: &mut Cluster) -> Outcome<(i64, i16)> {
     let until = Instant::now() + cluster.timeout();
     let connection = cluster.any();
     let version = connection.version(ApiKey::InitProducerId, 0, 4)?;
-    let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, producer_id: -1, producer_epoch: -1, ..InitProducerIdRequest::default() };
+    let request = InitProducerIdRequest {
+        transaction_timeout_ms: 60_000,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..InitProducerIdRequest::default()
+    };
     loop {
         let answer = connection.exchange(ApiKey::InitProducerId, version, |writer| request.encode(writer, version))?;
         let response = InitProducerIdResponse::decode(&mut Reader::new(&answer), version)
@@ -292,7 +322,7 @@ fn producer_id(cluster: &mut Cluster) -> Outcome<(i64, i16)> {
         if response.error_code == 0 {
             return Ok((response.producer_id, response.producer_epoch));
         }
-        if !ErrorCode::from_code(response.error_code).retriable() || Instant::now() > until {
+        if !error_of(response.error_code).retriable() || Instant::now() > until {
             return Err(refused(connection.address(), ApiKey::InitProducerId, response.error_code, None));
         }
         std::thread::sleep(super::RETRY_PAUSE);

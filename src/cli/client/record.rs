@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use floe_wire::batch::RecordView;
 use serde_json::{Map, Value, json};
 
 /// A header: a name, and bytes that may be missing.
@@ -40,6 +41,19 @@ pub(in crate::cli) struct ReadRecord {
 }
 
 impl ReadRecord {
+    /// The record as the wire has it, with bytes of its own.
+    pub(in crate::cli) fn of(partition: i32, record: &RecordView<'_>) -> ReadRecord {
+        let bytes = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        ReadRecord {
+            partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp,
+            key: bytes(record.key),
+            value: bytes(record.value),
+            headers: record.headers.iter().map(|header| (header.key.to_owned(), bytes(header.value))).collect(),
+        }
+    }
+
     /// One object: bytes that are UTF-8 as text, others as base64 in a field that says so.
     pub(in crate::cli) fn to_json(&self, topic: &str) -> Value {
         let mut object = Map::new();
@@ -66,16 +80,20 @@ impl NewRecord {
     pub(in crate::cli) fn from_json(line: &str) -> Result<NewRecord, String> {
         let value: Value = serde_json::from_str(line).map_err(|error| format!("this is not JSON: {error}"))?;
         let Value::Object(object) = value else { return Err("this is not a JSON object".to_owned()) };
-        let known = ["topic", "partition", "offset", "timestamp", "key", "key_base64", "value", "value_base64", "headers"];
+        let known =
+            ["topic", "partition", "offset", "timestamp", "key", "key_base64", "value", "value_base64", "headers"];
         if let Some(stray) = object.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(format!("there is no field `{stray}`; the fields are {}", known.join(", ")));
         }
         Ok(NewRecord {
             partition: match object.get("partition") {
                 None | Some(Value::Null) => None,
-                Some(number) => {
-                    Some(number.as_i64().and_then(|n| i32::try_from(n).ok()).ok_or("`partition` is not a partition number")?)
-                }
+                Some(number) => Some(
+                    number
+                        .as_i64()
+                        .and_then(|n| i32::try_from(n).ok())
+                        .ok_or("`partition` is not a partition number")?,
+                ),
             },
             timestamp_ms: match object.get("timestamp") {
                 None | Some(Value::Null) => None,
@@ -135,7 +153,11 @@ mod tests {
             timestamp_ms: 1_700_000_000_000,
             key: Some(b"k".to_vec()),
             value: Some(vec![0xff, 0x00]),
-            headers: vec![("h".to_owned(), None), ("h".to_owned(), Some(vec![0xfe])), ("t".to_owned(), Some(b"x".to_vec()))],
+            headers: vec![
+                ("h".to_owned(), None),
+                ("h".to_owned(), Some(vec![0xfe])),
+                ("t".to_owned(), Some(b"x".to_vec())),
+            ],
         };
         let read = NewRecord::from_json(&record.to_json("ice").to_string()).unwrap();
         assert_eq!(read.partition, Some(3));

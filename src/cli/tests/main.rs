@@ -83,7 +83,9 @@ fn silent_port() -> u16 {
 #[test]
 fn help_and_version_are_no_errors() {
     let scratch = Scratch::new();
-    scratch.floe(&["--help"]).expect(0, &["Exit codes", "130", "serve", "topic", "produce", "consume", "check", "dump-log", "api-versions"]);
+    scratch
+        .floe(&["--help"])
+        .expect(0, &["Exit codes", "130", "serve", "topic", "produce", "consume", "check", "dump-log", "api-versions"]);
     scratch.floe(&["--version"]).expect(0, &[env!("CARGO_PKG_VERSION")]);
     scratch.floe(&["serve", "--help"]).expect(0, &["--data-dir", "--advertise", "--oversubscribe", "--print-config"]);
     scratch.floe(&[]).expect(2, &["Usage"]);
@@ -116,7 +118,9 @@ fn print_config_shows_sources_and_can_be_fed_back() {
     fs::write(scratch.path().join("again.toml"), &first.out).unwrap();
     let second = scratch.floe(&["serve", "--print-config", "--config", "again.toml"]);
     let settings = |text: &str| -> Vec<String> {
-        text.lines().map(|line| line.rsplit_once("  # ").map_or(line, |(setting, _)| setting).trim().to_owned()).collect()
+        text.lines()
+            .map(|line| line.rsplit_once("  # ").map_or(line, |(setting, _)| setting).trim().to_owned())
+            .collect()
     };
     assert_eq!(settings(&first.out), settings(&second.out));
 }
@@ -127,7 +131,11 @@ fn serve_refuses_what_cannot_be_before_it_touches_anything() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let rows: &[(&[&str], i32, &[&str])] = &[
-        (&["serve", "--set", "log.retention.m=1"], 2, &["no setting `log.retention.m`", "did you mean `log.retention.ms`?"]),
+        (
+            &["serve", "--set", "log.retention.m=1"],
+            2,
+            &["no setting `log.retention.m`", "did you mean `log.retention.ms`?"],
+        ),
         (&["serve", "--set", "novalue"], 2, &["has no `=`"]),
         (&["serve", "--durability", "perhaps"], 2, &["not one of flushed, written, memory"]),
         (&["serve", "--profile", "fast"], 2, &["latency, balanced, bandwidth"]),

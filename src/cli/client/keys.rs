@@ -1,0 +1,67 @@
+//! The APIs that the commands use, by name.
+
+use floe_wire::api::Api;
+
+/// One of them; the number is Kafka's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum ApiKey {
+    /// Writes batches.
+    Produce = 0,
+    /// Reads batches.
+    Fetch = 1,
+    /// Finds offsets by time, and the ends.
+    ListOffsets = 2,
+    /// Brokers and topics.
+    Metadata = 3,
+    /// What a broker understands.
+    ApiVersions = 18,
+    /// Makes topics.
+    CreateTopics = 19,
+    /// Removes topics.
+    DeleteTopics = 20,
+    /// Gives a producer its id.
+    InitProducerId = 22,
+    /// Shows settings.
+    DescribeConfigs = 32,
+    /// Adds partitions.
+    CreatePartitions = 37,
+    /// Changes settings.
+    IncrementalAlterConfigs = 44,
+}
+
+impl ApiKey {
+    /// Its row in the wire's table.
+    pub(in crate::cli) fn api(self) -> &'static Api {
+        Api::of(self as i16).expect("each of these is declared")
+    }
+
+    /// Kafka's name.
+    pub(in crate::cli) fn name(self) -> &'static str {
+        self.api().name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_the_names() {
+        let all = [
+            ApiKey::Produce,
+            ApiKey::Fetch,
+            ApiKey::ListOffsets,
+            ApiKey::Metadata,
+            ApiKey::ApiVersions,
+            ApiKey::CreateTopics,
+            ApiKey::DeleteTopics,
+            ApiKey::InitProducerId,
+            ApiKey::DescribeConfigs,
+            ApiKey::CreatePartitions,
+            ApiKey::IncrementalAlterConfigs,
+        ];
+        for key in all {
+            assert_eq!(format!("{key:?}"), key.name());
+        }
+    }
+}
