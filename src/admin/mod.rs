@@ -1,6 +1,7 @@
 //! The admin HTTP port: health for load balancers, metrics for Prometheus. Its own OS thread with its own small runtime, so
 //! that nothing here can hold a shard up; it reaches the shards by questions with an answer or none.
 
+pub mod metrics;
 pub mod page;
 pub mod process;
 

@@ -8,8 +8,8 @@ use floe_engine::config::Listener;
 use crate::config::listeners::shown;
 use crate::problem::{Outcome, Problem};
 
-/// The address of a listener, checked to be free. Port 0 becomes a free port here, so that it is known before clients are told.
-pub fn check(listener: &mut Listener) -> Outcome<SocketAddr> {
+/// Takes the port of a listener. Port 0 becomes a real one here, so that it is known before clients are told.
+pub fn take(listener: &mut Listener) -> Outcome<TcpListener> {
     let bound = bind(&listener.bind_host, listener.bind_port, "--listen HOST:PORT")?;
     let address = local(&bound)?;
     if listener.bind_port == 0 {
@@ -18,8 +18,7 @@ pub fn check(listener: &mut Listener) -> Outcome<SocketAddr> {
     if listener.advertised_port == 0 {
         listener.advertised_port = address.port();
     }
-    // Given back here and taken again by the shards, each with a socket of its own (SO_REUSEPORT).
-    Ok(address)
+    Ok(bound)
 }
 
 /// Binds a port, or says who may have it.
@@ -70,19 +69,19 @@ mod tests {
     fn a_taken_port_is_told_with_the_command_that_shows_who_has_it() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
-        let problem = check(&mut listener("127.0.0.1", port)).unwrap_err().to_string();
+        let problem = take(&mut listener("127.0.0.1", port)).unwrap_err().to_string();
         assert!(
             problem.contains("another process has the port") && problem.contains(&format!("sport = :{port}")),
             "{problem}"
         );
-        let problem = check(&mut listener("192.0.2.1", 9092)).unwrap_err().to_string();
+        let problem = take(&mut listener("192.0.2.1", 9092)).unwrap_err().to_string();
         assert!(problem.contains("does not have that address"), "{problem}");
     }
 
     #[test]
     fn port_0_becomes_a_real_one() {
         let mut any = listener("127.0.0.1", 0);
-        let address = check(&mut any).unwrap();
+        let address = take(&mut any).unwrap().local_addr().unwrap();
         assert!(address.port() != 0 && any.bind_port == address.port() && any.advertised_port == address.port());
     }
 }

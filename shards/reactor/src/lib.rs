@@ -1,1 +1,17 @@
-//! Skeleton.
+//! The io_uring driver of the engine: one ring and one thread per shard, no async runtime, and the only `unsafe` of Floe.
+//!
+//! [`run::start`] starts the threads; [`pump`] is the loop; [`net`], [`disk`] and [`mesh`] are what it carries between. What a ring
+//! cannot do without blocking is done by [`helpers`]. Nothing here decides anything about records, topics or clients.
+
+pub mod aligned;
+mod conn;
+mod disk;
+mod files;
+mod helpers;
+mod inbox;
+pub mod limits;
+mod mesh;
+mod net;
+mod pump;
+mod ring;
+pub mod run;

@@ -6,8 +6,8 @@ mod builder;
 mod records;
 
 pub use builder::{BatchBuilder, BatchRecord, BuildError, recompress};
-pub use records::{HeaderView, RecordView, Records, records, records_capped};
 use records::walk;
+pub use records::{HeaderView, RecordView, Records, records, records_capped};
 
 use crate::compression::{Codec, CodecError};
 use crate::primitives::{DecodeError, Reader};

@@ -18,6 +18,8 @@ mod journal;
 mod ops;
 mod read;
 mod recovery;
+mod replay;
+mod rescan;
 mod retention;
 mod segment;
 mod settle;

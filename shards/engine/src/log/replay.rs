@@ -5,8 +5,8 @@
 //! apart. Every start of the broker is an incarnation, known to the checkpoint before its first commit; what counted of the ones before is
 //! written down at that moment as runs, so that what a later crash lays open again is not believed.
 
-use crate::log::checkpoint::{Checkpoint, Run};
-use crate::log::frame::CommitHeader;
+use super::checkpoint::{Checkpoint, Run};
+use super::frame::CommitHeader;
 
 /// A commit found, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]

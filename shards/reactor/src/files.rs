@@ -1,0 +1,195 @@
+//! Open files, and the operations on them that block whatever a ring does: opening, creating, renaming, listing. They run on
+//! helper threads; every one of them is durable when it has ended (the folder is synced where a name came or went).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use floe_engine::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileHandle};
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::aligned::AlignedBuf;
+use crate::limits::ZEROS_BYTES;
+
+/// What a [`FileHandle`] is in this driver.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The file; closed when the last handle goes.
+    pub file: File,
+    /// Opened with O_DIRECT.
+    pub direct: bool,
+    /// For messages, relative to the data directory.
+    pub path: String,
+}
+
+impl OpenFile {
+    /// What the handle stands for; only handles of this driver exist in its process.
+    pub fn of(handle: &FileHandle) -> &OpenFile {
+        handle.get().expect("a file that this driver opened")
+    }
+}
+
+/// An error of the system as the engine knows it.
+pub fn disk_error(what: &str, path: &str, error: &io::Error) -> DiskError {
+    let kind = match error.kind() {
+        ErrorKind::NotFound => DiskErrorKind::NotFound,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskErrorKind::NoSpace,
+        ErrorKind::FileTooLarge => DiskErrorKind::TooLarge,
+        _ => DiskErrorKind::Io,
+    };
+    DiskError { kind, message: format!("cannot {what} {path}: {error}") }
+}
+
+/// Does one blocking operation. `Read`, `Write` and `Sync` are the ring's and do not come here.
+pub fn run(root: &Path, op: DiskOp) -> Result<DiskOutput, DiskError> {
+    match op {
+        DiskOp::Open { path, create, direct } => {
+            let (file, len) = open(root, &path, create, direct).map_err(|error| disk_error("open", &path, &error))?;
+            Ok(DiskOutput::Opened { file: FileHandle::new(OpenFile { file, direct, path }), len })
+        }
+        DiskOp::Preallocate { file, offset, len } => {
+            // A hint: where the file system cannot, writes find their space later.
+            let _ = fallocate(OpenFile::of(&file).file.as_fd(), FallocateFlags::KEEP_SIZE, offset, len);
+            Ok(DiskOutput::Done)
+        }
+        DiskOp::WriteZeros { file, offset, len } => {
+            let file = OpenFile::of(&file);
+            write_zeros(file, offset, len).map_err(|error| disk_error("fill with zeros", &file.path, &error))?;
+            Ok(DiskOutput::Done)
+        }
+        DiskOp::Truncate { file, len } => {
+            let file = OpenFile::of(&file);
+            let done = file.file.set_len(len).and_then(|()| file.file.sync_all());
+            done.map_err(|error| disk_error("truncate", &file.path, &error))?;
+            Ok(DiskOutput::Done)
+        }
+        DiskOp::ReadFile { path, bytes_max } => {
+            let bytes = read_file(root, &path, bytes_max).map_err(|error| disk_error("read", &path, &error))?;
+            Ok(DiskOutput::Data(Bytes::from(bytes)))
+        }
+        DiskOp::ReplaceFile { path, data } => {
+            replace(root, &path, &data).map_err(|error| disk_error("replace", &path, &error))?;
+            Ok(DiskOutput::Done)
+        }
+        DiskOp::Remove { path } => {
+            remove(&root.join(&path)).map_err(|error| disk_error("remove", &path, &error))?;
+            Ok(DiskOutput::Done)
+        }
+        DiskOp::List { path } => {
+            let entries = list(&root.join(&path)).map_err(|error| disk_error("list", &path, &error))?;
+            Ok(DiskOutput::Entries(entries))
+        }
+        DiskOp::Read { .. } | DiskOp::Write { .. } | DiskOp::Sync { .. } => unreachable!("done by the ring"),
+    }
+}
+
+fn open(root: &Path, path: &str, create: bool, direct: bool) -> io::Result<(File, u64)> {
+    let full = root.join(path);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(if direct { libc::O_DIRECT } else { 0 });
+    let file = match options.open(&full) {
+        Err(error) if create && error.kind() == ErrorKind::NotFound => {
+            let folder = parent(&full);
+            make_folders(root, folder)?;
+            let file = options.create(true).open(&full)?;
+            sync_folder(folder)?;
+            file
+        }
+        other => other?,
+    };
+    let len = file.metadata()?.len();
+    Ok((file, len))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("paths lie under the data directory")
+}
+
+/// Creates what is missing of `folder`, each one durably.
+fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder == root || folder.is_dir() {
+        return Ok(());
+    }
+    make_folders(root, parent(folder))?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(parent(folder)),
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn write_zeros(file: &OpenFile, mut offset: u64, len: u64) -> io::Result<()> {
+    let end = offset + len;
+    // Space first: a full disk is found out before anything is written.
+    match fallocate(file.file.as_fd(), FallocateFlags::empty(), offset, len) {
+        Err(rustix::io::Errno::OPNOTSUPP) | Ok(()) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let zeros = AlignedBuf::zeroed(ZEROS_BYTES).freeze(ZEROS_BYTES);
+    while offset < end {
+        let count = (end - offset).min(ZEROS_BYTES as u64) as usize;
+        let written = rustix::io::pwrite(&file.file, &zeros[..count], offset)?;
+        offset += written as u64;
+    }
+    file.file.sync_all()
+}
+
+fn read_file(root: &Path, path: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(root.join(path))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn replace(root: &Path, path: &str, data: &[u8]) -> io::Result<()> {
+    let full = root.join(path);
+    let folder = parent(&full);
+    make_folders(root, folder)?;
+    let mut beside = full.clone().into_os_string();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut file = File::create(&beside)?;
+    file.write_all(data)?;
+    file.sync_all()?;
+    fs::rename(&beside, &full)?;
+    sync_folder(folder)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let done = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(parent(path)),
+    }
+}
+
+fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
+    let folder = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut entries = Vec::new();
+    for entry in folder {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let len = if metadata.is_dir() { 0 } else { metadata.len() };
+        entries.push(DirEntry { name, len, is_dir: metadata.is_dir() });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}

@@ -1,0 +1,102 @@
+//! OS threads for what would hold a shard up: file operations that block, and sendfile of cold data (4-12 ms in one call).
+//! Shared by all shards; each job carries the sender for its result.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use floe_engine::event::{DiskOp, FileHandle, OpId};
+
+use crate::files::{self, OpenFile};
+use crate::inbox::{Outside, Sender};
+use crate::limits::{FILE_THREADS, SEND_THREADS, SENDFILE_BYTES_MAX};
+
+/// A file operation.
+pub struct Job {
+    /// Comes back with the result.
+    pub op: OpId,
+    /// What to do.
+    pub what: DiskOp,
+    /// Whom to tell.
+    pub results: Sender,
+}
+
+/// Part of a file for a socket.
+pub struct SendJob {
+    /// The connection's slot on its shard.
+    pub slot: u32,
+    /// To where; blocking, with a send timeout.
+    pub socket: Arc<OwnedFd>,
+    /// From where.
+    pub file: FileHandle,
+    /// First byte.
+    pub offset: u64,
+    /// How many.
+    pub len: u64,
+    /// Whom to tell.
+    pub results: Sender,
+}
+
+/// The threads' queues. The threads end when the last clone of this is dropped.
+pub struct Helpers {
+    files: flume::Sender<Job>,
+    sends: flume::Sender<SendJob>,
+}
+
+impl Helpers {
+    /// Starts the threads. Paths of file operations are relative to `root`.
+    pub fn start(root: PathBuf) -> io::Result<(Helpers, Vec<JoinHandle<()>>)> {
+        let (files, file_jobs) = flume::unbounded::<Job>();
+        let (sends, send_jobs) = flume::unbounded::<SendJob>();
+        let mut threads = Vec::new();
+        for number in 0..FILE_THREADS {
+            let (jobs, root) = (file_jobs.clone(), root.clone());
+            let work = move || {
+                for Job { op, what, results } in jobs {
+                    results.send(Outside::DiskDone { op, result: files::run(&root, what) });
+                }
+            };
+            threads.push(thread::Builder::new().name(format!("floe-file-{number}")).spawn(work)?);
+        }
+        for number in 0..SEND_THREADS {
+            let jobs = send_jobs.clone();
+            let work = move || {
+                for job in jobs {
+                    let (slot, results) = (job.slot, job.results.clone());
+                    let result = send(job);
+                    results.send(Outside::FileSent { slot, result });
+                }
+            };
+            threads.push(thread::Builder::new().name(format!("floe-send-{number}")).spawn(work)?);
+        }
+        Ok((Helpers { files, sends }, threads))
+    }
+
+    /// Queues a file operation.
+    pub fn file(&self, job: Job) {
+        self.files.send(job).expect("file threads live as long as the queue");
+    }
+
+    /// Queues a sendfile.
+    pub fn send(&self, job: SendJob) {
+        self.sends.send(job).expect("send threads live as long as the queue");
+    }
+}
+
+/// Sends as much as the socket takes within its timeout: 0 bytes when that is none.
+fn send(job: SendJob) -> io::Result<u64> {
+    let mut offset = job.offset;
+    let count = job.len.min(SENDFILE_BYTES_MAX) as usize;
+    loop {
+        match rustix::fs::sendfile(&*job.socket, &OpenFile::of(&job.file).file, Some(&mut offset), count) {
+            // The file is shorter than was promised to the client.
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(sent) => return Ok(sent as u64),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
