@@ -5,6 +5,7 @@
 
 mod mutate;
 mod targets;
+mod wire;
 
 use std::fs;
 use std::path::Path;
@@ -21,8 +22,6 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// Memory a target may use for each byte of its input: parsed forms are larger than packed ones.
 const BYTES_PER_INPUT_BYTE: usize = 64;
-/// And beside that, whatever the input: tables, scratch buffers.
-const BYTES_FLAT: usize = 256 << 10;
 
 /// Rounds between two looks at the clock.
 const ROUNDS_PER_TURN: u64 = 256;
@@ -74,7 +73,7 @@ fn one(target: &targets::Target, seed: u64, round: u64) -> Result<(), String> {
     ALLOCATOR.reset_peak_usage();
     (target.read)(&input);
     let used = ALLOCATOR.peak_usage().saturating_sub(before);
-    let bound = BYTES_FLAT + input.len() * BYTES_PER_INPUT_BYTE;
+    let bound = target.bytes_flat + input.len() * BYTES_PER_INPUT_BYTE;
     if used > bound {
         let file = keep(target.name, seed, round, &input);
         return Err(format!(

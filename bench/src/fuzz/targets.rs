@@ -5,6 +5,7 @@ use crc_fast::CrcAlgorithm;
 use floe_engine::log::inspect;
 use floe_wire::ids::TopicId;
 
+use super::wire;
 use crate::client;
 
 /// One reader of foreign bytes.
@@ -17,16 +18,27 @@ pub struct Target {
     pub repair: fn(&mut [u8]),
     /// Reads; must come back.
     pub read: fn(&[u8]),
+    /// Memory that it may use whatever the size of its input: tables, scratch buffers.
+    pub bytes_flat: usize,
 }
 
 /// All of them.
 pub fn all() -> Vec<Target> {
-    vec![
-        Target { name: "segment", corpus: segments(), repair: repair_batch, read: read_segment },
-        Target { name: "journal", corpus: journals(), repair: repair_journal, read: read_journal },
-        Target { name: "checkpoint", corpus: checkpoints(), repair: repair_file, read: read_checkpoint },
-        Target { name: "index", corpus: indexes(), repair: repair_file, read: read_index },
-    ]
+    const FLAT: usize = 256 << 10;
+    let mut targets = vec![
+        Target { name: "segment", corpus: segments(), repair: repair_batch, read: read_segment, bytes_flat: FLAT },
+        Target { name: "journal", corpus: journals(), repair: repair_journal, read: read_journal, bytes_flat: FLAT },
+        Target {
+            name: "checkpoint",
+            corpus: checkpoints(),
+            repair: repair_file,
+            read: read_checkpoint,
+            bytes_flat: FLAT,
+        },
+        Target { name: "index", corpus: indexes(), repair: repair_file, read: read_index, bytes_flat: FLAT },
+    ];
+    targets.extend(wire::all());
+    targets
 }
 
 fn read_segment(bytes: &[u8]) {
@@ -152,7 +164,7 @@ const CRC_AT: usize = 17;
 const CRC_FROM: usize = 21;
 
 /// Makes the CRC-32C of the first batch hold for the length it claims.
-fn repair_batch(bytes: &mut [u8]) {
+pub fn repair_batch(bytes: &mut [u8]) {
     let Some(length) = bytes.get(8..12).map(|field| i32::from_be_bytes(field.try_into().expect("four bytes"))) else {
         return;
     };

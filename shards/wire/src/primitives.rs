@@ -464,3 +464,25 @@ impl<'a, T: Field<'a> + Structure> Field<'a> for Option<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_come_once_and_in_order() {
+        let read = |bytes: &[u8]| {
+            let mut seen = Vec::new();
+            let result = Reader::new(bytes).tagged(|tag, _| {
+                seen.push(tag);
+                Ok(())
+            });
+            result.map(|()| seen)
+        };
+        assert_eq!(read(&[0]), Ok(vec![]));
+        assert_eq!(read(&[2, 0, 0, 5, 1, 9]), Ok(vec![0, 5]));
+        assert_eq!(read(&[2, 5, 0, 5, 0]), Err(DecodeError::TagOrder(5)));
+        assert_eq!(read(&[2, 5, 0, 0, 0]), Err(DecodeError::TagOrder(0)));
+        assert_eq!(read(&[1, 5, 1]), Err(DecodeError::Truncated { needed: 1, left: 0 }));
+    }
+}
