@@ -160,8 +160,8 @@ fn read_batch(bytes: &[u8]) {
     let mut scratch = Vec::new();
     let read = batch::records_capped(bytes, &mut scratch, DECOMPRESSED_BYTES_MAX)
         .map(|records| records.filter(Result::is_ok).count());
-    if let (Ok(header), Ok(count)) = (valid, read) {
-        assert!(count <= header.records_count as usize, "more records than the header says");
+    if let (Ok(valid), Ok(count)) = (valid, read) {
+        assert!(count <= valid.header.records_count as usize, "more records than the header says");
     }
     let _ = batch::recompress(bytes, Codec::Lz4, DECOMPRESSED_BYTES_MAX);
     for found in batch::batches(bytes).flatten() {
@@ -199,7 +199,7 @@ mod tests {
             read_request(&request);
         }
         for bytes in batches() {
-            assert_eq!(batch::validate(&bytes, 1 << 20).unwrap().records_count, 20);
+            assert_eq!(batch::validate(&bytes, 1 << 20).unwrap().header.records_count, 20);
         }
         for bytes in packed() {
             let mut out = Vec::new();
