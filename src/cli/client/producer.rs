@@ -313,7 +313,6 @@ fn producer_id(cluster: &mut Cluster) -> Outcome<(i64, i16)> {
         transaction_timeout_ms: 60_000,
         producer_id: -1,
         producer_epoch: -1,
-        ..InitProducerIdRequest::default()
     };
     loop {
         let answer = connection.exchange(ApiKey::InitProducerId, version, |writer| request.encode(writer, version))?;
