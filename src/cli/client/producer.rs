@@ -289,8 +289,14 @@ impl Producer {
                 // A repeat that was already there is as good as written now.
                 ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => self.delivered += outgoing.records,
                 _ => {
-                    let problem = refused(address, ApiKey::Produce, code, Some(&message))
-                        .next(format!("partition {}-{}; see the broker's log", self.topic.name, outgoing.partition));
+                    let problem = refused(address, ApiKey::Produce, code, Some(&message)).next(match error {
+                        ErrorCode::MESSAGE_TOO_LARGE => format!(
+                            "let the topic take larger batches: floe topic alter {} --config max.message.bytes=N (this one has {} bytes)",
+                            self.topic.name,
+                            outgoing.bytes.len()
+                        ),
+                        _ => format!("partition {}-{}; see the broker's log", self.topic.name, outgoing.partition),
+                    });
                     // After a timeout in the broker the batch may be there: only an idempotent producer may repeat it.
                     let repeat_is_safe = self.options.idempotent || error != ErrorCode::REQUEST_TIMED_OUT;
                     if !error.retriable() || !repeat_is_safe {
@@ -310,6 +316,7 @@ fn producer_id(cluster: &mut Cluster) -> Outcome<(i64, i16)> {
     let connection = cluster.any();
     let version = connection.version(ApiKey::InitProducerId, 0, 4)?;
     let request = InitProducerIdRequest {
+        transactional_id: None,
         transaction_timeout_ms: 60_000,
         producer_id: -1,
         producer_epoch: -1,
