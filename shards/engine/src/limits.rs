@@ -47,3 +47,9 @@ pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
 
 /// Records of one batch that an error answer names; the first ones.
 pub const RECORD_ERRORS_MAX: usize = 100;
+
+/// Partitions in all fetch sessions of one shard. At some 150 bytes each: 40 MB.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1 << 18;
+
+/// How long a fetch session stays unused before it may go for a new one, in milliseconds (Kafka's number).
+pub const FETCH_SESSION_IDLE_MS: u64 = 120_000;

@@ -67,12 +67,12 @@ pub enum Call {
     Produce(Vec<ProducePart>),
     /// Read batches.
     Fetch {
-        /// Where.
-        parts: Vec<FetchPart>,
+        /// Where. Shared, as a fetch may ask several times.
+        parts: Arc<[FetchPart]>,
         /// Bytes of all of them together; the first batch of all may be larger.
         bytes_max: u64,
-        /// Send a [`MeshMsg::Wake`] when more can be read.
-        watch: bool,
+        /// When fewer bytes than this can be read at once, send a [`MeshMsg::Wake`] when there is more. 0: never.
+        watch_below: u64,
     },
     /// Find offsets.
     Lookup(Vec<LookupPart>),
@@ -127,7 +127,12 @@ pub enum Answer {
     /// Of a produce.
     Produced(Vec<Produced>),
     /// Of a fetch.
-    Fetched(Vec<Fetched>),
+    Fetched {
+        /// By partition.
+        parts: Vec<Fetched>,
+        /// Whether a [`MeshMsg::Wake`] will come when there is more.
+        watches: bool,
+    },
     /// Of a lookup.
     Found(Vec<Found>),
 }

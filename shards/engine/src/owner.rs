@@ -41,7 +41,8 @@ pub struct Owner {
     last_job: u64,
     commits: BTreeMap<CommitSeq, Vec<u64>>,
     tickets: HashMap<ReadTicket, (u64, usize), FxBuildHasher>,
-    watches: HashMap<PartitionIx, Vec<(ShardId, u64)>, FxBuildHasher>,
+    /// Who waits for more, by partition index (dense).
+    watches: Vec<Vec<(ShardId, u64)>>,
     watched: HashMap<(ShardId, u64), Vec<PartitionIx>, FxBuildHasher>,
     answers: Vec<(ShardId, u64, Answer)>,
 }
@@ -53,11 +54,16 @@ impl Owner {
         let job = self.last_job;
         let (answer, waits) = match call {
             Call::Produce(parts) => self.produce(now, log, job, parts),
-            Call::Fetch { parts, bytes_max, watch } => {
-                if watch {
+            Call::Fetch { parts, bytes_max, watch_below } => {
+                let (fetched, waits) = self.fetch(now, log, job, &parts, bytes_max, fx);
+                // Whoever gets enough now need not be told of more.
+                let failed = |part: &Fetched| part.error_code != codes::NONE;
+                let watches = fetched.iter().map(|part| part.data.bytes).sum::<u64>() < watch_below
+                    && !fetched.iter().any(failed);
+                if watches {
                     self.watch(log, from, token, &parts);
                 }
-                self.fetch(now, log, job, parts, bytes_max, fx)
+                (Answer::Fetched { parts: fetched, watches }, waits)
             }
             Call::Lookup(parts) => self.lookup(now, log, job, &parts, fx),
         };
@@ -92,7 +98,7 @@ impl Owner {
     /// A cold read ended.
     pub fn read_done(&mut self, ticket: ReadTicket, result: Result<ReadData, ReadError>) {
         let Some((job, at)) = self.tickets.remove(&ticket) else { return };
-        if let Some(Job { answer: Answer::Fetched(parts), .. }) = self.jobs.get_mut(&job) {
+        if let Some(Job { answer: Answer::Fetched { parts, .. }, .. }) = self.jobs.get_mut(&job) {
             match result {
                 Ok(data) => parts[at].data = data,
                 Err(error) => parts[at].error_code = read_code(&error),
@@ -115,7 +121,7 @@ impl Owner {
 
     /// There is more to read (or another reason to look again): who waits for it.
     pub fn advanced(&mut self, ix: PartitionIx) -> Vec<(ShardId, u64)> {
-        let woken = self.watches.remove(&ix).unwrap_or_default();
+        let woken = self.watches.get_mut(ix.0 as usize).map(std::mem::take).unwrap_or_default();
         for (from, token) in &woken {
             self.unwatch(*from, *token);
         }
@@ -125,12 +131,7 @@ impl Owner {
     /// A fetch no longer waits.
     pub fn unwatch(&mut self, from: ShardId, token: u64) {
         for ix in self.watched.remove(&(from, token)).unwrap_or_default() {
-            if let Some(watchers) = self.watches.get_mut(&ix) {
-                watchers.retain(|watcher| *watcher != (from, token));
-                if watchers.is_empty() {
-                    self.watches.remove(&ix);
-                }
-            }
+            self.watches[ix.0 as usize].retain(|watcher| *watcher != (from, token));
         }
     }
 
@@ -138,7 +139,11 @@ impl Owner {
         self.unwatch(from, token);
         let ixs: Vec<PartitionIx> = parts.iter().filter_map(|part| log.find(part.topic, part.partition)).collect();
         for ix in &ixs {
-            self.watches.entry(*ix).or_default().push((from, token));
+            let at = ix.0 as usize;
+            if self.watches.len() <= at {
+                self.watches.resize_with(at + 1, Vec::new);
+            }
+            self.watches[at].push((from, token));
         }
         self.watched.insert((from, token), ixs);
     }
@@ -218,10 +223,10 @@ impl Owner {
         now: Time,
         log: &mut ShardLog,
         job: u64,
-        parts: Vec<FetchPart>,
+        parts: &[FetchPart],
         bytes_max: u64,
         fx: &mut Effects,
-    ) -> (Answer, usize) {
+    ) -> (Vec<Fetched>, usize) {
         let (mut fetched, mut waits, mut left) = (Vec::with_capacity(parts.len()), 0, bytes_max);
         for part in parts {
             let mut answer = Fetched {
@@ -247,14 +252,17 @@ impl Owner {
                         waits += 1;
                         self.tickets.insert(ticket, (job, fetched.len()));
                     }
-                    Err(error) => answer.error_code = read_code(&error),
+                    Err(error) => {
+                        answer.error_code = read_code(&error);
+                        (answer.high_watermark, answer.log_start) = (-1, -1);
+                    }
                 }
             } else {
                 answer.error_code = codes::UNKNOWN_TOPIC_OR_PARTITION;
             }
             fetched.push(answer);
         }
-        (Answer::Fetched(fetched), waits)
+        (fetched, waits)
     }
 
     fn lookup(

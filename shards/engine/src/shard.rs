@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Values};
 use crate::connection::{Connection, Ending};
 use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, ShardId};
 use crate::limits::DISK_RESERVE_BYTES;
@@ -16,7 +16,7 @@ use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told};
 use crate::metrics::ShardMetrics;
 use crate::owner::Owner;
-use crate::requests::{Caller, Pending, Wait};
+use crate::requests::{Caller, Pending, Sessions, Wait};
 use crate::time::{Deadline, Time};
 
 /// One core of the broker.
@@ -33,6 +33,7 @@ pub struct Shard {
     pub(crate) fetch_deadlines: BTreeSet<(Deadline, u64)>,
     /// What is left of the last block of producer ids.
     pub(crate) producer_ids: Range<i64>,
+    pub(crate) sessions: Sessions,
     pub(crate) owner: Owner,
     pub(crate) fetch_bytes_max: u64,
     pub(crate) auto_create: bool,
@@ -122,6 +123,9 @@ impl Machine for Shard {
 impl Shard {
     fn boot(&mut self, boot: Boot, fx: &mut Effects) {
         (self.shard, self.shards, self.config) = (boot.shard, boot.shards, boot.config.clone());
+        let seed = u64::from_le_bytes(boot.seed[..8].try_into().expect("8 bytes")) ^ u64::from(boot.shard.0) << 48;
+        let slots = self.config.number("max.incremental.fetch.session.cache.slots", &Values::new());
+        self.sessions = Sessions::new(seed, slots as usize);
         if boot.shard == ShardId(0) {
             self.controller = Some(Controller::start(boot.seed, &boot.config.cluster_id, fx));
         }
@@ -164,8 +168,8 @@ impl Shard {
                 let log = self.log.as_mut().expect("calls come after every shard is ready");
                 self.owner.call(now, log, from, token, call, fx);
             }
-            MeshMsg::Answer { token, answer } => self.answered(now, token, answer, fx),
-            MeshMsg::Wake { token } => self.woken(now, token, fx),
+            MeshMsg::Answer { token, answer } => self.answered(now, from, token, answer, fx),
+            MeshMsg::Wake { token } => self.woken(now, from, token, fx),
             MeshMsg::Unwatch { token } => self.owner.unwatch(from, token),
         }
     }
@@ -181,7 +185,7 @@ impl Shard {
             for (to, token, answer) in self.owner.answers() {
                 idle = false;
                 if to == self.shard {
-                    self.answered(now, token, answer, fx);
+                    self.answered(now, to, token, answer, fx);
                 } else {
                     fx.push(Effect::Mesh { to, msg: MeshMsg::Answer { token, answer } });
                 }
@@ -221,7 +225,7 @@ impl Shard {
             LogEvent::Advanced { ix } | LogEvent::Trimmed { ix } | LogEvent::Failed { ix, .. } => {
                 for (to, token) in self.owner.advanced(ix) {
                     if to == self.shard {
-                        self.woken(now, token, fx);
+                        self.woken(now, to, token, fx);
                     } else {
                         fx.push(Effect::Mesh { to, msg: MeshMsg::Wake { token } });
                     }
@@ -300,10 +304,10 @@ impl Shard {
         }
     }
 
-    fn answered(&mut self, now: Time, token: u64, answer: Answer, fx: &mut Effects) {
+    fn answered(&mut self, now: Time, from: ShardId, token: u64, answer: Answer, fx: &mut Effects) {
         match answer {
             Answer::Produced(parts) => self.produced(token, parts, fx),
-            Answer::Fetched(parts) => self.fetched(now, token, parts, fx),
+            Answer::Fetched { parts, watches } => self.fetched(now, from, token, (parts, watches), fx),
             Answer::Found(parts) => self.found(token, &parts, fx),
         }
     }
@@ -313,6 +317,7 @@ impl Shard {
             return;
         }
         self.metrics.connections -= 1;
+        self.sessions.disconnected(conn);
         let gone: Vec<u64> = self.pending.iter().filter(|(_, p)| p.caller.conn == conn).map(|(t, _)| *t).collect();
         for token in gone {
             if let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.remove(&token) {

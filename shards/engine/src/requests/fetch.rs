@@ -1,40 +1,79 @@
 //! Fetch (1): reads from the owners; when there is less than `min_bytes`, waits until one of them has more, or for `max_wait_ms`.
 //!
-//! There are no fetch sessions yet: every answer has session 0, by which clients know that each request has to name all partitions.
+//! What is wanted comes from the request, or from the connection's session ([`super::sessions`]), whose answers name only what is new.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use floe_wire::compression::Codec;
 use floe_wire::messages::Message;
 use floe_wire::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use floe_wire::piece::Piece;
 use floe_wire::primitives::{DecodeError, Records};
 
+use super::sessions::{Asked, Entry, Mode, SessionTopic, TopicKey};
+use super::split::Split;
 use super::{Caller, Pending, Wait, codes};
-use crate::event::{Effect, Effects, ReplyPart, ShardId};
+use crate::connection::Ending;
+use crate::event::{Effect, Effects, FileRange, ReplyPart, ShardId};
 use crate::log::ReadData;
 use crate::mesh::{Call, FetchPart, Fetched, MeshMsg};
 use crate::shard::Shard;
 use crate::time::{Deadline, Time};
 
+/// Fetch requests name topics by id from this version on (KIP-516).
+const IDS_SINCE: i16 = 13;
+/// Fetch requests below this version cannot read zstd (KIP-110).
+const ZSTD_SINCE: i16 = 10;
+
 /// A fetch at work or waiting for more.
 #[derive(Debug)]
 pub struct FetchWait {
-    response: FetchResponse<'static>,
-    places: Vec<(usize, usize)>,
-    calls: BTreeMap<ShardId, Vec<FetchPart>>,
-    /// What was read last, by part.
-    data: Vec<ReadData>,
+    /// In the order in which they are served.
+    parts: Vec<Part>,
+    topics: Vec<SessionTopic>,
+    owners: Vec<Owned>,
+    mode: Mode,
+    /// [`super::sessions::Session::shape`] when it was asked.
+    shape: u64,
+    committed_only: bool,
+    /// Owners that have not answered.
     left: usize,
     min_bytes: u64,
     bytes_max: u64,
+    /// Bytes that the last look found.
+    found: u64,
     deadline: Option<Deadline>,
     /// Whether a partition has an error: those are told at once.
     failed: bool,
     /// An owner has had more since it was last asked.
     woken: bool,
+}
+
+/// The partitions of one owner.
+#[derive(Debug)]
+struct Owned {
+    shard: ShardId,
+    parts: Arc<[FetchPart]>,
+    /// Whether it has promised to say when there is more.
+    watches: bool,
+}
+
+/// A partition: what was asked, and what is known so far.
+#[derive(Debug)]
+struct Part {
+    /// Index in the fetch's topics.
+    topic: u32,
+    partition: i32,
+    asked: Asked,
+    /// Index in the session, where there is one.
+    place: u32,
+    error_code: i16,
+    high_watermark: i64,
+    log_start: i64,
+    data: ReadData,
 }
 
 impl Shard {
@@ -46,62 +85,36 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = FetchRequest::decode_all(body, caller.version)?;
-        if request.session_id != 0 {
-            let error_code = codes::FETCH_SESSION_ID_NOT_FOUND;
-            let response = FetchResponse { error_code, ..FetchResponse::default() };
-            self.finish(caller, caller.reply(&response, Vec::new()), fx);
-            return Ok(());
-        }
+        let mode = match self.sessions.enter(now, caller.conn, &request, caller.version >= IDS_SINCE) {
+            Ok(mode) => mode,
+            Err(error_code) => {
+                let response = FetchResponse { error_code, ..FetchResponse::default() };
+                self.finish(caller, caller.reply(&response, Vec::new()), fx);
+                return Ok(());
+            }
+        };
         let bytes_max = self.fetch_bytes_max.min(request.max_bytes.max(0) as u64);
         let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
         let mut wait = FetchWait {
-            response: FetchResponse::default(),
-            places: Vec::new(),
-            calls: BTreeMap::new(),
-            data: Vec::new(),
+            parts: Vec::new(),
+            topics: Vec::new(),
+            owners: Vec::new(),
+            mode,
+            shape: 0,
+            committed_only: request.isolation_level == 1,
             left: 0,
             min_bytes: (request.min_bytes.max(0) as u64).min(bytes_max),
             bytes_max,
+            found: 0,
             deadline: (!max_wait.is_zero() && request.min_bytes > 0).then(|| now.after(max_wait)),
             failed: false,
             woken: false,
         };
-        for asked in &request.topics {
-            let topic = self.topic(&asked.topic, asked.topic_id, caller.version >= 13);
-            let mut partitions = Vec::with_capacity(asked.partitions.len());
-            for part in &asked.partitions {
-                let mut answer = PartitionData {
-                    partition_index: part.partition,
-                    high_watermark: -1,
-                    records: Records::Gather(Vec::new()),
-                    ..PartitionData::default()
-                };
-                match &topic {
-                    Err(code) => answer.error_code = *code,
-                    Ok(topic) if !topic.has(part.partition) => answer.error_code = codes::UNKNOWN_TOPIC_OR_PARTITION,
-                    Ok(_) if part.current_leader_epoch > 0 => answer.error_code = codes::UNKNOWN_LEADER_EPOCH,
-                    Ok(topic) => {
-                        let owner = topic.shard_of(part.partition, self.shards);
-                        wait.calls.entry(owner).or_default().push(FetchPart {
-                            at: wait.places.len() as u32,
-                            topic: topic.id,
-                            partition: part.partition,
-                            offset: part.fetch_offset,
-                            bytes_max: part.partition_max_bytes.max(0) as u64,
-                        });
-                        wait.places.push((wait.response.responses.len(), partitions.len()));
-                        wait.data.push(ReadData::default());
-                    }
-                }
-                wait.failed |= answer.error_code != codes::NONE;
-                partitions.push(answer);
-            }
-            wait.response.responses.push(FetchableTopicResponse {
-                topic: Cow::Owned(asked.topic.clone().into_owned()),
-                topic_id: asked.topic_id,
-                partitions,
-            });
+        match mode {
+            Mode::Plain | Mode::Begin => self.parts_of_request(&request, caller.version, &mut wait),
+            Mode::Session(id) => self.parts_of_session(id, &mut wait),
         }
+        self.split_fetch(caller.version, &mut wait);
         let deadline = wait.deadline;
         let token = self.wait(caller, Wait::Fetch(wait));
         if let Some(deadline) = deadline {
@@ -111,56 +124,134 @@ impl Shard {
         Ok(())
     }
 
-    /// Asks the owners, for the first time or once more.
-    fn read(&mut self, now: Time, token: u64, fx: &mut Effects) {
-        let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
-        wait.left = wait.calls.len();
-        wait.woken = false;
-        let (bytes_max, watch) = (wait.bytes_max, wait.deadline.is_some());
-        let calls: Vec<_> = wait.calls.iter().map(|(owner, parts)| (*owner, parts.clone())).collect();
-        if calls.is_empty() {
-            self.fetched(now, token, Vec::new(), fx);
-        }
-        for (owner, parts) in calls {
-            self.call(now, owner, token, Call::Fetch { parts, bytes_max, watch }, fx);
+    fn parts_of_request(&self, request: &FetchRequest<'_>, version: i16, wait: &mut FetchWait) {
+        wait.parts.reserve_exact(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+        for (asked, topic) in request.topics.iter().zip(0..) {
+            let key = TopicKey { name: asked.topic.as_ref().into(), id: asked.topic_id };
+            let found = self.topic(&asked.topic, asked.topic_id, version >= IDS_SINCE);
+            wait.topics.push(SessionTopic { key, found });
+            wait.parts.extend(asked.partitions.iter().map(|part| Part::new(topic, part.partition, part.into(), 0)));
         }
     }
 
-    /// An owner has answered (or there was none to ask).
-    pub(crate) fn fetched(&mut self, now: Time, token: u64, parts: Vec<Fetched>, fx: &mut Effects) {
+    fn parts_of_session(&mut self, id: i32, wait: &mut FetchWait) {
+        let session = self.sessions.get_mut(id).expect("the request has just entered it");
+        if session.image_version != self.image.version {
+            for topic in &mut session.topics {
+                topic.found = match topic.key.id.is_zero() {
+                    true => self.image.topic(&topic.key.name).cloned().ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION),
+                    false => self.image.topic_by_id(topic.key.id).cloned().ok_or(codes::UNKNOWN_TOPIC_ID),
+                };
+            }
+            session.image_version = self.image.version;
+        }
+        wait.shape = session.shape;
+        wait.topics.clone_from(&session.topics);
+        let count = session.entries.len();
+        let in_turn = (0..count).map(|step| (session.first + step) % count);
+        wait.parts.extend(in_turn.map(|place| {
+            let entry = &session.entries[place];
+            Part::new(entry.topic, entry.partition, entry.asked, place as u32)
+        }));
+    }
+
+    /// Says what cannot be read, and who owns the rest.
+    fn split_fetch(&self, version: i16, wait: &mut FetchWait) {
+        let mut split = Split::new(self.shards);
+        for (part, at) in wait.parts.iter_mut().zip(0..) {
+            let topic = match &wait.topics[part.topic as usize].found {
+                Ok(topic) if topic.has(part.partition) => topic,
+                Ok(_) => {
+                    part.error_code = codes::UNKNOWN_TOPIC_OR_PARTITION;
+                    continue;
+                }
+                Err(code) => {
+                    part.error_code = *code;
+                    continue;
+                }
+            };
+            let zstd = |settings: &Arc<crate::config::TopicSettings>| settings.recompress_to == Some(Codec::Zstd);
+            if part.asked.leader_epoch > 0 {
+                part.error_code = codes::UNKNOWN_LEADER_EPOCH;
+            } else if version < ZSTD_SINCE && self.owner.settings.get(&topic.id).is_some_and(zstd) {
+                part.error_code = codes::UNSUPPORTED_COMPRESSION_TYPE;
+            } else {
+                let (offset, bytes_max) = (part.asked.offset, part.asked.bytes_max);
+                let asked = FetchPart { at, topic: topic.id, partition: part.partition, offset, bytes_max };
+                split.push(topic.shard_of(part.partition, self.shards), asked);
+            }
+        }
+        wait.failed = wait.parts.iter().any(|part| part.error_code != codes::NONE);
+        let calls = split.into_calls();
+        wait.owners.extend(calls.map(|(shard, parts)| Owned { shard, parts: parts.into(), watches: false }));
+    }
+
+    /// Asks the owners, for the first time or once more.
+    fn read(&mut self, now: Time, token: u64, fx: &mut Effects) {
+        let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
+        wait.left = wait.owners.len();
+        wait.woken = false;
+        let bytes_max = wait.bytes_max;
+        let waits = wait.deadline.is_some_and(|deadline| !now.reached(deadline)) && !wait.failed;
+        let watch_below = if waits { wait.min_bytes } else { 0 };
+        if wait.left == 0 {
+            return self.answer_fetch(now, token, fx);
+        }
+        // Nothing comes back from within these calls, so the fetch stays where it is.
+        for at in 0..wait.owners.len() {
+            let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
+            let owned = &mut wait.owners[at];
+            let (owner, parts) = (owned.shard, owned.parts.clone());
+            self.call(now, owner, token, Call::Fetch { parts, bytes_max, watch_below }, fx);
+        }
+    }
+
+    /// An owner has answered. With `watches` it will say when there is more.
+    pub(crate) fn fetched(
+        &mut self,
+        now: Time,
+        from: ShardId,
+        token: u64,
+        (parts, watches): (Vec<Fetched>, bool),
+        fx: &mut Effects,
+    ) {
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
         wait.left = wait.left.saturating_sub(1);
-        for part in parts {
-            let (topic, partition) = wait.places[part.at as usize];
-            let answer = &mut wait.response.responses[topic].partitions[partition];
-            answer.error_code = part.error_code;
-            answer.high_watermark = part.high_watermark;
-            answer.last_stable_offset = part.high_watermark;
-            answer.log_start_offset = part.log_start;
-            wait.failed |= part.error_code != codes::NONE;
-            wait.data[part.at as usize] = part.data;
+        if let Some(owned) = wait.owners.iter_mut().find(|owned| owned.shard == from) {
+            owned.watches |= watches;
+        }
+        for fetched in parts {
+            let part = &mut wait.parts[fetched.at as usize];
+            part.error_code = fetched.error_code;
+            part.high_watermark = fetched.high_watermark;
+            part.log_start = fetched.log_start;
+            wait.failed |= fetched.error_code != codes::NONE;
+            part.data = fetched.data;
         }
         if wait.left > 0 {
             return;
         }
-        let bytes: u64 = wait.data.iter().map(|data| data.bytes).sum();
-        let enough = bytes >= wait.min_bytes || wait.failed || wait.calls.is_empty() && wait.deadline.is_none();
+        wait.found = wait.parts.iter().map(|part| part.data.bytes).sum();
+        let enough = wait.found >= wait.min_bytes || wait.failed;
         match wait.deadline {
             Some(deadline) if !enough && !now.reached(deadline) => {
                 if wait.woken {
                     self.read(now, token, fx);
                 } else {
                     // What was read is read again: holding it would keep memory for as long as the client waits.
-                    wait.data.iter_mut().for_each(|data| *data = ReadData::default());
+                    wait.parts.iter_mut().for_each(|part| part.data = ReadData::default());
                 }
             }
-            _ => self.answer_fetch(token, fx),
+            _ => self.answer_fetch(now, token, fx),
         }
     }
 
     /// A watched partition has more.
-    pub(crate) fn woken(&mut self, now: Time, token: u64, fx: &mut Effects) {
+    pub(crate) fn woken(&mut self, now: Time, from: ShardId, token: u64, fx: &mut Effects) {
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
+        if let Some(owned) = wait.owners.iter_mut().find(|owned| owned.shard == from) {
+            owned.watches = false;
+        }
         if wait.left > 0 {
             wait.woken = true;
         } else {
@@ -168,67 +259,151 @@ impl Shard {
         }
     }
 
-    /// Fetches that have waited long enough read for the last time.
+    /// Fetches that have waited long enough are answered with what there is.
     pub(crate) fn fetch_timer(&mut self, now: Time, fx: &mut Effects) {
         while let Some((deadline, token)) = self.fetch_deadlines.first().copied() {
             if !now.reached(deadline) {
                 return;
             }
             self.fetch_deadlines.pop_first();
-            if let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get(&token)
-                && wait.left == 0
-            {
-                self.read(now, token, fx);
+            match self.pending.get(&token) {
+                // Nothing was there, and nobody has said that there is more.
+                Some(Pending { wait: Wait::Fetch(wait), .. }) if wait.left == 0 && wait.found == 0 => {
+                    self.answer_fetch(now, token, fx);
+                }
+                Some(Pending { wait: Wait::Fetch(wait), .. }) if wait.left == 0 => self.read(now, token, fx),
+                _ => {}
             }
         }
     }
 
-    fn answer_fetch(&mut self, token: u64, fx: &mut Effects) {
+    fn answer_fetch(&mut self, now: Time, token: u64, fx: &mut Effects) {
         let Some(Pending { caller, wait: Wait::Fetch(mut wait) }) = self.pending.remove(&token) else { return };
-        if let Some(deadline) = wait.deadline {
-            self.fetch_deadlines.remove(&(deadline, token));
-            for owner in wait.calls.keys() {
-                self.unwatch(*owner, token, fx);
+        self.forget_fetch(token, &wait, fx);
+        wait.trim();
+        let session_id = match wait.mode {
+            Mode::Plain => 0,
+            Mode::Begin => {
+                let topics = wait.topics.clone();
+                let by_id = caller.version >= IDS_SINCE;
+                self.sessions.begin(now, caller.conn, by_id, topics, wait.parts.iter().map(Part::entry))
             }
-        }
-        let (mut files, mut sent) = (Vec::new(), 0);
-        for (place, data) in wait.places.iter().zip(std::mem::take(&mut wait.data)) {
-            // Each owner keeps to the bound on its own: together they may have read more.
-            if data.bytes == 0 || sent > 0 && sent + data.bytes > wait.bytes_max {
-                continue;
+            Mode::Session(id) => {
+                self.only_what_is_new(id, &mut wait);
+                id
             }
-            sent += data.bytes;
-            let mut pieces = Vec::with_capacity(data.parts.len());
-            for part in data.parts {
-                match part {
-                    ReplyPart::Mem(bytes) => pieces.push(Piece::Mem(bytes)),
-                    ReplyPart::File(range) => {
-                        pieces.push(Piece::Hole { len: range.len as u32 });
-                        files.push(range);
-                    }
-                }
-            }
-            wait.response.responses[place.0].partitions[place.1].records = Records::Gather(pieces);
-        }
-        let ending = caller.reply(&wait.response, files);
+        };
+        let ending = wait.ending(&caller, session_id);
         self.finish(caller, ending, fx);
     }
 
-    /// The connection of a fetch is gone: nobody has to wake it.
+    /// Leaves in the answer what the client of a session has not been told.
+    fn only_what_is_new(&mut self, id: i32, wait: &mut FetchWait) {
+        // A request that came in meanwhile may have ended the session, or moved its entries: then all is told.
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.shape == wait.shape) else { return };
+        wait.parts.retain(|part| {
+            let entry = &mut session.entries[part.place as usize];
+            let failed = part.error_code != codes::NONE;
+            let told = (entry.high_watermark, entry.log_start) == (part.high_watermark, part.log_start);
+            // After an error the partition is told again, whatever it then is.
+            entry.high_watermark = if failed { -1 } else { part.high_watermark };
+            entry.log_start = part.log_start;
+            failed || !told || part.data.bytes > 0
+        });
+        if let Some(last) = wait.parts.iter().rfind(|part| part.data.bytes > 0) {
+            session.first = last.place as usize + 1;
+        }
+    }
+
+    /// The fetch no longer waits: nobody has to wake it.
     pub(crate) fn forget_fetch(&mut self, token: u64, wait: &FetchWait, fx: &mut Effects) {
         if let Some(deadline) = wait.deadline {
             self.fetch_deadlines.remove(&(deadline, token));
         }
-        for owner in wait.calls.keys() {
-            self.unwatch(*owner, token, fx);
+        for owned in wait.owners.iter().filter(|owned| owned.watches || wait.left > 0) {
+            if owned.shard == self.shard {
+                self.owner.unwatch(owned.shard, token);
+            } else {
+                fx.push(Effect::Mesh { to: owned.shard, msg: MeshMsg::Unwatch { token } });
+            }
+        }
+    }
+}
+
+impl FetchWait {
+    /// Each owner keeps to the bound on its own: together they may have read more.
+    fn trim(&mut self) {
+        let mut sent = 0;
+        for part in &mut self.parts {
+            if sent > 0 && sent + part.data.bytes > self.bytes_max {
+                part.data = ReadData::default();
+            }
+            sent += part.data.bytes;
         }
     }
 
-    fn unwatch(&mut self, owner: ShardId, token: u64, fx: &mut Effects) {
-        if owner == self.shard {
-            self.owner.unwatch(owner, token);
-        } else {
-            fx.push(Effect::Mesh { to: owner, msg: MeshMsg::Unwatch { token } });
+    fn ending(self, caller: &Caller, session_id: i32) -> Ending {
+        let mut files = Vec::new();
+        let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
+        let mut last = None;
+        for part in self.parts {
+            if last != Some(part.topic) {
+                last = Some(part.topic);
+                let key = &self.topics[part.topic as usize].key;
+                let topic = Cow::Borrowed(key.name.as_ref());
+                responses.push(FetchableTopicResponse { topic, topic_id: key.id, partitions: Vec::new() });
+            }
+            let partitions = &mut responses.last_mut().expect("pushed above").partitions;
+            partitions.push(part.answer(self.committed_only, &mut files));
+        }
+        caller.reply(&FetchResponse { session_id, responses, ..FetchResponse::default() }, files)
+    }
+}
+
+impl Part {
+    fn new(topic: u32, partition: i32, asked: Asked, place: u32) -> Part {
+        Part {
+            topic,
+            partition,
+            asked,
+            place,
+            error_code: codes::NONE,
+            high_watermark: -1,
+            log_start: -1,
+            data: ReadData::default(),
+        }
+    }
+
+    fn entry(&self) -> Entry {
+        Entry {
+            topic: self.topic,
+            partition: self.partition,
+            asked: self.asked,
+            high_watermark: if self.error_code == codes::NONE { self.high_watermark } else { -1 },
+            log_start: self.log_start,
+        }
+    }
+
+    fn answer(self, committed_only: bool, files: &mut Vec<FileRange>) -> PartitionData<'static> {
+        let mut pieces = Vec::with_capacity(self.data.parts.len());
+        for part in self.data.parts {
+            match part {
+                ReplyPart::Mem(bytes) => pieces.push(Piece::Mem(bytes)),
+                ReplyPart::File(range) => {
+                    pieces.push(Piece::Hole { len: range.len as u32 });
+                    files.push(range);
+                }
+            }
+        }
+        PartitionData {
+            partition_index: self.partition,
+            error_code: self.error_code,
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.high_watermark,
+            log_start_offset: self.log_start,
+            aborted_transactions: committed_only.then(Vec::new),
+            records: Records::Gather(pieces),
+            ..PartitionData::default()
         }
     }
 }

@@ -5,12 +5,14 @@ mod fetch;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod sessions;
 mod split;
 mod topics;
 
 pub use fetch::FetchWait;
 pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
+pub use sessions::Sessions;
 pub use topics::TopicsWait;
 
 use bytes::Bytes;

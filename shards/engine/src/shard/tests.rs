@@ -22,6 +22,7 @@ use crate::config::Listener;
 use crate::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileHandle, OpId, Reply};
 use crate::requests::codes;
 
+mod fetch;
 mod produce;
 
 const CONN: ConnId = ConnId(1);

@@ -1,0 +1,204 @@
+//! Fetch over whole shards: sessions, limits, waiting.
+
+use floe_wire::ids::TopicId;
+use floe_wire::messages::create_topics::CreatableTopicConfig;
+use floe_wire::messages::delete_topics::DeleteTopicsRequest;
+use floe_wire::messages::fetch::ForgottenTopic;
+
+use super::*;
+
+/// Partition, error, high watermark, bytes.
+type Row = (i32, i16, i64, usize);
+
+struct Fetcher {
+    version: i16,
+    topic: &'static str,
+    id: TopicId,
+    session: (i32, i32),
+    max_bytes: i32,
+    max_wait_ms: i32,
+    min_bytes: i32,
+}
+
+impl Fetcher {
+    fn new(node: &Node, topic: &'static str, version: i16) -> Fetcher {
+        let id = if version >= 13 { node.id_of(topic) } else { TopicId::ZERO };
+        let (max_bytes, max_wait_ms, min_bytes) = (1 << 20, 0, 1);
+        Fetcher { version, topic, id, session: (0, 0), max_bytes, max_wait_ms, min_bytes }
+    }
+
+    fn send(&self, node: &mut Node, add: &[(i32, i64)], forget: &[i32]) {
+        let parts = add.iter().map(|(partition, offset)| FetchPartition {
+            partition: *partition,
+            fetch_offset: *offset,
+            partition_max_bytes: 1 << 20,
+            ..FetchPartition::default()
+        });
+        let topic = self.topic.into();
+        let topics = FetchTopic { topic, topic_id: self.id, partitions: parts.collect() };
+        let forgotten = ForgottenTopic { topic: self.topic.into(), topic_id: self.id, partitions: forget.to_vec() };
+        let request = FetchRequest {
+            session_id: self.session.0,
+            session_epoch: self.session.1,
+            max_bytes: self.max_bytes,
+            max_wait_ms: self.max_wait_ms,
+            min_bytes: self.min_bytes,
+            topics: if add.is_empty() { Vec::new() } else { vec![topics] },
+            forgotten_topics_data: if forget.is_empty() { Vec::new() } else { vec![forgotten] },
+            ..FetchRequest::default()
+        };
+        node.send(1, self.version, &request);
+    }
+
+    /// The session's answer: its error, and the partitions in it.
+    fn take(&mut self, node: &mut Node) -> (i16, Vec<Row>) {
+        let response = FetchResponse::decode_all(node.reply(1, self.version), self.version).unwrap();
+        if response.error_code == codes::NONE {
+            self.session = (response.session_id, self.session.1 + 1);
+        }
+        let parts = response.responses.iter().flat_map(|topic| {
+            assert!(topic.topic == self.topic || self.version >= 13 && topic.topic_id == self.id);
+            &topic.partitions
+        });
+        let rows = parts.map(|p| (p.partition_index, p.error_code, p.high_watermark, p.records.len()));
+        (response.error_code, rows.collect())
+    }
+
+    fn ask(&mut self, node: &mut Node, add: &[(i32, i64)], forget: &[i32]) -> (i16, Vec<Row>) {
+        self.send(node, add, forget);
+        self.take(node)
+    }
+}
+
+#[test]
+fn a_session_tells_only_what_is_new() {
+    for (version, shards) in [(11, 1), (12, 2), (17, 1), (18, 2)] {
+        let mut node = Node::start(shards, BTreeMap::new());
+        node.create("t", 3, 1);
+        let len = batch().len();
+        let mut f = Fetcher::new(&node, "t", version);
+        let (error, rows) = f.ask(&mut node, &[(0, 0), (1, 0), (2, 0)], &[]);
+        assert_eq!((error, rows), (0, vec![(0, 0, 0, 0), (1, 0, 0, 0), (2, 0, 0, 0)]), "the first answer tells all");
+        assert!(f.session.0 > 0);
+        assert_eq!(f.ask(&mut node, &[], &[]), (0, vec![]));
+        node.produce("t", 1, &batch(), 0);
+        assert_eq!(f.ask(&mut node, &[], &[]), (0, vec![(1, 0, 1, len)]));
+        assert_eq!(f.ask(&mut node, &[(1, 1)], &[]), (0, vec![]), "the client is past it");
+        node.produce("t", 2, &batch(), 0);
+        node.produce("t", 0, &batch(), 0);
+        assert_eq!(f.ask(&mut node, &[], &[2]), (0, vec![(0, 0, 1, len)]), "forgotten");
+        let wrong = Fetcher { session: (f.session.0, 1), ..f }.ask(&mut node, &[], &[]);
+        assert_eq!(wrong, (codes::INVALID_FETCH_SESSION_EPOCH, vec![]));
+        f.session.1 -= 1;
+        f.session = (f.session.0, -1);
+        let (error, rows) = f.ask(&mut node, &[(0, 1)], &[]);
+        assert_eq!((error, rows, f.session.0), (0, vec![(0, 0, 1, 0)], 0), "the last one names all and ends it");
+    }
+}
+
+#[test]
+fn a_waiting_session_wakes_with_the_one_partition_that_has_more() {
+    for shards in [1, 2] {
+        let mut node = Node::start(shards, BTreeMap::new());
+        node.create("t", 4, 1);
+        let mut f = Fetcher::new(&node, "t", 13);
+        f.ask(&mut node, &[(0, 0), (1, 0), (2, 0), (3, 0)], &[]);
+        f.max_wait_ms = 500;
+        f.send(&mut node, &[], &[]);
+        assert!(node.replies.is_empty());
+        node.produce("t", 3, &batch(), 0);
+        assert_eq!(f.take(&mut node), (0, vec![(3, 0, 1, batch().len())]));
+        f.send(&mut node, &[(3, 1)], &[]);
+        assert!(node.replies.is_empty());
+        node.now.mono_ns += 500_000_000;
+        node.input(0, Input::Timer);
+        assert_eq!(f.take(&mut node), (0, vec![]));
+        f.min_bytes = batch().len() as i32 + 1;
+        f.send(&mut node, &[], &[]);
+        node.produce("t", 0, &batch(), 0);
+        assert!(node.replies.is_empty(), "one batch is not enough");
+        node.produce("t", 1, &batch(), 0);
+        assert_eq!(f.take(&mut node).1.len(), 2);
+    }
+}
+
+#[test]
+fn full_answers_go_round_all_partitions() {
+    for shards in [1, 2] {
+        let mut node = Node::start(shards, BTreeMap::new());
+        node.create("t", 5, 1);
+        for partition in 0..5 {
+            node.produce("t", partition, &batch(), 0);
+        }
+        let mut f = Fetcher::new(&node, "t", 13);
+        f.max_bytes = batch().len() as i32 * 2;
+        let mut turns = Vec::new();
+        for turn in 0..5 {
+            let all = [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)];
+            let (_, rows) = f.ask(&mut node, if turn == 0 { &all } else { &[] }, &[]);
+            turns.extend(rows.iter().filter(|row| row.3 > 0).map(|row| row.0));
+        }
+        for partition in 0..5 {
+            let count = turns.iter().filter(|turn| **turn == partition).count();
+            assert!((1..=3).contains(&count), "{shards} shards, partition {partition}: {turns:?}");
+        }
+    }
+}
+
+#[test]
+fn a_session_outlives_its_topics() {
+    let mut node = Node::start(2, BTreeMap::new());
+    node.create("t", 2, 1);
+    let mut f = Fetcher::new(&node, "t", 12);
+    f.ask(&mut node, &[(0, 0), (1, 0)], &[]);
+    node.send(20, 5, &DeleteTopicsRequest { topic_names: vec!["t".into()], ..DeleteTopicsRequest::default() });
+    node.replies.clear();
+    let gone = codes::UNKNOWN_TOPIC_OR_PARTITION;
+    for _ in 0..2 {
+        assert_eq!(f.ask(&mut node, &[], &[]).1, [(0, gone, -1, 0), (1, gone, -1, 0)], "errors are told every time");
+    }
+    node.create("t", 1, 1);
+    assert_eq!(f.ask(&mut node, &[], &[]).1, [(0, 0, 0, 0), (1, gone, -1, 0)]);
+    assert_eq!(f.ask(&mut node, &[], &[]).1, [(1, gone, -1, 0)]);
+}
+
+#[test]
+fn sessions_end_with_their_connection() {
+    let mut node = Node::start(1, BTreeMap::new());
+    node.create("t", 1, 1);
+    let mut f = Fetcher::new(&node, "t", 12);
+    f.ask(&mut node, &[(0, 0)], &[]);
+    assert_eq!(node.shards[0].sessions.count(), (1, 1));
+    f.max_wait_ms = 500;
+    f.send(&mut node, &[], &[]);
+    node.input(0, Input::Disconnected { conn: CONN });
+    assert_eq!(node.shards[0].sessions.count(), (0, 0));
+    assert!(node.shards[0].pending.is_empty() && node.shards[0].fetch_deadlines.is_empty());
+}
+
+#[test]
+fn versions_and_topics_have_their_errors() {
+    let mut node = Node::start(1, BTreeMap::new());
+    let configs = vec![CreatableTopicConfig { name: "compression.type".into(), value: Some("zstd".into()) }];
+    let topic = CreatableTopic {
+        name: "z".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs,
+        ..CreatableTopic::default()
+    };
+    node.send(19, 5, &CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() });
+    node.replies.clear();
+    let unsupported = codes::UNSUPPORTED_COMPRESSION_TYPE;
+    assert_eq!(Fetcher::new(&node, "z", 9).ask(&mut node, &[(0, 0)], &[]).1, [(0, unsupported, -1, 0)]);
+    assert_eq!(Fetcher::new(&node, "z", 10).ask(&mut node, &[(0, 0)], &[]).1, [(0, 0, 0, 0)]);
+    let mut unknown = Fetcher { id: TopicId([8; 16]), ..Fetcher::new(&node, "z", 13) };
+    assert_eq!(unknown.ask(&mut node, &[(0, 0)], &[]).1, [(0, codes::UNKNOWN_TOPIC_ID, -1, 0)]);
+    let mut f = Fetcher::new(&node, "z", 13);
+    let rows = f.ask(&mut node, &[(0, 1), (1, 0)], &[]).1;
+    assert_eq!(rows, [(0, codes::OFFSET_OUT_OF_RANGE, -1, 0), (1, codes::UNKNOWN_TOPIC_OR_PARTITION, -1, 0)]);
+    // Nothing wanted is answered at once.
+    let mut nothing = Fetcher { max_wait_ms: 500, ..Fetcher::new(&node, "z", 13) };
+    assert_eq!(nothing.ask(&mut node, &[], &[]), (0, vec![]));
+    assert_eq!(nothing.session.0, 0);
+}
