@@ -74,11 +74,12 @@ impl Net {
         self.touch(slot);
     }
 
-    /// Carries out a reply.
+    /// Carries out a reply. Nothing follows a close.
     pub fn reply(&mut self, conn: ConnId, reply: Reply) {
         let Some(slot) = self.slot(conn) else { return };
-        if !self.conns[slot as usize].dead {
-            self.conns[slot as usize].queue(reply);
+        let conn = &mut self.conns[slot as usize];
+        if !conn.dead && !conn.closing {
+            conn.queue(reply);
             self.touch(slot);
         }
     }

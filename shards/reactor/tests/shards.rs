@@ -1,0 +1,355 @@
+//! The driver with a small machine in the engine's place: real rings, real sockets, real files.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use floe_engine::config::BrokerConfig;
+use floe_engine::event::{
+    AdminReply, AdminRequest, ConnId, DiskOp, DiskOutput, Effect, Effects, FileHandle, FileRange, Input, Machine, OpId,
+    Reply, ReplyPart, ShardId,
+};
+use floe_engine::mesh::MeshMsg;
+use floe_engine::time::{Deadline, Time};
+use floe_reactor::aligned::AlignedBuf;
+use floe_reactor::run::{self, Event, Plan, Shards};
+
+/// Length of the file that the machine writes at its start and sends on request.
+const FILE_BYTES: usize = 3 << 20;
+
+/// What a request's first byte asks for.
+const ECHO: u8 = b'e';
+const FILE: u8 = b'f';
+const CLOSE: u8 = b'c';
+const MESH: u8 = b'm';
+const PAUSE: u8 = b'p';
+const LATER: u8 = b'l';
+const BEYOND: u8 = b'b';
+
+/// Answers requests of the kinds above; written for this test only.
+#[derive(Default)]
+struct Small {
+    shard: u16,
+    shards: u16,
+    file: Option<FileHandle>,
+    paused: Vec<ConnId>,
+    later: Vec<(Deadline, ConnId)>,
+    peers: HashMap<ConnId, SocketAddr>,
+}
+
+fn pattern(at: usize) -> u8 {
+    (at * 31 / 7) as u8
+}
+
+impl Small {
+    fn reply(&self, conn: ConnId, parts: Vec<ReplyPart>, fx: &mut Effects) {
+        let body = Reply { parts };
+        let prefix = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
+        let parts = std::iter::once(ReplyPart::Mem(prefix)).chain(body.parts).collect();
+        fx.push(Effect::Reply { conn, reply: Reply { parts } });
+    }
+
+    fn say(&self, conn: ConnId, text: &'static [u8], fx: &mut Effects) {
+        self.reply(conn, vec![ReplyPart::Mem(Bytes::from_static(text))], fx);
+    }
+
+    fn range(&self, offset: usize, len: usize) -> ReplyPart {
+        let file = self.file.clone().expect("opened at the start");
+        ReplyPart::File(FileRange { file, offset: offset as u64, len: len as u64 })
+    }
+
+    fn frame(&mut self, now: Time, conn: ConnId, frame: Bytes, fx: &mut Effects) {
+        match frame[0] {
+            ECHO => self.reply(conn, vec![ReplyPart::Mem(frame)], fx),
+            FILE => {
+                let middle = ReplyPart::Mem(Bytes::from_static(b"between"));
+                let parts = vec![self.range(0, FILE_BYTES - 5), middle, self.range(FILE_BYTES - 5, 5)];
+                self.reply(conn, parts, fx);
+            }
+            BEYOND => self.reply(conn, vec![self.range(FILE_BYTES - 5, 10)], fx),
+            CLOSE => {
+                self.say(conn, b"bye", fx);
+                fx.push(Effect::Close { conn });
+            }
+            MESH => {
+                let to = ShardId((self.shard + 1) % self.shards);
+                fx.push(Effect::Mesh { to, msg: MeshMsg::Wake { token: conn.0 } });
+            }
+            PAUSE => {
+                self.paused.push(conn);
+                fx.push(Effect::PauseReads { conn });
+                self.later.push((now.after(Duration::from_millis(50)), conn));
+            }
+            LATER => self.later.push((now.after(Duration::from_millis(5)), conn)),
+            _ => fx.push(Effect::Close { conn }),
+        }
+    }
+}
+
+impl Machine for Small {
+    fn handle(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Boot(boot) => {
+                (self.shard, self.shards) = (boot.shard.0, boot.shards);
+                let path = format!("deep/er/file-{}", self.shard);
+                fx.push(Effect::Disk { op: OpId(1), what: DiskOp::Open { path, create: true, direct: true } });
+            }
+            Input::DiskDone { op: OpId(1), result } => {
+                let Ok(DiskOutput::Opened { file, len: 0 }) = result else { panic!("{result:?}") };
+                let mut buf = AlignedBuf::zeroed(FILE_BYTES);
+                for at in 0..FILE_BYTES {
+                    // SAFETY: within the buffer, which nobody else knows yet.
+                    unsafe { buf.at(at).write(pattern(at)) };
+                }
+                let what = DiskOp::Write { file, offset: 0, data: buf.freeze(FILE_BYTES), dsync: true };
+                fx.push(Effect::Disk { op: OpId(2), what });
+            }
+            Input::DiskDone { op: OpId(2), result: Ok(DiskOutput::Done) } => {
+                let path = format!("deep/er/file-{}", self.shard);
+                fx.push(Effect::Disk { op: OpId(3), what: DiskOp::Open { path, create: false, direct: false } });
+            }
+            Input::DiskDone { op: OpId(3), result } => {
+                let Ok(DiskOutput::Opened { file, len }) = result else { panic!("{result:?}") };
+                assert_eq!(len, FILE_BYTES as u64);
+                self.file = Some(file.clone());
+                let what = DiskOp::Read { file, offset: FILE_BYTES as u64 - 10, len: 100 };
+                fx.push(Effect::Disk { op: OpId(4), what });
+            }
+            Input::DiskDone { op: OpId(4), result } => {
+                let Ok(DiskOutput::Data(data)) = result else { panic!("{result:?}") };
+                assert_eq!(data, (FILE_BYTES - 10..FILE_BYTES).map(pattern).collect::<Vec<_>>());
+                fx.push(Effect::Ready);
+            }
+            Input::DiskDone { op, result } => panic!("{op:?} {result:?}"),
+            Input::Connected { conn, peer, .. } => {
+                self.peers.insert(conn, peer);
+            }
+            Input::Disconnected { conn } => {
+                self.peers.remove(&conn).expect("connected before");
+            }
+            Input::Frame { conn, frame } => {
+                assert!(!self.paused.contains(&conn), "its reads are paused");
+                self.frame(now, conn, frame, fx);
+            }
+            Input::Mesh { from, msg: MeshMsg::Wake { token } } => {
+                // Once round: the second shard sends it back.
+                fx.push(Effect::Mesh { to: from, msg: MeshMsg::Unwatch { token } });
+            }
+            Input::Mesh { msg: MeshMsg::Unwatch { token }, .. } => self.say(ConnId(token), b"round", fx),
+            Input::Timer => {
+                let due = self.later.extract_if(.., |(deadline, _)| now.reached(*deadline)).collect::<Vec<_>>();
+                for (_, conn) in due {
+                    if let Some(at) = self.paused.iter().position(|paused| *paused == conn) {
+                        self.paused.swap_remove(at);
+                        fx.push(Effect::ResumeReads { conn });
+                    }
+                    self.say(conn, b"later", fx);
+                }
+            }
+            Input::Admin { token, request: AdminRequest::Ready } => {
+                let reply = AdminReply::Ready(Err(format!("{} clients", self.peers.len())));
+                fx.push(Effect::AdminReply { token, reply });
+            }
+            Input::Shutdown => fx.push(Effect::Stopped),
+            _ => {}
+        }
+    }
+
+    fn end_of_round(&mut self, _: Time, _: &mut Effects) {}
+
+    fn next_deadline(&self) -> Option<Deadline> {
+        self.later.iter().map(|(deadline, _)| *deadline).min()
+    }
+}
+
+/// Running shards in a folder of their own, which goes with them.
+struct Running {
+    shards: Option<Shards>,
+    address: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Running {
+    fn start(name: &str, count: usize) -> Running {
+        let folder = std::env::temp_dir().join(format!("floe-reactor-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let plan = Plan {
+            data_dir: folder.clone(),
+            config: Arc::new(BrokerConfig::default()),
+            seed: [0; 32],
+            cpus: vec![0; count],
+            pin: false,
+            spin: Duration::ZERO,
+            listeners: vec![listener],
+        };
+        let shards = run::start(plan, |_| Small::default()).unwrap();
+        assert!(matches!(shards.events().recv().unwrap(), Event::Ready));
+        Running { shards: Some(shards), address, folder }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let shards = self.shards.take().expect("until now");
+        shards.shutdown();
+        assert!(matches!(shards.events().recv().unwrap(), Event::Stopped));
+        shards.exit();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn request(kind: u8, len: usize) -> Vec<u8> {
+    let mut body: Vec<u8> = (0..len).map(pattern).collect();
+    body[0] = kind;
+    [&(len as u32).to_be_bytes()[..], &body].concat()
+}
+
+fn answer(stream: &mut TcpStream) -> Vec<u8> {
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix).unwrap();
+    let mut body = vec![0; u32::from_be_bytes(prefix) as usize];
+    stream.read_exact(&mut body).unwrap();
+    body
+}
+
+#[test]
+fn requests_of_every_size_in_pieces_of_every_size_come_back() {
+    let running = Running::start("echo", 2);
+    for len in [4, 5, 100, 16 << 10, 300_000, 5 << 20] {
+        for piece in [1, 3, 4096, 1 << 20, usize::MAX] {
+            if len / piece > 2000 {
+                continue;
+            }
+            let mut stream = running.connect();
+            let request = request(ECHO, len);
+            for part in request.chunks(piece.min(request.len())) {
+                stream.write_all(part).unwrap();
+            }
+            assert!(answer(&mut stream) == request[4..], "{len} bytes in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_is_answered_in_order_also_by_a_client_that_reads_late() {
+    let running = Running::start("pipeline", 1);
+    let mut stream = running.connect();
+    let lens: Vec<usize> = (0..400).map(|n| 4 + n * 97).collect();
+    let mut writer = stream.try_clone().unwrap();
+    let sent = lens.clone();
+    let thread = std::thread::spawn(move || {
+        for len in sent {
+            writer.write_all(&request(ECHO, len)).unwrap();
+        }
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    for len in lens {
+        assert!(answer(&mut stream) == request(ECHO, len)[4..], "{len}");
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn ranges_of_files_leave_between_memory() {
+    let running = Running::start("file", 1);
+    let mut streams: Vec<TcpStream> = (0..4).map(|_| running.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(&[request(FILE, 4), request(FILE, 4), request(ECHO, 9)].concat()).unwrap();
+    }
+    // Long enough for every socket to be full and for the helpers' timeouts.
+    std::thread::sleep(Duration::from_millis(300));
+    let file: Vec<u8> = (0..FILE_BYTES).map(pattern).collect();
+    let whole = [&file[..FILE_BYTES - 5], b"between", &file[FILE_BYTES - 5..]].concat();
+    for stream in &mut streams {
+        assert!(answer(stream) == whole);
+        assert!(answer(stream) == whole);
+        assert!(answer(stream) == request(ECHO, 9)[4..]);
+    }
+    // More than there is: the promised length cannot be kept, so the connection ends.
+    streams[0].write_all(&request(BEYOND, 4)).unwrap();
+    let mut rest = Vec::new();
+    let _ = streams[0].read_to_end(&mut rest);
+    assert!(rest.len() < 14, "{rest:?}");
+}
+
+#[test]
+fn sizes_that_cannot_be_end_the_connection() {
+    let running = Running::start("sizes", 1);
+    for size in [i32::MIN, -1, 0, 3, 104_857_601, i32::MAX] {
+        let mut stream = running.connect();
+        stream.write_all(&size.to_be_bytes()).unwrap();
+        let end = stream.read(&mut [0; 1]);
+        assert!(matches!(&end, Ok(0)) || end.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "{size}");
+    }
+    let mut stream = running.connect();
+    stream.write_all(&request(ECHO, 4)).unwrap();
+    assert_eq!(answer(&mut stream).len(), 4);
+}
+
+#[test]
+fn close_sends_what_was_to_be_sent() {
+    let running = Running::start("close", 2);
+    for _ in 0..10 {
+        let mut stream = running.connect();
+        stream.write_all(&[request(FILE, 4), request(CLOSE, 4), request(ECHO, 4)].concat()).unwrap();
+        assert_eq!(answer(&mut stream).len(), FILE_BYTES + 7);
+        assert_eq!(answer(&mut stream), b"bye");
+        assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)));
+    }
+}
+
+#[test]
+fn paused_connections_wait_and_timers_come() {
+    let running = Running::start("pause", 1);
+    let mut stream = running.connect();
+    stream.write_all(&request(PAUSE, 4)).unwrap();
+    std::thread::sleep(Duration::from_millis(10));
+    stream.write_all(&[request(ECHO, 6), request(LATER, 4)].concat()).unwrap();
+    assert_eq!(answer(&mut stream), b"later");
+    assert_eq!(answer(&mut stream).len(), 6);
+    assert_eq!(answer(&mut stream), b"later");
+}
+
+#[test]
+fn shards_reach_each_other_awake_and_asleep() {
+    let running = Running::start("mesh", 3);
+    for _ in 0..30 {
+        let mut stream = running.connect();
+        stream.write_all(&request(MESH, 4)).unwrap();
+        assert_eq!(answer(&mut stream), b"round");
+        stream.write_all(&request(MESH, 4).repeat(1000)).unwrap();
+        for _ in 0..1000 {
+            assert_eq!(answer(&mut stream), b"round");
+        }
+    }
+}
+
+#[test]
+fn the_admin_thread_gets_answers_and_sees_clients_go() {
+    let running = Running::start("admin", 1);
+    let asker = running.shards.as_ref().unwrap().asker();
+    let ask = || match asker.ask(0, AdminRequest::Ready, Duration::from_secs(5)) {
+        Some(AdminReply::Ready(Err(text))) => text,
+        other => panic!("{other:?}"),
+    };
+    let streams: Vec<TcpStream> = (0..20).map(|_| running.connect()).collect();
+    while ask() != "20 clients" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(streams);
+    while ask() != "0 clients" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
