@@ -12,6 +12,7 @@ pub use table::{CONFIGS, ConfigDef, Kind, broker_def, topic_def};
 
 use floe_wire::compression::Codec;
 
+use crate::limits::BLOCK_BYTES;
 use crate::log::{LogConfig, LogSettings, Tier};
 
 /// Values by name.
@@ -211,15 +212,18 @@ impl BrokerConfig {
     /// What a shard's log is to be made with.
     pub fn log_settings(&self) -> LogSettings {
         let number = |name| self.number(name, &Values::new()) as u64;
+        let defaults = LogSettings::default();
+        let journal_bytes = number("journal.bytes");
         LogSettings {
-            journal_bytes: number("journal.bytes"),
+            journal_bytes,
+            // The smallest journal has three files.
+            journal_file_bytes: defaults.journal_file_bytes.min(journal_bytes / 3 / BLOCK_BYTES * BLOCK_BYTES),
             cache_bytes: number("cache.bytes"),
             settle_bytes: number("settle.bytes"),
             commit_bytes_max: number("commit.bytes"),
             commit_wait_us: number("commit.wait.us"),
             producer_expiration_ms: number("producer.id.expiration.ms") as i64,
             retention_check_ms: number("log.retention.check.interval.ms"),
-            ..LogSettings::default()
         }
     }
 }

@@ -19,3 +19,5 @@ pub mod producers;
 mod requests;
 pub mod shard;
 pub mod time;
+
+pub use requests::ANSWERED;

@@ -195,6 +195,8 @@ impl Owner {
                 return no(codes::INVALID_PRODUCER_EPOCH, format!("Producer epoch {got} is older than {known}."));
             }
             Err(AppendError::Storage(reason)) => return no(codes::KAFKA_STORAGE_ERROR, reason),
+            // Another shard took the request in before it was told to stop.
+            Err(AppendError::Closed) => return no(codes::NOT_LEADER_OR_FOLLOWER, "The broker is stopping.".into()),
             Err(AppendError::TooLarge { bytes_max }) => {
                 return no(
                     codes::MESSAGE_TOO_LARGE,

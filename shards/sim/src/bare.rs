@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use floe_engine::config::BrokerConfig;
 use floe_engine::event::ShardId;
 use floe_engine::log::{self, LogConfig, LogSettings};
 use floe_wire::ids::TopicId;
@@ -35,9 +36,6 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     let mut rng = Rng::new(seed ^ 0x006c_6f67);
     let fate = Fate::draw(&mut rng.fork(), options.breach);
     let clients = LogClients::draw(&mut rng.fork());
-    if options.trace {
-        println!("{:#?}\n{:#?}", clients.settings, clients.catalog.borrow().partitions);
-    }
     run::run(seed, rng, fate, clients, options)
 }
 
@@ -545,6 +543,10 @@ impl Clientele for LogClients {
     fn machine(&self) -> Box<dyn FnMut(ShardId) -> LogNode> {
         let (catalog, settings) = (self.catalog.clone(), self.settings.clone());
         Box::new(move |_| LogNode::new(catalog.clone(), settings.clone()))
+    }
+
+    fn describe_plan(&self, _config: &BrokerConfig) -> String {
+        format!("{:#?}\n{:#?}", self.settings, self.catalog.borrow().partitions)
     }
 
     fn begin(&mut self, world: &mut World<LogNode>, oracle: &mut Oracle) {

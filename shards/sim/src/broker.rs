@@ -1,5 +1,7 @@
 //! Runs of the whole broker: Kafka clients over the simulated network against [`Shard`]s.
 
+use floe_engine::ANSWERED;
+use floe_engine::config::BrokerConfig;
 use floe_engine::event::ShardId;
 use floe_engine::shard::Shard;
 use floe_wire::compression::Codec;
@@ -7,12 +9,13 @@ use floe_wire::compression::Codec;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::run::{self, Clientele, Fate, Options, Outcome};
+use crate::workload::Clients;
 use crate::workload::admin::{Mix, Operator};
+use crate::workload::api::ApiKey;
 use crate::workload::fetch::{self, Consumer};
 use crate::workload::produce::{self, Producer};
 use crate::workload::sweep::Sweep;
 use crate::workload::topics::{TopicState, Topics};
-use crate::workload::Clients;
 use crate::world::{Happening, World};
 
 /// Does the run of a seed.
@@ -20,9 +23,6 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     let mut rng = Rng::new(seed);
     let fate = Fate::draw(&mut rng.fork(), options.breach);
     let clients = KafkaClients::draw(&mut rng.fork());
-    if options.trace {
-        println!("{:#?}\n{:#?}\n{:?} topics, {} operations", clients.producers, clients.consumers, clients.first_topics, clients.operations);
-    }
     run::run(seed, rng, fate, clients, options)
 }
 
@@ -58,6 +58,12 @@ impl Clientele for KafkaClients {
         Box::new(|_| Shard::default())
     }
 
+    fn describe_plan(&self, config: &BrokerConfig) -> String {
+        let KafkaClients { producers, consumers, first_topics, operations, .. } = self;
+        let values = &config.values;
+        format!("{values:#?}\n{producers:#?}\n{consumers:#?}\n{first_topics} topics, {operations} operations")
+    }
+
     fn begin(&mut self, world: &mut World<Shard>, _oracle: &mut Oracle) {
         for style in &self.producers {
             self.clients.add(world, Box::new(Producer::new(style.clone())));
@@ -65,7 +71,16 @@ impl Clientele for KafkaClients {
         for style in &self.consumers {
             self.clients.add(world, Box::new(Consumer::new(style.clone())));
         }
-        let mix = Mix { create: 1, delete: 1, grow: 1, trim: 2, configure: 2, lookup: 8, look: 2 };
+        let answered = |api: ApiKey, weight| if ANSWERED.contains(&(api as i16)) { weight } else { 0 };
+        let mix = Mix {
+            create: 1,
+            delete: 1,
+            grow: answered(ApiKey::CreatePartitions, 1),
+            trim: answered(ApiKey::DeleteRecords, 2),
+            configure: answered(ApiKey::IncrementalAlterConfigs, 2),
+            lookup: 8,
+            look: 2,
+        };
         let operator = Operator::new(mix, self.first_topics, self.operations, 100_000_000);
         self.clients.add(world, Box::new(operator));
     }

@@ -187,7 +187,9 @@ pub struct Ticket(u64);
 
 /// Journal writes remembered per folder, newest last. More than are ever in flight, so that damage to an older one must be noticed.
 const RECENT_JOURNAL_WRITES: usize = 12;
-/// Journal writes remembered at all, as places for damage.
+/// Changes at the end of the metadata log whose damage is taken for a torn write: the last may have been cut off by a crash.
+const RECENT_METADATA_WRITES: usize = 2;
+/// Writes of a log remembered at all, as places for damage.
 const KNOWN_WRITES: usize = 256;
 
 /// The data directory.
@@ -207,8 +209,8 @@ pub struct Disk {
     changing_ops: u64,
     crash_at: Option<(u64, CrashPhase)>,
     injected: Vec<Injected>,
-    /// By folder: the last writes to journal files, oldest first.
-    journal_writes: BTreeMap<String, Vec<(u64, u64, u64)>>,
+    /// By folder: the last writes to journal files and to the metadata log, oldest first.
+    log_writes: BTreeMap<String, Vec<(u64, u64, u64)>>,
 }
 
 #[derive(Debug)]
@@ -244,7 +246,7 @@ impl Disk {
             changing_ops: 0,
             crash_at: None,
             injected: Vec::new(),
-            journal_writes: BTreeMap::new(),
+            log_writes: BTreeMap::new(),
         }
     }
 
@@ -413,11 +415,17 @@ impl Disk {
 
     /// A written range of a file of `kind`: (file, path, offset, length, recent).
     fn pick_place(&mut self, kind: FileKind, allow_recent: bool) -> Option<(u64, String, u64, u64, bool)> {
-        if kind == FileKind::Journal {
+        if matches!(kind, FileKind::Journal | FileKind::Metadata) {
             let mut places = Vec::new();
-            for writes in self.journal_writes.values() {
+            for (folder, writes) in &self.log_writes {
+                let metadata = folder == "metadata";
+                if metadata != (kind == FileKind::Metadata) {
+                    continue;
+                }
+                let last = if metadata { RECENT_METADATA_WRITES } else { RECENT_JOURNAL_WRITES };
                 for (i, &(file, offset, len)) in writes.iter().enumerate() {
-                    let recent = i + RECENT_JOURNAL_WRITES >= writes.len();
+                    let recent = i + last >= writes.len();
+                    let allow_recent = allow_recent && !metadata;
                     if (allow_recent || !recent) && self.files.get(&file).is_some_and(|f| f.linked) {
                         places.push((file, offset, len, recent));
                     }
@@ -501,9 +509,9 @@ impl Disk {
             }
             DiskOp::Write { file, offset, data, dsync } => {
                 let sim = handle(file, self.life);
-                if FileKind::of(&sim.path) == FileKind::Journal {
+                if matches!(FileKind::of(&sim.path), FileKind::Journal | FileKind::Metadata) {
                     let folder = sim.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_string();
-                    let writes = self.journal_writes.entry(folder).or_default();
+                    let writes = self.log_writes.entry(folder).or_default();
                     // A write over an older one: that content is no more.
                     let end = offset + data.len() as u64;
                     writes.retain(|&(f, o, l)| f != sim.file || o + l <= *offset || o >= end);

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod bare;
-// pub mod broker;
+pub mod broker;
 pub mod content;
 pub mod disk;
+pub mod kind;
 pub mod life;
 pub mod net;
 pub mod oracle;
@@ -13,5 +14,5 @@ pub mod rng;
 pub mod run;
 pub mod settings;
 pub mod trace;
-// pub mod workload;
+pub mod workload;
 pub mod world;

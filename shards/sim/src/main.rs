@@ -1,14 +1,22 @@
-//! `sim <seed>` replays one run; `sim --seeds N [--from S]` does many and stops at the first failure.
+//! `sim <seed>` replays the runs of a seed, and prints how one that fails came to it; `sim --seeds N [--from K]` does many.
 
 use std::cell::RefCell;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use floe_sim::bare;
+use floe_sim::kind::Kind;
 use floe_sim::run::{Options, Outcome};
 
-const USAGE: &str = "usage: sim <seed> [--trace]          replay one run
-       sim --seeds N [--from S] [--keep-going]   do N runs from seed S (0); print the seeds that fail, exit 1";
+const USAGE: &str = "usage: sim <seed> [--only broker|log] [--trace]
+           replay the runs of a seed; the last events of one that fails are printed, with --trace all of all
+       sim --seeds N [--from K] [--only broker|log] [--keep-going]
+           do the runs of N seeds from K (0) on, until one fails; its seed is printed, exit 1";
+
+/// Events printed of a run that fails.
+const LAST_EVENTS: usize = 300;
+/// Seeds between two lines of progress.
+const PROGRESS_SEEDS: u64 = 50;
 
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
@@ -17,6 +25,7 @@ thread_local! {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (mut seed, mut seeds, mut from, mut trace, mut keep_going) = (None, None, 0, false, false);
+    let mut kinds = Kind::ALL.to_vec();
     let mut words = args.iter();
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|n| n.parse::<u64>().ok());
@@ -25,6 +34,10 @@ fn main() -> ExitCode {
             "--keep-going" => keep_going = true,
             "--seeds" => seeds = number(),
             "--from" => from = number().unwrap_or(0),
+            "--only" => match words.next().and_then(|name| Kind::of(name)) {
+                Some(kind) => kinds = vec![kind],
+                None => return usage("--only takes broker or log"),
+            },
             _ => match word.parse() {
                 Ok(n) => seed = Some(n),
                 Err(_) => return usage(&format!("not a seed: {word}")),
@@ -32,21 +45,20 @@ fn main() -> ExitCode {
         }
     }
     // A panic inside a run is that run's failure; where it came from is kept for the report.
+    let detailed = seed.is_some();
     std::panic::set_hook(Box::new(move |info| {
-        let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
-        let mut text = place;
-        if trace {
+        let mut text = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
+        if detailed {
             text.push_str(&format!("\n{}", std::backtrace::Backtrace::force_capture()));
         }
         PANIC.with_borrow_mut(|p| *p = text);
     }));
     match (seed, seeds) {
         (Some(seed), None) => {
-            let outcome = bare::run(seed, Options { trace, ..Options::default() });
-            report(&outcome);
-            if outcome.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            let all_good = kinds.into_iter().filter(|kind| !replay(*kind, seed, trace)).count() == 0;
+            if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        (None, Some(seeds)) => many(from, seeds, keep_going),
+        (None, Some(seeds)) => many(&kinds, from, seeds, keep_going),
         _ => usage("a seed, or --seeds N"),
     }
 }
@@ -56,53 +68,72 @@ fn usage(what: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Runs seeds `from..from + seeds`.
-fn many(from: u64, seeds: u64, keep_going: bool) -> ExitCode {
-    let (mut acked, mut seen, mut refused, mut failed) = (0, 0, 0, Vec::new());
-    for (done, seed) in (from..from + seeds).enumerate() {
-        let outcome = bare::run(seed, Options::default());
-        acked += outcome.tally.acked;
-        seen += outcome.tally.seen;
-        refused += u64::from(outcome.refused_to_start);
-        if outcome.failure.is_some() {
-            report(&outcome);
-            failed.push(seed);
-            if !keep_going {
-                return ExitCode::FAILURE;
+/// Does one run; whether it was good.
+fn replay(kind: Kind, seed: u64, trace: bool) -> bool {
+    let keep_events = if trace { usize::MAX } else { LAST_EVENTS };
+    let outcome = kind.run(seed, Options { print: trace, keep_events, ..Options::default() });
+    if !trace && outcome.failure.is_some() {
+        println!("{} (what the run is made of, and its last {} events; all with --trace)", outcome.plan, LAST_EVENTS);
+        outcome.last_events.iter().for_each(|line| println!("{line}"));
+    }
+    report(kind, &outcome);
+    outcome.failure.is_none()
+}
+
+/// Does the runs of seeds `from..from + seeds`.
+fn many(kinds: &[Kind], from: u64, seeds: u64, keep_going: bool) -> ExitCode {
+    let began = Instant::now();
+    let (mut runs, mut acked, mut seen, mut refused, mut failed) = (0u64, 0, 0, 0, Vec::new());
+    for seed in from..from + seeds {
+        for &kind in kinds {
+            let outcome = kind.run(seed, Options::default());
+            runs += 1;
+            acked += outcome.tally.acked;
+            seen += outcome.tally.seen;
+            refused += u64::from(outcome.refused_to_start);
+            if outcome.failure.is_some() {
+                report(kind, &outcome);
+                failed.push((kind.name(), seed));
+                if !keep_going {
+                    return ExitCode::FAILURE;
+                }
             }
         }
-        if (done + 1) % 50 == 0 {
+        let done = seed - from + 1;
+        if done.is_multiple_of(PROGRESS_SEEDS) {
             println!(
-                "{} of {seeds} runs, {} failed, {acked} records acknowledged, {seen} read, {refused} refused to start",
-                done + 1,
+                "{done} of {seeds} seeds (to {seed}) in {} s: {runs} runs, {} failed, {acked} records acknowledged, {seen} read, {refused} \
+                 refused to start",
+                began.elapsed().as_secs(),
                 failed.len()
             );
             let _ = std::io::stdout().flush();
         }
     }
     if failed.is_empty() {
-        println!("{seeds} runs, all good: {acked} records acknowledged, {seen} read");
+        println!("{runs} runs, all good: {acked} records acknowledged, {seen} read, {refused} refused to start");
         ExitCode::SUCCESS
     } else {
-        println!("{} of {seeds} runs failed: {failed:?}", failed.len());
+        println!("{} of {runs} runs failed: {failed:?}", failed.len());
         ExitCode::FAILURE
     }
 }
 
-fn report(outcome: &Outcome) {
+fn report(kind: Kind, outcome: &Outcome) {
     let Outcome { seed, events, virtual_ms, tally, hash, .. } = outcome;
+    let name = kind.name();
     match &outcome.failure {
-        None => println!("seed {seed}: good; {events} events, {virtual_ms} ms, {tally:?}, trace {hash:016x}"),
+        None => println!("seed {seed} ({name}): good; {events} events, {virtual_ms} ms, {tally:?}, trace {hash:016x}"),
         Some(failure) => {
             for note in &outcome.notes {
                 println!("    {note}");
             }
             let place = PANIC.with_borrow_mut(std::mem::take);
-            println!("seed {seed} FAILED after {virtual_ms} ms, {events} events: {failure}");
+            println!("seed {seed} ({name}) FAILED after {virtual_ms} ms, {events} events: {failure}");
             if failure.starts_with("panic") {
                 println!("    at {place}");
             }
-            println!("    replay: scripts/dev sim {seed} --trace");
+            println!("    replay: {}", kind.replay(*seed));
         }
     }
 }

@@ -36,7 +36,9 @@ const REST_NS_MAX: u64 = 600_000_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Print every event.
-    pub trace: bool,
+    pub print: bool,
+    /// Otherwise keep so many of the last.
+    pub keep_events: usize,
     /// Let the disk break its contract (tests of the oracle).
     pub breach: Option<Breach>,
 }
@@ -58,6 +60,10 @@ pub struct Outcome {
     pub tally: Tally,
     /// The broker refused to start, with an excuse: the run ended there.
     pub refused_to_start: bool,
+    /// What the run was made of.
+    pub plan: String,
+    /// The last events, as many as were asked for.
+    pub last_events: Vec<String>,
     /// The broker's last log lines and the faults injected, for people.
     pub notes: Vec<String>,
 }
@@ -108,6 +114,8 @@ pub trait Clientele {
     type Machine: Machine + 'static;
     /// The machine of a shard.
     fn machine(&self) -> Box<dyn FnMut(ShardId) -> Self::Machine>;
+    /// Who the clients are and what they talk to, for people.
+    fn describe_plan(&self, config: &BrokerConfig) -> String;
     /// The clients come.
     fn begin(&mut self, world: &mut World<Self::Machine>, oracle: &mut Oracle);
     /// Something concerns them. `excused`: injected faults explain that a partition refuses to work.
@@ -132,14 +140,15 @@ pub trait Clientele {
 
 /// Does the run of a seed with these clients.
 pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, options: Options) -> Outcome {
-    let mut trace = Trace::new(options.trace);
-    if options.trace {
-        println!("{fate:#?}");
-    }
+    let mut trace = Trace::new(options.print, options.keep_events);
     trace.event(0, 0, &[seed], || format!("seed {seed}"));
     let disk = Disk::new(rng.fork(), fate.disk.clone());
     let net = Net::new(rng.fork(), fate.net.clone());
     let config = Arc::new(settings::small(&mut rng.fork(), vec![listener()]));
+    let plan = if trace.prints() { format!("{fate:#?}\n{}", clients.describe_plan(&config)) } else { String::new() };
+    if options.print {
+        println!("{plan}");
+    }
     let world = World::new(rng.fork(), disk, net, trace, clients.machine());
     let mut run = Run {
         fate,
@@ -170,6 +179,8 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
         virtual_ms: run.world.now_ns() / 1_000_000,
         tally: run.oracle.tally,
         refused_to_start: run.refused_to_start,
+        plan,
+        last_events: run.world.trace.take_last_events(),
         notes,
     }
 }

@@ -1,11 +1,29 @@
-//! The broker settings of a run: everything small, so that a short history rolls segments, laps the journal and presses on memory.
+//! The broker settings of a run: everything small, so that a short history rolls segments, laps the journal and presses on memory. They are put
+//! where the checked values of a configuration stand, past the lower bounds that protect operators.
 
-use floe_engine::config::{BrokerConfig, Listener};
+use floe_engine::config::{BrokerConfig, Listener, Values};
 
 use crate::rng::Rng;
 
 /// Settings for a node on `listeners`, drawn from `rng`.
 pub fn small(rng: &mut Rng, listeners: Vec<Listener>) -> BrokerConfig {
-    let _ = rng;
-    BrokerConfig { cluster_id: "simulated-cluster-0000".into(), listeners, ..BrokerConfig::default() }
+    // Three files of this size make the journal; the smallest holds two of the largest batches that clients make.
+    let journal_file_bytes = *rng.pick(&[131_072, 262_144, 1 << 20]);
+    let journal_bytes = journal_file_bytes * 3;
+    let cache_bytes = (*rng.pick(&[262_144, 1 << 20, 8 << 20])).max(journal_file_bytes * 2);
+    let mut values = Values::new();
+    let mut set = |name: &str, value: u64| values.insert(name.into(), value.to_string());
+    set("journal.bytes", journal_bytes);
+    set("cache.bytes", cache_bytes);
+    set("settle.bytes", rng.log_range(8_192, journal_bytes / 2));
+    set("commit.bytes", rng.log_range(16_384, journal_file_bytes / 2));
+    set("commit.wait.us", *rng.pick(&[0, 0, 0, 200]));
+    set("log.retention.check.interval.ms", rng.range(100, 2_000));
+    set("log.segment.bytes", rng.log_range(16_384, 1 << 20));
+    if rng.percent(30) {
+        set("log.roll.ms", rng.range(200, 5_000));
+    }
+    set("fetch.max.bytes", rng.log_range(1_024, 55 << 20));
+    set("max.incremental.fetch.session.cache.slots", *rng.pick(&[0, 1, 2, 1_000]));
+    BrokerConfig { cluster_id: "simulated-cluster-0000".into(), listeners, values, ..BrokerConfig::default() }
 }

@@ -1,5 +1,6 @@
 //! What happened in a run: every event goes into a running hash (two runs of a seed must agree on it), and is printed as a line when asked for.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 /// The record of one run.
@@ -8,7 +9,10 @@ pub struct Trace {
     hash: u64,
     events: u64,
     print: bool,
-    /// The last lines, kept even when nothing is printed, so that a failure shows what led to it.
+    /// The last events as lines, for the report of a failure; at most `keep`.
+    last_events: VecDeque<String>,
+    keep: usize,
+    /// The last lines of the broker's log, kept even when nothing is printed, so that a failure shows what led to it.
     last_log_lines: Vec<String>,
 }
 
@@ -16,9 +20,17 @@ pub struct Trace {
 const LAST_LOG_LINES: usize = 40;
 
 impl Trace {
-    /// An empty record. With `print` each event goes to standard output.
-    pub fn new(print: bool) -> Trace {
-        Trace { hash: 0xcbf2_9ce4_8422_2325, events: 0, print, last_log_lines: Vec::new() }
+    /// An empty record. With `print` each event goes to standard output; else the last `keep` are kept.
+    pub fn new(print: bool, keep: usize) -> Trace {
+        let keep = if print { 0 } else { keep };
+        Trace {
+            hash: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            print,
+            last_events: VecDeque::new(),
+            keep,
+            last_log_lines: Vec::new(),
+        }
     }
 
     /// Notes an event: `code` and `values` are hashed, `line` is only made when lines are printed.
@@ -28,8 +40,19 @@ impl Trace {
         for &value in values {
             self.mix(value);
         }
+        if self.prints() {
+            self.line(format!("{:>14.6} ms  {}", at_ns as f64 / 1e6, line()));
+        }
+    }
+
+    fn line(&mut self, line: String) {
         if self.print {
-            println!("{:>14.6} ms  {}", at_ns as f64 / 1e6, line());
+            println!("{line}");
+        } else if self.keep > 0 {
+            if self.last_events.len() == self.keep {
+                self.last_events.pop_front();
+            }
+            self.last_events.push_back(line);
         }
     }
 
@@ -49,9 +72,7 @@ impl Trace {
     pub fn log(&mut self, at_ns: u64, line: impl fmt::Display) {
         let line = format!("{:>14.6} ms  {line}", at_ns as f64 / 1e6);
         self.bytes(line.as_bytes());
-        if self.print {
-            println!("{line}");
-        }
+        self.line(line.clone());
         if self.last_log_lines.len() == LAST_LOG_LINES {
             self.last_log_lines.remove(0);
         }
@@ -68,9 +89,14 @@ impl Trace {
         self.events
     }
 
-    /// Whether lines are printed.
+    /// Whether events are made into lines.
     pub fn prints(&self) -> bool {
-        self.print
+        self.print || self.keep > 0
+    }
+
+    /// The last events as lines.
+    pub fn take_last_events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.last_events).into()
     }
 
     /// The broker's last log lines.

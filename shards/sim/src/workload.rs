@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod alter_configs;
+pub mod api;
 pub mod create_partitions;
 pub mod create_topic;
 pub mod delete_records;
@@ -20,15 +21,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use floe_engine::shard::Shard;
-use floe_wire::api::ApiKey;
 use floe_wire::errors::ErrorCode;
-use floe_wire::frame;
-use floe_wire::primitives::{DecodeError, Reader, Writer};
+use floe_wire::messages::Message;
 
 use crate::net::Link;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::world::World;
+use api::{ApiKey, encode};
 use topics::Topics;
 
 /// A request is answered within this time (its own waits included) while its connection and the node live.
@@ -105,11 +105,15 @@ impl Cx<'_> {
         self.line.correlation_id += 1;
         let correlation_id = self.line.correlation_id;
         let client_id = format!("sim-{}", self.me);
-        let frame = frame::request(api, version, correlation_id, Some(&client_id), &body);
+        let frame = api::request(api, version, correlation_id, &client_id, &body);
         if answered {
             let sent_ns = self.world.now_ns();
             self.line.waiting.push_back(Request { api, version, tag, correlation_id, sent_ns });
         }
+        let (now_ns, me, bytes) = (self.world.now_ns(), self.me, body.len());
+        self.world.trace.event(now_ns, 20, &[u64::from(me), api as u64], || {
+            format!("client {me} on {link:?} asks {api:?} v{version} #{correlation_id}, {bytes} bytes")
+        });
         self.world.send(link, frame);
         true
     }
@@ -132,12 +136,12 @@ impl Cx<'_> {
 
     /// Judges an error code that an operation on a topic or partition may get at any time. `live`: the topic is there for certain.
     pub fn judge(&mut self, code: i16, what: &str, live: bool) -> Verdict {
-        let error = ErrorCode::from_code(code);
-        if error == ErrorCode::None {
+        let error = error_code(code);
+        if error == ErrorCode::NONE {
             return Verdict::Done;
         }
-        let refused = error == ErrorCode::KafkaStorageError;
-        let unknown = error == ErrorCode::UnknownTopicOrPartition || error == ErrorCode::UnknownTopicId;
+        let refused = error == ErrorCode::KAFKA_STORAGE_ERROR;
+        let unknown = error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION || error == ErrorCode::UNKNOWN_TOPIC_ID;
         if refused && !self.refusals_excused {
             self.oracle.fail(format!("{what}: {} although no injected fault explains it", error.name()));
             return Verdict::Gone;
@@ -158,27 +162,15 @@ impl Cx<'_> {
     }
 }
 
-/// A request's body.
-fn encode(write: impl FnOnce(&mut Writer)) -> Bytes {
-    let mut writer = Writer::new();
-    write(&mut writer);
-    writer.finish_contiguous()
+/// The error code of a number from the wire; one that the table does not have is an unknown error.
+fn error_code(number: i16) -> ErrorCode {
+    ErrorCode::from_code(number).unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
 /// A response's body. One that does not parse, or has bytes left over, is a violation.
-fn decode<'a, T>(
-    cx: &mut Cx<'_>,
-    what: &str,
-    body: &'a [u8],
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
-) -> Option<T> {
-    let mut reader = Reader::new(body);
-    match read(&mut reader) {
-        Ok(response) if reader.remaining() == 0 => Some(response),
-        Ok(_) => {
-            cx.oracle.fail(format!("{what}: {} bytes behind the response", reader.remaining()));
-            None
-        }
+fn decode<'a, T: Message<'a>>(cx: &mut Cx<'_>, what: &str, body: &'a [u8], version: i16) -> Option<T> {
+    match T::decode_all(body, version) {
+        Ok(response) => Some(response),
         Err(error) => {
             cx.oracle.fail(format!("{what}: the response does not parse: {error}"));
             None
@@ -270,8 +262,13 @@ impl Clients {
             let Some(request) = cx.line.waiting.pop_front() else {
                 return cx.oracle.fail(format!("client {me}: a reply to no request"));
             };
-            match frame::response_body(request.api, request.version, frame) {
+            match api::response(request.api, request.version, frame) {
                 Ok((correlation_id, body)) if correlation_id == request.correlation_id => {
+                    let now_ns = cx.world.now_ns();
+                    cx.world.trace.event(now_ns, 21, &[u64::from(me)], || {
+                        let (api, bytes) = (request.api, body.len());
+                        format!("client {me} on {link:?} is answered {api:?} #{correlation_id}, {bytes} bytes")
+                    });
                     actor.reply(cx, &request, body);
                 }
                 Ok((correlation_id, _)) => {

@@ -3,26 +3,26 @@
 use std::panic;
 use std::sync::Once;
 
-use floe_sim::bare::run;
 use floe_sim::disk::Breach;
+use floe_sim::kind::Kind;
 use floe_sim::run::{Options, Outcome};
 
 /// Seeds that found a bug, and what it was. A change of the plan's drawing changes what a seed stands for: the list then keeps its use as more seeds.
-const REGRESSIONS: &[(u64, &str)] = &[
-    (339, "a full journal stopped settling for good: copies found no place"),
-    (380, "a remainder too small to be written held the oldest journal file"),
-    (464, "the same with an append that was never answered"),
-    (768, "the same, and a clean stop that did not end"),
-    (1412, "the same"),
-    (1414, "the same"),
-    (169, "the rest of a removed generation was taken for damage"),
-    (1046, "a failed sync of a segment made a partition refuse for good"),
-    (1147, "a batch behind a refused one was taken, the refused one could not follow"),
-    (23, "what a killed process left in the cache counted without being synced"),
+const REGRESSIONS: &[(Kind, u64, &str)] = &[
+    (Kind::Log, 339, "a full journal stopped settling for good: copies found no place"),
+    (Kind::Log, 380, "a remainder too small to be written held the oldest journal file"),
+    (Kind::Log, 464, "the same with an append that was never answered"),
+    (Kind::Log, 768, "the same, and a clean stop that did not end"),
+    (Kind::Log, 1412, "the same"),
+    (Kind::Log, 1414, "the same"),
+    (Kind::Log, 169, "the rest of a removed generation was taken for damage"),
+    (Kind::Log, 1046, "a failed sync of a segment made a partition refuse for good"),
+    (Kind::Log, 1147, "a batch behind a refused one was taken, the refused one could not follow"),
+    (Kind::Log, 23, "what a killed process left in the cache counted without being synced"),
 ];
 
-/// Runs of the test run, in four parts so that they use as many cores as there are.
-const RUNS: u64 = 520;
+/// Seeds of the test run: a run of each kind for each, in four parts so that they use as many cores as there are.
+const SEEDS: u64 = 300;
 const PARTS: u64 = 4;
 
 /// A panic inside a run is that run's outcome, not noise.
@@ -41,26 +41,30 @@ fn quiet() {
     });
 }
 
-fn explain(outcome: &Outcome) -> String {
+fn explain(kind: Kind, outcome: &Outcome) -> String {
     let notes = outcome.notes.join("\n    ");
     let (seed, failure) = (outcome.seed, outcome.failure.as_deref().unwrap_or("none"));
-    format!("seed {seed} failed: {failure}\n    {notes}\n    replay: scripts/dev sim {seed} --trace")
+    let (name, replay) = (kind.name(), kind.replay(seed));
+    format!("seed {seed} ({name}) failed: {failure}\n    {notes}\n    replay: {replay}")
 }
 
 fn part(n: u64) {
     quiet();
-    let (mut acked, mut seen, mut refused) = (0, 0, 0);
-    for seed in (n..RUNS).step_by(PARTS as usize) {
-        let outcome = run(seed, Options::default());
-        assert!(outcome.failure.is_none(), "{}", explain(&outcome));
-        acked += outcome.tally.acked;
-        seen += outcome.tally.seen;
-        refused += u64::from(outcome.refused_to_start);
+    for kind in Kind::ALL {
+        let (mut acked, mut seen, mut refused) = (0, 0, 0);
+        for seed in (n..SEEDS).step_by(PARTS as usize) {
+            let outcome = kind.run(seed, Options::default());
+            assert!(outcome.failure.is_none(), "{}", explain(kind, &outcome));
+            acked += outcome.tally.acked;
+            seen += outcome.tally.seen;
+            refused += u64::from(outcome.refused_to_start);
+        }
+        // A simulation that does nothing finds nothing.
+        let runs = SEEDS / PARTS;
+        assert!(acked > 30 * runs, "{acked} records acknowledged in {runs} runs ({})", kind.name());
+        assert!(seen > acked, "{seen} records read of {acked} acknowledged ({})", kind.name());
+        assert!(refused < runs / 10, "{refused} of {runs} runs ended in a refusal to start ({})", kind.name());
     }
-    // A simulation that does nothing finds nothing.
-    assert!(acked > 50 * RUNS / PARTS, "{acked} records acknowledged");
-    assert!(seen > acked, "{seen} records read of {acked} acknowledged");
-    assert!(refused < RUNS / PARTS / 10, "{refused} runs ended in a refusal to start");
 }
 
 #[test]
@@ -86,18 +90,23 @@ fn histories_4() {
 #[test]
 fn regressions() {
     quiet();
-    for (seed, what) in REGRESSIONS {
-        let outcome = run(*seed, Options::default());
-        assert!(outcome.failure.is_none(), "{what}: {}", explain(&outcome));
+    for (kind, seed, what) in REGRESSIONS {
+        let outcome = kind.run(*seed, Options::default());
+        assert!(outcome.failure.is_none(), "{what}: {}", explain(*kind, &outcome));
     }
 }
 
 #[test]
 fn the_same_seed_is_the_same_history() {
     quiet();
-    for seed in 9_000..9_012 {
-        let (once, again) = (run(seed, Options::default()), run(seed, Options::default()));
-        assert_eq!((once.hash, once.events, once.tally), (again.hash, again.events, again.tally), "seed {seed}");
+    for (seed, kind) in (9_000..9_012).flat_map(|seed| Kind::ALL.map(|kind| (seed, kind))) {
+        let (once, again) = (kind.run(seed, Options::default()), kind.run(seed, Options::default()));
+        let name = kind.name();
+        assert_eq!(
+            (once.hash, once.events, once.tally),
+            (again.hash, again.events, again.tally),
+            "seed {seed} ({name})"
+        );
     }
 }
 
@@ -105,7 +114,7 @@ fn the_same_seed_is_the_same_history() {
 fn found_out(breach: Breach, reasons: &[&str]) {
     quiet();
     for seed in 0..600 {
-        let outcome = run(seed, Options { breach: Some(breach), ..Options::default() });
+        let outcome = Kind::Log.run(seed, Options { breach: Some(breach), ..Options::default() });
         if let Some(failure) = outcome.failure
             && reasons.iter().any(|reason| failure.contains(reason))
         {

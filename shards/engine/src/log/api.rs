@@ -137,6 +137,8 @@ pub enum AppendError {
     },
     /// No room before something has settled: retriable.
     Full,
+    /// The log has been shut down (or never started).
+    Closed,
 }
 
 /// How much to read.

@@ -23,7 +23,7 @@ impl ShardLog {
             return Err(AppendError::Storage(reason.clone()));
         }
         if !self.ready {
-            return Err(AppendError::Storage("the log is not open".into()));
+            return Err(AppendError::Closed);
         }
         let Some(p) = self.partitions.get_mut(ix.0 as usize).and_then(Option::as_mut).filter(|p| !p.removed) else {
             return Err(AppendError::Storage("the partition was removed".into()));

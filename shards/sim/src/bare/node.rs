@@ -276,7 +276,7 @@ fn append(log: &mut ShardLog, now: Time, ix: PartitionIx, batch: &[u8]) -> (Stat
             (Status::Ok, vec![base_offset, append_time_ms.unwrap_or(-1)], wait)
         }
         Err(AppendError::Storage(_)) => (Status::Storage, Vec::new(), None),
-        Err(AppendError::Full) => (Status::Full, Vec::new(), None),
+        Err(AppendError::Full | AppendError::Closed) => (Status::Full, Vec::new(), None),
         Err(AppendError::OutOfOrderSequence { .. }) => (Status::OutOfOrder, Vec::new(), None),
         Err(AppendError::InvalidProducerEpoch { .. } | AppendError::TooLarge { .. }) => {
             (Status::Other, Vec::new(), None)

@@ -1,8 +1,8 @@
 //! The operator: does one administrative operation after the other until each is answered for certain, also across crashes.
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 
+use super::api::ApiKey;
 use super::{Actor, Cx, Request};
 use super::{alter_configs, create_partitions, create_topic, delete_records, delete_topic, list_offsets, metadata};
 

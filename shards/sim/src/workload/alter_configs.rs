@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
 use super::admin::{Op, Step};
+use super::api::ApiKey;
 use super::{Cx, Verdict, decode, encode};
 use crate::oracle::TopicIx;
 
@@ -32,7 +32,7 @@ impl AlterConfigs {
             0 => ("retention.ms", cx.rng.range(200, 5_000)),
             1 => ("retention.bytes", cx.rng.range(10_000, 300_000)),
             2..=8 => ("segment.ms", cx.rng.range(200, 10_000)),
-            _ => ("segment.bytes", cx.rng.log_range(16_384, 1 << 20)),
+            _ => ("segment.bytes", cx.rng.range(1 << 20, 3 << 20)),
         };
         AlterConfigs { topic, name, value: value.to_string() }
     }
@@ -60,13 +60,12 @@ impl Op for AlterConfigs {
             }],
             validate_only: false,
         };
-        Some((ApiKey::IncrementalAlterConfigs, version, encode(|w| request.encode(w, version))))
+        Some((ApiKey::IncrementalAlterConfigs, version, encode(&request, version)))
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, version: i16, body: &[u8]) -> Step {
         let Some(ix) = self.topic else { return Step::Done };
-        let decoded =
-            decode(cx, "IncrementalAlterConfigs", body, |r| IncrementalAlterConfigsResponse::decode(r, version));
+        let decoded = decode::<IncrementalAlterConfigsResponse>(cx, "IncrementalAlterConfigs", body, version);
         let Some(response) = decoded else { return Step::Done };
         let what = self.describe();
         let Some(result) = response.responses.first() else {

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::errors::ErrorCode;
 use floe_wire::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
 };
 
 use super::admin::{Op, Step};
+use super::api::ApiKey;
 use super::{Cx, Verdict, decode, encode};
 use crate::oracle::TopicIx;
 
@@ -52,12 +52,12 @@ impl Op for CreatePartitions {
             timeout_ms: 30_000,
             validate_only: false,
         };
-        Some((ApiKey::CreatePartitions, version, encode(|w| request.encode(w, version))))
+        Some((ApiKey::CreatePartitions, version, encode(&request, version)))
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, version: i16, body: &[u8]) -> Step {
         let Some(ix) = self.topic else { return Step::Done };
-        let decoded = decode(cx, "CreatePartitions", body, |r| CreatePartitionsResponse::decode(r, version));
+        let decoded = decode::<CreatePartitionsResponse>(cx, "CreatePartitions", body, version);
         let Some(response) = decoded else { return Step::Done };
         let what = format!("CreatePartitions {} to {}", cx.topics.get(ix).name, self.count);
         let Some(result) = response.results.first() else {
@@ -68,7 +68,7 @@ impl Op for CreatePartitions {
         match cx.judge(result.error_code, &what, live) {
             Verdict::Done => {}
             // The first attempt's answer was lost.
-            Verdict::Other(ErrorCode::InvalidPartitions) if self.attempts > 1 => {}
+            Verdict::Other(ErrorCode::INVALID_PARTITIONS) if self.attempts > 1 => {}
             Verdict::Retry | Verdict::Refused => return Step::Again(20_000_000),
             Verdict::Gone => return Step::Done,
             other => {

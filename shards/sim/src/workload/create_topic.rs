@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::errors::ErrorCode;
 use floe_wire::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
 
 use super::admin::{Op, Step};
+use super::api::ApiKey;
 use super::metadata;
 use super::topics::TopicState;
 use super::{Cx, Verdict, decode, encode};
@@ -51,7 +51,7 @@ impl Op for CreateTopic {
             timeout_ms: 30_000,
             ..Default::default()
         };
-        Some((ApiKey::CreateTopics, version, encode(|w| request.encode(w, version))))
+        Some((ApiKey::CreateTopics, version, encode(&request, version)))
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, version: i16, body: &[u8]) -> Step {
@@ -59,7 +59,7 @@ impl Op for CreateTopic {
             metadata::judge(cx, version, body, &[self.topic]);
             return if cx.topics.get(self.topic).id.is_zero() { Step::Again(5_000_000) } else { Step::Done };
         }
-        let Some(response) = decode(cx, "CreateTopics", body, |r| CreateTopicsResponse::decode(r, version)) else {
+        let Some(response) = decode::<CreateTopicsResponse>(cx, "CreateTopics", body, version) else {
             return Step::Done;
         };
         let topic = cx.topics.get(self.topic).clone();
@@ -70,7 +70,7 @@ impl Op for CreateTopic {
         let what = format!("CreateTopics {}", topic.name);
         match cx.judge(result.error_code, &what, false) {
             // The first attempt's answer was lost: it is there since then.
-            Verdict::Done | Verdict::Other(ErrorCode::TopicAlreadyExists) => {}
+            Verdict::Done | Verdict::Other(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
             Verdict::Retry | Verdict::Refused => return Step::Again(20_000_000),
             other => {
                 let words = result.error_message.as_deref().unwrap_or("");

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::errors::ErrorCode;
 use floe_wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
 
 use super::admin::{Op, Step};
+use super::api::ApiKey;
 use super::{Cx, Verdict, decode, encode};
 use crate::oracle::{Expectation, Tp};
 
@@ -51,12 +51,12 @@ impl Op for DeleteRecords {
             }],
             timeout_ms: 30_000,
         };
-        Some((ApiKey::DeleteRecords, version, encode(|w| request.encode(w, version))))
+        Some((ApiKey::DeleteRecords, version, encode(&request, version)))
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, version: i16, body: &[u8]) -> Step {
         let (Some(tp), Some(expected)) = (self.tp, self.expected) else { return Step::Done };
-        let decoded = decode(cx, "DeleteRecords", body, |r| DeleteRecordsResponse::decode(r, version));
+        let decoded = decode::<DeleteRecordsResponse>(cx, "DeleteRecords", body, version);
         let Some(response) = decoded else { return Step::Done };
         let Some(result) = response.topics.first().and_then(|t| t.partitions.first()) else {
             cx.oracle.fail(format!("{tp}: DeleteRecords: no result"));
@@ -76,7 +76,7 @@ impl Op for DeleteRecords {
             Verdict::Retry | Verdict::Refused if !cx.winding_down => return Step::Again(20_000_000),
             Verdict::Retry | Verdict::Refused | Verdict::Gone => {}
             // A crash may have taken the records that this would have deleted.
-            Verdict::Other(ErrorCode::OffsetOutOfRange) if cx.oracle.may_have_lost(tp) => {}
+            Verdict::Other(ErrorCode::OFFSET_OUT_OF_RANGE) if cx.oracle.may_have_lost(tp) => {}
             other => cx.oracle.fail(format!("{tp}: DeleteRecords before {}: {other:?}", self.before)),
         }
         Step::Done

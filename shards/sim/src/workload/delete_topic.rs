@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 
 use super::admin::{Op, Step};
+use super::api::ApiKey;
 use super::topics::TopicState;
 use super::{Cx, Verdict, decode, encode};
 use crate::oracle::TopicIx;
@@ -48,12 +48,12 @@ impl Op for DeleteTopic {
         } else {
             request.topic_names = vec![name];
         }
-        Some((ApiKey::DeleteTopics, version, encode(|w| request.encode(w, version))))
+        Some((ApiKey::DeleteTopics, version, encode(&request, version)))
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, version: i16, body: &[u8]) -> Step {
         let Some(ix) = self.topic else { return Step::Done };
-        let Some(response) = decode(cx, "DeleteTopics", body, |r| DeleteTopicsResponse::decode(r, version)) else {
+        let Some(response) = decode::<DeleteTopicsResponse>(cx, "DeleteTopics", body, version) else {
             return Step::Done;
         };
         let what = format!("DeleteTopics {}", cx.topics.get(ix).name);

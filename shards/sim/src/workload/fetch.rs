@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::batch;
 use floe_wire::errors::ErrorCode;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData,
 };
-use floe_wire::messages::produce::Records;
+use floe_wire::primitives::Records;
 
+use super::api::ApiKey;
 use super::list_offsets::{self, Answer, EARLIEST};
-use super::{Actor, Cx, Request, Verdict, decode, encode};
-use crate::content::VALUE_BYTES_MAX;
+use super::{Actor, Cx, Request, Verdict, decode, encode, error_code};
 use crate::oracle::{Expectation, Seen, TopicIx, Tp};
+
+/// The largest batch that a consumer takes; no producer of a run makes one near it.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// A fetch's limits.
 #[derive(Clone, Copy, Debug)]
@@ -179,9 +181,10 @@ impl Consumer {
         if total > limits.max_bytes as usize && batches > 1 {
             cx.oracle.fail(format!("Fetch: {total} bytes in {batches} batches, at most {} asked", limits.max_bytes));
         }
-        for (i, partition) in sizes.iter().enumerate() {
+        for partition in &sizes {
+            // A single batch may be larger, so that every partition can be read to its end.
             let bytes: usize = partition.iter().sum();
-            if bytes > limits.partition_max_bytes as usize && (partition.len() > 1 || i > 0) {
+            if bytes > limits.partition_max_bytes as usize && partition.len() > 1 {
                 let asked = limits.partition_max_bytes;
                 cx.oracle.fail(format!("Fetch: {bytes} bytes of a partition, at most {asked} asked"));
             }
@@ -259,11 +262,13 @@ impl Actor for Consumer {
             }
             return;
         }
-        let Some(response) = decode(cx, "Fetch", body, |r| FetchResponse::decode(r, version)) else { return };
-        match ErrorCode::from_code(response.error_code) {
-            ErrorCode::None => {}
-            ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch => return self.drop_session(),
-            ErrorCode::FetchSessionTopicIdError | ErrorCode::UnknownTopicId => {
+        let Some(response) = decode::<FetchResponse>(cx, "Fetch", body, version) else { return };
+        match error_code(response.error_code) {
+            ErrorCode::NONE => {}
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND | ErrorCode::INVALID_FETCH_SESSION_EPOCH => {
+                return self.drop_session();
+            }
+            ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR | ErrorCode::UNKNOWN_TOPIC_ID => {
                 self.drop_session();
                 self.not_before_ns += 5_000_000;
                 return;
@@ -360,7 +365,7 @@ pub fn request(
         forgotten_topics_data: Vec::<ForgottenTopic<'_>>::new(),
         ..Default::default()
     };
-    (ApiKey::Fetch, version, encode(|w| request.encode(w, version)))
+    (ApiKey::Fetch, version, encode(&request, version))
 }
 
 /// Judges one partition's part of an answer, to the last byte.
@@ -372,7 +377,7 @@ pub fn judge(cx: &mut Cx<'_>, want: &Want, data: &PartitionData<'_>) -> Taken {
         Verdict::Retry => return Taken::Again,
         Verdict::Refused => return Taken::Refused,
         Verdict::Gone => return Taken::Gone,
-        Verdict::Other(ErrorCode::OffsetOutOfRange) => {
+        Verdict::Other(ErrorCode::OFFSET_OUT_OF_RANGE) => {
             cx.oracle.out_of_range(tp, &want.expected, want.offset);
             return Taken::OutOfRange;
         }
@@ -405,9 +410,9 @@ fn judge_records(cx: &mut Cx<'_>, want: &Want, data: &PartitionData<'_>) -> Resu
     let mut next: Option<i64> = None;
     let mut scratch = Vec::new();
     while !rest.is_empty() {
-        let info = batch::validate_prefix(rest, VALUE_BYTES_MAX)
+        let info = batch::validate_prefix(rest, BATCH_BYTES_MAX)
             .map_err(|error| format!("a bad batch was served: {error} ({} bytes left)", rest.len()))?;
-        let (this, after) = rest.split_at(info.total_bytes as usize);
+        let (this, after) = rest.split_at(info.total_bytes());
         rest = after;
         let (base, last) = (info.base_offset, info.last_offset());
         match next {

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 
 use super::admin::{Op, Step};
+use super::api::ApiKey;
 use super::{Cx, Verdict, decode, encode};
 use crate::oracle::{Expectation, Tp};
 
@@ -95,12 +95,12 @@ pub fn request(cx: &mut Cx<'_>, tp: Tp, timestamp_ms: i64) -> (ApiKey, i16, Byte
         timeout_ms: 30_000,
         ..Default::default()
     };
-    (ApiKey::ListOffsets, version, encode(|w| request.encode(w, version)))
+    (ApiKey::ListOffsets, version, encode(&request, version))
 }
 
 /// Judges the answer to [`request`].
 pub fn judge(cx: &mut Cx<'_>, tp: Tp, timestamp_ms: i64, expected: &Expectation, version: i16, body: &[u8]) -> Answer {
-    let Some(response) = decode(cx, "ListOffsets", body, |r| ListOffsetsResponse::decode(r, version)) else {
+    let Some(response) = decode::<ListOffsetsResponse>(cx, "ListOffsets", body, version) else {
         return Answer::Over;
     };
     let Some(result) = response.topics.first().and_then(|t| t.partitions.first()) else {

@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
-use floe_wire::errors::ErrorCode;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 
 use super::admin::{Op, Step};
+use super::api::ApiKey;
 use super::topics::TopicState;
-use super::{Cx, decode, encode};
+use super::{Cx, decode, encode, error_code};
 use crate::oracle::TopicIx;
 
 /// Asks for all topics and compares.
@@ -36,11 +35,11 @@ impl Op for Look {
         self.deleted = in_state(TopicState::Deleted).map(|t| t.ix).collect();
         let version = cx.rng.range(1, 13) as i16;
         let request = MetadataRequest { topics: None, allow_auto_topic_creation: version < 4, ..Default::default() };
-        Some((ApiKey::Metadata, version, encode(|w| request.encode(w, version))))
+        Some((ApiKey::Metadata, version, encode(&request, version)))
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, version: i16, body: &[u8]) -> Step {
-        let Some(response) = decode(cx, "Metadata", body, |r| MetadataResponse::decode(r, version)) else {
+        let Some(response) = decode::<MetadataResponse>(cx, "Metadata", body, version) else {
             return Step::Done;
         };
         if response.brokers.is_empty() {
@@ -54,7 +53,7 @@ impl Op for Look {
             let found = response.topics.iter().find(|t| t.name.as_deref() == Some(topic.name.as_str()));
             match found {
                 Some(found) if found.error_code != 0 => {
-                    let (name, error) = (&topic.name, ErrorCode::from_code(found.error_code));
+                    let (name, error) = (&topic.name, error_code(found.error_code));
                     cx.oracle.fail(format!("Metadata: {name} is there, answer says {}", error.name()));
                 }
                 Some(found) if (found.partitions.len() as i32) < partitions => {
@@ -95,12 +94,12 @@ pub fn request_for(cx: &mut Cx<'_>, topics: &[TopicIx]) -> (ApiKey, i16, Bytes) 
         allow_auto_topic_creation: false,
         ..Default::default()
     };
-    (ApiKey::Metadata, version, encode(|w| request.encode(w, version)))
+    (ApiKey::Metadata, version, encode(&request, version))
 }
 
 /// Takes ids from the answer to [`request_for`]. The topics are there for certain.
 pub fn judge(cx: &mut Cx<'_>, version: i16, body: &[u8], topics: &[TopicIx]) {
-    let Some(response) = decode(cx, "Metadata", body, |r| MetadataResponse::decode(r, version)) else { return };
+    let Some(response) = decode::<MetadataResponse>(cx, "Metadata", body, version) else { return };
     for &ix in topics {
         let name = cx.topics.get(ix).name.clone();
         let Some(found) = response.topics.iter().find(|t| t.name.as_deref() == Some(name.as_str())) else {
@@ -109,7 +108,7 @@ pub fn judge(cx: &mut Cx<'_>, version: i16, body: &[u8], topics: &[TopicIx]) {
         };
         if found.error_code != 0 {
             if cx.topics.is_live(ix) {
-                let error = ErrorCode::from_code(found.error_code);
+                let error = error_code(found.error_code);
                 cx.oracle.fail(format!("Metadata: {name} is there, answer says {}", error.name()));
             }
             continue;

@@ -5,20 +5,25 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use floe_wire::api::ApiKey;
 use floe_wire::batch::{BatchBuilder, BatchRecord};
 use floe_wire::compression::Codec;
 use floe_wire::errors::ErrorCode;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use floe_wire::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, Records, TopicProduceData};
+use floe_wire::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use floe_wire::primitives::Records;
 
+use super::api::ApiKey;
 use super::{Actor, Cx, Request, Verdict, decode, encode};
 use crate::content::{self, RecordId};
 use crate::oracle::{Sent, TopicIx, Tp};
 
 /// Requests on the way at once, and batches of one partition (Kafka's bound for idempotent producers).
 const IN_FLIGHT_MAX: usize = 5;
+/// Bytes of values at which a batch takes no further record; with the largest record it still fits twice into the smallest journal file.
+const BATCH_BYTES: usize = 16_000;
+/// Refusals after which a producer leaves a partition alone.
+const REFUSALS_MAX: u32 = 200;
 /// The tag of InitProducerId; produce requests count from 1.
 const INIT: u64 = 0;
 
@@ -71,6 +76,15 @@ struct Part {
     open: VecDeque<Batch>,
     /// Refused: not before this.
     not_before_ns: u64,
+    /// Refusals by the storage, one after the other, each with an excuse.
+    refusals: u32,
+}
+
+impl Part {
+    /// It has refused too often: its files may be damaged for good.
+    fn is_given_up(&self) -> bool {
+        self.refusals >= REFUSALS_MAX
+    }
 }
 
 struct Batch {
@@ -124,6 +138,7 @@ impl Producer {
                 next_place: 0,
                 open: VecDeque::new(),
                 not_before_ns: 0,
+                refusals: 0,
             });
         }
         true
@@ -162,7 +177,8 @@ impl Producer {
         let now_ms = cx.world.wall_ms();
         let mut records = Vec::new();
         let mut contents = Vec::new();
-        for _ in 0..n {
+        let mut bytes = 0;
+        while (records.len() as u64) < n && bytes < BATCH_BYTES {
             let jitter = if cx.rng.percent(10) { cx.rng.below(2_000) as i64 - 1_000 } else { 0 };
             let timestamp_ms = now_ms + jitter;
             let place = self.parts[part].next_place;
@@ -170,8 +186,11 @@ impl Producer {
             let order = order_key.map(|key| (key, place));
             let record = cx.oracle.sending(Sent { tp, timestamp_ms, once, order });
             records.push(record);
-            contents.push((timestamp_ms, content::content(record)));
+            let made = content::content(record);
+            bytes += made.value.as_ref().map_or(0, Vec::len);
+            contents.push((timestamp_ms, made));
         }
+        let n = records.len();
         let base_sequence = self.parts[part].next_sequence;
         let mut builder = BatchBuilder::new(self.style.codec);
         if let (true, Some((id, epoch))) = (self.style.idempotent, self.identity) {
@@ -222,7 +241,7 @@ impl Producer {
                 partition_data,
             }],
         };
-        let body = encode(|w| request.encode(w, version));
+        let body = encode(&request, version);
         if self.style.acks == 0 {
             if cx.send_unanswered(ApiKey::Produce, version, body) {
                 for (p, _) in chosen {
@@ -270,20 +289,26 @@ impl Producer {
                 let append_time_ms = (result.append_time_ms >= 0).then_some(result.append_time_ms);
                 cx.oracle.acked(tp, result.base_offset, &batch.records, append_time_ms);
                 self.acked_batches += 1;
+                part.refusals = 0;
             }
-            Verdict::Retry | Verdict::Refused => {
+            verdict @ (Verdict::Retry | Verdict::Refused) => {
                 part.open[at].tag = None;
+                part.refusals += u32::from(verdict == Verdict::Refused);
+                if part.is_given_up() {
+                    self.abandoned += part.open.len() as u32;
+                    part.open.clear();
+                }
                 part.not_before_ns = now_ns + cx.rng.range(1_000_000, 50_000_000);
             }
             Verdict::Gone => {
                 part.open[at].tag = None;
                 part.not_before_ns = now_ns + 5_000_000;
             }
-            Verdict::Other(ErrorCode::OutOfOrderSequenceNumber) if at > 0 => {
+            Verdict::Other(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) if at > 0 => {
                 // The one before it failed; both go again.
                 part.open[at].tag = None;
             }
-            Verdict::Other(ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId)
+            Verdict::Other(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID)
                 if cx.oracle.may_have_lost(tp) =>
             {
                 self.new_identity();
@@ -336,7 +361,7 @@ impl Actor for Producer {
                     producer_epoch: -1,
                     ..Default::default()
                 };
-                let body = encode(|w| request.encode(w, version));
+                let body = encode(&request, version);
                 self.initializing = cx.send(ApiKey::InitProducerId, version, INIT, body);
             }
             return Some(50_000_000);
@@ -345,9 +370,12 @@ impl Actor for Producer {
         if now_ns >= self.not_before_ns && self.left > 0 {
             for part in 0..self.parts.len() {
                 let all_sent = self.parts[part].open.iter().all(|batch| batch.tag.is_some());
-                if self.left > 0 && self.parts[part].open.len() < IN_FLIGHT_MAX && all_sent && cx.rng.percent(50) {
+                let room = self.parts[part].open.len() < IN_FLIGHT_MAX;
+                if self.left > 0 && room && all_sent && cx.rng.percent(50) {
                     self.left -= 1;
-                    self.make_batch(cx, part);
+                    if !self.parts[part].is_given_up() {
+                        self.make_batch(cx, part);
+                    }
                 }
             }
             self.not_before_ns = now_ns + cx.rng.below(self.style.pause_ns + 1);
@@ -369,7 +397,7 @@ impl Actor for Producer {
         let version = request.version;
         if request.api == ApiKey::InitProducerId {
             self.initializing = false;
-            let decoded = decode(cx, "InitProducerId", body, |r| InitProducerIdResponse::decode(r, version));
+            let decoded = decode::<InitProducerIdResponse>(cx, "InitProducerId", body, version);
             let Some(response) = decoded else { return };
             match cx.judge(response.error_code, "InitProducerId", false) {
                 Verdict::Done => {
@@ -383,7 +411,7 @@ impl Actor for Producer {
             return;
         }
         self.requests_in_flight -= 1;
-        let Some(response) = decode(cx, "Produce", body, |r| ProduceResponse::decode(r, version)) else { return };
+        let Some(response) = decode::<ProduceResponse>(cx, "Produce", body, version) else { return };
         let Some(ix) = self.topic else { return };
         for topic in &response.responses {
             if cx.topics.find(&topic.name, topic.topic_id).is_none_or(|t| t.ix != ix) {

@@ -1,8 +1,8 @@
 //! The auditor: reads every partition from its start to its end, so that everything the broker is committed to is compared with what it has.
 
-use floe_wire::api::ApiKey;
 use floe_wire::messages::fetch::FetchResponse;
 
+use super::api::ApiKey;
 use super::fetch::{self, Limits, Taken, Want};
 use super::list_offsets::{self, Answer, EARLIEST, LATEST};
 use super::{Actor, Cx, Request, decode};
@@ -132,7 +132,7 @@ impl Actor for Sweep {
             }
             Stage::Read { at, end } => {
                 debug_assert_eq!(request.api, ApiKey::Fetch);
-                let decoded = decode(cx, "Fetch", body, |r| FetchResponse::decode(r, version));
+                let decoded = decode::<FetchResponse>(cx, "Fetch", body, version);
                 let data = decoded.as_ref().and_then(|r| r.responses.first()).and_then(|t| t.partitions.first());
                 let Some(data) = data else {
                     cx.oracle.fail(format!("{tp}: Fetch from {at} was answered without the partition"));

@@ -64,8 +64,9 @@ impl Topics {
             }
             .into(),
         )];
-        if rng.percent(70) {
-            configs.push(("segment.bytes".into(), rng.log_range(16_384, 1 << 20).to_string()));
+        // Mostly the broker's, which is smaller than what a topic may ask for.
+        if rng.percent(20) {
+            configs.push(("segment.bytes".into(), rng.range(1 << 20, 3 << 20).to_string()));
         }
         if rng.percent(20) {
             configs.push(("segment.ms".into(), rng.range(200, 5_000).to_string()));

@@ -82,7 +82,7 @@ fn world(seed: u64, faults: DiskFaults) -> World<Echo> {
     let mut rng = Rng::new(seed);
     let disk = Disk::new(rng.fork(), faults);
     let net = Net::new(rng.fork(), NetFaults::default());
-    World::new(rng, disk, net, Trace::new(false), |_| Echo::default())
+    World::new(rng, disk, net, Trace::new(false, 0), |_| Echo::default())
 }
 
 fn config() -> Arc<BrokerConfig> {
