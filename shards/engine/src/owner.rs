@@ -180,6 +180,7 @@ impl Owner {
             return no(codes::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.".into());
         };
         if let Some(reason) = &self.full {
+            log.refuse(now, ix, &part.info);
             return no(codes::NOT_ENOUGH_REPLICAS, reason.clone());
         }
         let (base_offset, append_time_ms, wait) = match log.append(now, ix, &part.batch, &part.info, 0) {
@@ -283,6 +284,10 @@ impl Owner {
                 all.push(Found { error_code: codes::UNKNOWN_TOPIC_OR_PARTITION, ..answer });
                 continue;
             };
+            if p.failed().is_some() {
+                all.push(Found { error_code: codes::KAFKA_STORAGE_ERROR, ..answer });
+                continue;
+            }
             let outcome = match part.timestamp {
                 places::LATEST => Err(p.high_watermark()),
                 places::EARLIEST | places::EARLIEST_LOCAL => Err(p.log_start()),

@@ -18,6 +18,11 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
     (Kind::Log, 169, "the rest of a removed generation was taken for damage"),
     (Kind::Log, 1046, "a failed sync of a segment made a partition refuse for good"),
     (Kind::Log, 1147, "a batch behind a refused one was taken, the refused one could not follow"),
+    (Kind::Broker, 516, "the metadata log went on from what a killed process had left in the cache, unsynced"),
+    (Kind::Broker, 685, "a batch behind one refused for a full disk was taken, the refused one could not follow"),
+    (Kind::Broker, 2945, "ListOffsets told the ends of a partition that had lost records"),
+    (Kind::Broker, 5, "files of a topic deleted just before a crash stayed for ever"),
+    (Kind::Broker, 14, "a stopping broker answered with a storage error"),
     (Kind::Log, 23, "what a killed process left in the cache counted without being synced"),
 ];
 

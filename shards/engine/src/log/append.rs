@@ -103,6 +103,15 @@ impl ShardLog {
         Ok(Appended { base_offset, append_time_ms, wait })
     }
 
+    /// The caller refuses a batch for now: its producer goes on with this one, and nothing pipelined behind it is taken.
+    pub fn refuse(&mut self, now: Time, ix: PartitionIx, info: &BatchInfo) {
+        let Some(p) = self.partitions.get_mut(ix.0 as usize).and_then(Option::as_mut) else { return };
+        let (id, epoch, sequence) = (info.producer_id, info.producer_epoch, info.base_sequence);
+        if id >= 0 && p.producers.check(id, epoch, sequence, info.record_count) == Verdict::New {
+            p.producers.refuse(id, epoch, sequence, now.wall_ms);
+        }
+    }
+
     /// Moves the log start up to `before` (at most the high watermark; -1: to it). Gives the new start and what to wait for before answering.
     pub fn delete_records(
         &mut self,

@@ -3,7 +3,7 @@
 //! Invariants: at most one disk operation is under way. A change counts once its frame is durable. What lies behind the last whole frame of the
 //! log was never answered and is cut off at start; damage with a whole frame behind it is not a torn write, and the broker does not start.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,13 +12,17 @@ use floe_wire::ids::TopicId;
 use super::image::Image;
 use super::records::{self, Frame, Record};
 use crate::config::Values;
-use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, OpId, ShardId};
+use crate::event::{
+    DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel, OpId, ShardId,
+};
 use crate::limits::{CHANGES_WAITING_MAX, METADATA_BYTES_MAX, PRODUCER_ID_BLOCK};
 
 /// The highest byte of every [`OpId`] that the controller gives out.
 pub const OP_TAG: u8 = 0x02;
 
 const PATH: &str = "metadata/log";
+/// Where the partitions' folders are.
+const PARTITIONS: &str = "partitions";
 
 /// A topic to make; checked by who asks, except for what only the controller can know.
 #[derive(Clone, Debug)]
@@ -81,6 +85,12 @@ enum Step {
     Opening,
     Reading,
     Cutting,
+    /// Making durable what was read.
+    Syncing,
+    /// Looking for files of deleted topics.
+    Listing,
+    /// Removing them.
+    Sweeping,
     Writing {
         frame_bytes: u64,
         records: Vec<Record>,
@@ -108,6 +118,10 @@ pub struct Controller {
     last_op: u64,
     random: [u64; 2],
     cluster_id: String,
+    /// Topics that the log says were deleted; only while it is read. What no topic ever owned is not touched.
+    deleted: BTreeSet<TopicId>,
+    /// Folders of deleted topics that are still there.
+    leftovers: Vec<String>,
 }
 
 impl Controller {
@@ -124,6 +138,8 @@ impl Controller {
             last_op: 0,
             random: [word(0) ^ word(16), word(8) ^ word(24)],
             cluster_id: cluster_id.to_owned(),
+            deleted: BTreeSet::new(),
+            leftovers: Vec::new(),
         };
         controller.issue(DiskOp::Open { path: PATH.into(), create: true, direct: false }, fx);
         controller
@@ -171,7 +187,27 @@ impl Controller {
                 }
             }
             (Step::Reading, Ok(DiskOutput::Data(bytes))) => self.loaded(&bytes, fx),
-            (Step::Cutting, Ok(_)) => self.begin(fx),
+            (Step::Cutting, Ok(_)) => self.sync(fx),
+            (Step::Syncing, Ok(_)) if self.deleted.is_empty() => self.begin(fx),
+            (Step::Syncing, Ok(_)) => {
+                self.step = Step::Listing;
+                self.issue(DiskOp::List { path: PARTITIONS.into() }, fx);
+            }
+            (Step::Listing, Ok(DiskOutput::Entries(entries))) => {
+                let of = |name: &str| TopicId::from_hex(name.split_once('-')?.0);
+                let left = entries.into_iter().filter(|e| of(&e.name).is_some_and(|id| self.deleted.contains(&id)));
+                self.leftovers = left.map(|e| format!("{PARTITIONS}/{}", e.name)).collect();
+                self.deleted = BTreeSet::new();
+                self.sweep(fx);
+            }
+            (Step::Sweeping, Ok(_)) => self.sweep(fx),
+            // They only take space, and the next start looks again.
+            (Step::Listing | Step::Sweeping, Err(e)) => {
+                let line = format!("files of deleted topics stay in {PARTITIONS} until the next start: {}", e.message);
+                fx.push(Effect::Log { level: LogLevel::Warn, line });
+                self.leftovers.clear();
+                self.begin(fx);
+            }
             (Step::Writing { frame_bytes, records, answer }, Ok(_)) => {
                 self.end += frame_bytes;
                 self.image.version += 1;
@@ -212,6 +248,10 @@ impl Controller {
             match records::decode(&bytes[at..]) {
                 Frame::Whole { version, records, bytes } if version == self.image.version + 1 => {
                     self.image.version = version;
+                    self.deleted.extend(records.iter().filter_map(|record| match record {
+                        Record::DeleteTopic { id } => Some(*id),
+                        _ => None,
+                    }));
                     if let Some(what) = records.iter().find_map(|record| self.image.apply(record).err()) {
                         return fatal(format!("{PATH} at byte {at} contradicts what is before it: {what}"), fx);
                     }
@@ -242,8 +282,22 @@ impl Controller {
             self.step = Step::Cutting;
             self.issue(DiskOp::Truncate { file, len: self.end }, fx);
         } else {
-            self.begin(fx);
+            self.sync(fx);
         }
+    }
+
+    /// The last change may have been read from what a killed process left in the page cache: it counts from now on, so it must not be lost.
+    fn sync(&mut self, fx: &mut Effects) {
+        let file = self.file.clone().expect("open since the start");
+        self.step = Step::Syncing;
+        self.issue(DiskOp::Sync { file }, fx);
+    }
+
+    /// Removes what is left of topics that were deleted just before the broker ended.
+    fn sweep(&mut self, fx: &mut Effects) {
+        let Some(path) = self.leftovers.pop() else { return self.begin(fx) };
+        self.step = Step::Sweeping;
+        self.issue(DiskOp::Remove { path }, fx);
     }
 
     /// The log has been read: the image is shown for the first time, at a first start with the cluster's identity.
@@ -361,6 +415,7 @@ impl Step {
             Step::Opening => "opening it",
             Step::Reading => "reading it",
             Step::Cutting | Step::Undoing { .. } => "cutting it",
+            Step::Syncing | Step::Listing | Step::Sweeping => "syncing it",
             Step::Idle | Step::Writing { .. } | Step::Showing { .. } => "writing it",
         }
     }
