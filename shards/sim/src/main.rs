@@ -82,6 +82,7 @@ fn replay(kind: Kind, seed: u64, trace: bool) -> bool {
 
 /// Does the runs of seeds `from..from + seeds`.
 fn many(kinds: &[Kind], from: u64, seeds: u64, keep_going: bool) -> ExitCode {
+    #[allow(clippy::disallowed_methods)] // For the lines of progress; no run sees it.
     let began = Instant::now();
     let (mut runs, mut acked, mut seen, mut refused, mut failed) = (0u64, 0, 0, 0, Vec::new());
     for seed in from..from + seeds {

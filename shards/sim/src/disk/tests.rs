@@ -182,8 +182,13 @@ fn a_buffered_read_over_a_write_under_way_is_a_mixture() {
 #[test]
 fn damage_changes_the_kind_of_file_asked_for() {
     let disk = &mut disk(3);
-    for path in ["journal/g1/s0/checkpoint-a", "metadata/log", "partitions/x-0/00000000000000000000.log"] {
+    for path in ["journal/g1/s0/checkpoint-a", "partitions/x-0/00000000000000000000.log"] {
         run(disk, DiskOp::ReplaceFile { path: path.into(), data: Bytes::from(vec![5; 3000]) }).unwrap();
+    }
+    let metadata = open(disk, "metadata/log", false);
+    for i in 0..4 {
+        let (file, data) = (metadata.clone(), Bytes::from(vec![6; 100]));
+        run(disk, DiskOp::Write { file, offset: i * 100, data, dsync: true }).unwrap();
     }
     let journal = open(disk, "journal/g1/s0/j0", true);
     for i in 0..20 {
@@ -193,6 +198,7 @@ fn damage_changes_the_kind_of_file_asked_for() {
     for kind in [FileKind::Journal, FileKind::Checkpoint, FileKind::Metadata, FileKind::Segment] {
         let injected = disk.damage(kind, false).unwrap();
         assert_eq!(FileKind::of(&injected.path), kind);
+        assert!(kind != FileKind::Metadata || injected.offset < 200);
         assert!(kind != FileKind::Journal || (injected.offset < 8 * 4096 && !injected.recent));
     }
     assert!(disk.damage(FileKind::Index, true).is_none());

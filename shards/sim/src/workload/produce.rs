@@ -359,7 +359,6 @@ impl Actor for Producer {
                     transaction_timeout_ms: 60_000,
                     producer_id: -1,
                     producer_epoch: -1,
-                    ..Default::default()
                 };
                 let body = encode(&request, version);
                 self.initializing = cx.send(ApiKey::InitProducerId, version, INIT, body);

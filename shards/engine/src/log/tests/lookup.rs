@@ -9,7 +9,7 @@ fn timed(codec: Codec, timestamps: &[i64]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(codec);
     for timestamp in timestamps {
         // Values that do not compress, so that all codecs fill segments alike.
-        let value: Vec<u8> = (0..900i64).map(|i| ((timestamp + i) * (timestamp ^ (i * 7919)) >> 3) as u8).collect();
+        let value: Vec<u8> = (0..900i64).map(|i| (((timestamp + i) * (timestamp ^ (i * 7919))) >> 3) as u8).collect();
         builder.push(BatchRecord { timestamp: *timestamp, key: None, value: Some(&value), headers: &[] });
     }
     builder.finish().to_vec()
