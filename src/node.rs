@@ -8,6 +8,7 @@ pub mod limits;
 pub mod ports;
 pub mod signals;
 
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,8 +63,12 @@ pub fn run(mut config: Config) -> Outcome {
 fn say_what_happens() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FLOE_LOG").unwrap_or_else(|_| "info".into());
     // Set already in tests that run several brokers in one process.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 fn start(config: &Config, data: &DataDir, sockets: Vec<TcpListener>) -> Outcome<Shards> {

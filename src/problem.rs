@@ -86,6 +86,16 @@ impl Problem {
         self
     }
 
+    /// What is wrong and why, on one line.
+    pub fn summary(&self) -> String {
+        std::iter::once(&self.what).chain(&self.causes).cloned().collect::<Vec<_>>().join(": ")
+    }
+
+    /// What the person can do, on one line.
+    pub fn steps(&self) -> String {
+        self.next.join("; ")
+    }
+
     /// How the process ends because of it.
     pub fn exit(&self) -> Exit {
         self.exit
@@ -141,5 +151,7 @@ mod tests {
             "cannot read floe.toml\n  because: no such thing\n  to do:   make it\n           by hand"
         );
         assert_eq!(problem.exit().code(), 2);
+        assert_eq!(problem.summary(), "cannot read floe.toml: no such thing");
+        assert_eq!(problem.steps(), "make it\nby hand");
     }
 }

@@ -15,3 +15,8 @@ mod net;
 mod pump;
 mod ring;
 pub mod run;
+
+/// Whether the kernel gives this thread a ring as every shard needs one; the error says why not.
+pub fn probe() -> std::io::Result<()> {
+    ring::Ring::new().map(drop)
+}
