@@ -196,7 +196,7 @@ mod tests {
         ];
         let config = load(flags, &[]).unwrap();
         let nothing = floe_engine::config::Values::new();
-        let topic = config.broker.topic_settings(&nothing, &nothing);
+        let topic = config.broker.topic_settings(&nothing, &floe_engine::config::Dynamic::default());
         assert_eq!(topic.log.retention_ms, 7_200_000);
         assert_eq!(topic.log.tier, floe_engine::log::Tier::Written);
         assert_eq!(config.broker.log_settings().cache_bytes, 32 << 20);

@@ -1,7 +1,7 @@
 //! The broker's settings as the engine needs them: typed, validated, the same object on every shard; and how a topic's settings come about.
 //!
-//! A value comes from the first that has one: the topic, the running broker (set by AlterConfigs, kept in the metadata log), the broker's
-//! configuration, the default of [`CONFIGS`].
+//! A value comes from the first that has one: the topic, the running broker and then the whole cluster (both set by AlterConfigs, kept in the
+//! metadata log), the broker's configuration, the default of [`CONFIGS`].
 
 mod table;
 
@@ -17,6 +17,15 @@ use crate::log::{LogConfig, LogSettings, Tier};
 
 /// Values by name.
 pub type Values = BTreeMap<String, String>;
+
+/// Settings changed on the running broker, by the broker's names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dynamic {
+    /// For this broker.
+    pub broker: Values,
+    /// For every broker of the cluster.
+    pub cluster: Values,
+}
 
 /// The broker's settings. Made by the node from file, environment and flags.
 #[derive(Clone, Debug)]
@@ -53,6 +62,8 @@ pub enum Source {
     Topic,
     /// Set on the running broker.
     DynamicBroker,
+    /// Set on the running cluster, for every broker.
+    DynamicCluster,
     /// The broker's configuration.
     StaticBroker,
     /// Nobody said anything.
@@ -65,6 +76,7 @@ impl Source {
         match self {
             Source::Topic => 1,
             Source::DynamicBroker => 2,
+            Source::DynamicCluster => 3,
             Source::StaticBroker => 4,
             Source::Default => 5,
         }
@@ -140,10 +152,12 @@ impl BrokerConfig {
     }
 
     /// A setting of this broker by its name in [`CONFIGS`].
-    pub fn resolve(&self, def: &'static ConfigDef, dynamic: &Values) -> Resolved {
+    pub fn resolve(&self, def: &'static ConfigDef, dynamic: &Dynamic) -> Resolved {
         let mut synonyms = Vec::new();
-        if let Some(value) = dynamic.get(def.name) {
-            synonyms.push((def.name, value.clone(), Source::DynamicBroker));
+        for (values, source) in [(&dynamic.broker, Source::DynamicBroker), (&dynamic.cluster, Source::DynamicCluster)] {
+            if let Some(value) = values.get(def.name) {
+                synonyms.push((def.name, value.clone(), source));
+            }
         }
         if let Some(value) = self.values.get(def.name) {
             synonyms.push((def.name, value.clone(), Source::StaticBroker));
@@ -159,7 +173,7 @@ impl BrokerConfig {
     }
 
     /// A setting of a topic, by its topic name in [`CONFIGS`].
-    pub fn resolve_topic(&self, def: &'static ConfigDef, topic: &Values, dynamic: &Values) -> Resolved {
+    pub fn resolve_topic(&self, def: &'static ConfigDef, topic: &Values, dynamic: &Dynamic) -> Resolved {
         let mut resolved = self.resolve(def, dynamic);
         if let Some((name, value)) = def.topic.and_then(|name| Some((name, topic.get(name)?))) {
             resolved.synonyms.insert(0, (name, value.clone(), Source::Topic));
@@ -168,7 +182,7 @@ impl BrokerConfig {
     }
 
     /// Everything a topic's partitions need.
-    pub fn topic_settings(&self, topic: &Values, dynamic: &Values) -> TopicSettings {
+    pub fn topic_settings(&self, topic: &Values, dynamic: &Dynamic) -> TopicSettings {
         let text = |name| {
             let def = topic_def(name).expect("a name of the table");
             self.resolve_topic(def, topic, dynamic).value().to_owned()
@@ -200,18 +214,18 @@ impl BrokerConfig {
     }
 
     /// A number of the broker, by its name in [`CONFIGS`].
-    pub fn number(&self, name: &str, dynamic: &Values) -> i64 {
+    pub fn number(&self, name: &str, dynamic: &Dynamic) -> i64 {
         parsed(self.resolve(broker_def(name).expect("a name of the table"), dynamic).value())
     }
 
     /// A switch of the broker, by its name in [`CONFIGS`].
-    pub fn switch(&self, name: &str, dynamic: &Values) -> bool {
+    pub fn switch(&self, name: &str, dynamic: &Dynamic) -> bool {
         self.resolve(broker_def(name).expect("a name of the table"), dynamic).value() == "true"
     }
 
     /// What a shard's log is to be made with.
     pub fn log_settings(&self) -> LogSettings {
-        let number = |name| self.number(name, &Values::new()) as u64;
+        let number = |name| self.number(name, &Dynamic::default()) as u64;
         let defaults = LogSettings::default();
         let journal_bytes = number("journal.bytes");
         LogSettings {
@@ -246,26 +260,46 @@ mod tests {
         for def in CONFIGS {
             def.check(def.name, def.default).unwrap();
         }
-        assert_eq!(BrokerConfig::default().topic_settings(&Values::new(), &Values::new()).log, LogConfig::default());
+        assert_eq!(
+            BrokerConfig::default().topic_settings(&Values::new(), &Dynamic::default()).log,
+            LogConfig::default()
+        );
         assert_eq!(BrokerConfig::default().log_settings(), LogSettings::default());
     }
 
     #[test]
     fn the_nearest_value_wins() {
-        let rows: &[(&[_], &[_], &[_], i64, Source)] = &[
-            (&[], &[], &[], 604_800_000, Source::Default),
-            (&[("log.retention.hours", "2")], &[], &[], 7_200_000, Source::StaticBroker),
-            (&[("log.retention.hours", "-1")], &[], &[], -1, Source::StaticBroker),
-            (&[("log.retention.hours", "2"), ("log.retention.minutes", "3")], &[], &[], 180_000, Source::StaticBroker),
-            (&[("log.retention.hours", "2"), ("log.retention.ms", "5")], &[], &[], 5, Source::StaticBroker),
-            (&[("log.retention.ms", "5")], &[("log.retention.ms", "6")], &[], 6, Source::DynamicBroker),
-            (&[("log.retention.ms", "5")], &[("log.retention.ms", "6")], &[("retention.ms", "7")], 7, Source::Topic),
+        let rows: &[(&[_], &[_], &[_], &[_], i64, Source)] = &[
+            (&[], &[], &[], &[], 604_800_000, Source::Default),
+            (&[("log.retention.hours", "2")], &[], &[], &[], 7_200_000, Source::StaticBroker),
+            (&[("log.retention.hours", "-1")], &[], &[], &[], -1, Source::StaticBroker),
+            (
+                &[("log.retention.hours", "2"), ("log.retention.minutes", "3")],
+                &[],
+                &[],
+                &[],
+                180_000,
+                Source::StaticBroker,
+            ),
+            (&[("log.retention.hours", "2"), ("log.retention.ms", "5")], &[], &[], &[], 5, Source::StaticBroker),
+            (&[("log.retention.ms", "5")], &[], &[("log.retention.ms", "6")], &[], 6, Source::DynamicBroker),
+            (
+                &[("log.retention.ms", "5")],
+                &[],
+                &[("log.retention.ms", "6")],
+                &[("retention.ms", "7")],
+                7,
+                Source::Topic,
+            ),
+            (&[("log.retention.ms", "5")], &[("log.retention.ms", "4")], &[], &[], 4, Source::DynamicCluster),
+            (&[], &[("log.retention.ms", "4")], &[("log.retention.ms", "6")], &[], 6, Source::DynamicBroker),
         ];
-        for (fixed, dynamic, topic, want, source) in rows {
+        for (fixed, cluster, broker, topic, want, source) in rows {
             let config = BrokerConfig::from_values(values(fixed)).unwrap();
-            let resolved = config.resolve_topic(topic_def("retention.ms").unwrap(), &values(topic), &values(dynamic));
+            let dynamic = Dynamic { broker: values(broker), cluster: values(cluster) };
+            let resolved = config.resolve_topic(topic_def("retention.ms").unwrap(), &values(topic), &dynamic);
             assert_eq!((resolved.value(), resolved.source()), (want.to_string().as_str(), *source));
-            assert_eq!(config.topic_settings(&values(topic), &values(dynamic)).log.retention_ms, *want);
+            assert_eq!(config.topic_settings(&values(topic), &dynamic).log.retention_ms, *want);
         }
     }
 

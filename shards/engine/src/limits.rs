@@ -33,6 +33,9 @@ pub const METADATA_BYTES_MAX: u64 = 1 << 30;
 /// Changes that wait for the one before; more are refused.
 pub const CHANGES_WAITING_MAX: usize = 4096;
 
+/// Resources that one DescribeConfigs describes: each takes some kilobytes of answer for a few bytes of request.
+pub const DESCRIBED_RESOURCES_MAX: usize = 10_000;
+
 /// Partitions of one topic.
 pub const PARTITIONS_MAX: i32 = 100_000;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use crate::config::{BrokerConfig, Values};
+use crate::config::{BrokerConfig, Dynamic};
 use crate::connection::{Connection, Ending};
 use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, ShardId};
 use crate::limits::DISK_RESERVE_BYTES;
@@ -124,7 +124,7 @@ impl Shard {
     fn boot(&mut self, boot: Boot, fx: &mut Effects) {
         (self.shard, self.shards, self.config) = (boot.shard, boot.shards, boot.config.clone());
         let seed = u64::from_le_bytes(boot.seed[..8].try_into().expect("8 bytes")) ^ u64::from(boot.shard.0) << 48;
-        let slots = self.config.number("max.incremental.fetch.session.cache.slots", &Values::new());
+        let slots = self.config.number("max.incremental.fetch.session.cache.slots", &Dynamic::default());
         self.sessions = Sessions::new(seed, slots as usize);
         if boot.shard == ShardId(0) {
             self.controller = Some(Controller::start(boot.seed, &boot.config.cluster_id, fx));
@@ -241,8 +241,8 @@ impl Shard {
     /// Uses a new image: the first one starts the log, later ones change what is in it.
     fn show(&mut self, now: Time, image: Arc<Image>, fx: &mut Effects) {
         let old = std::mem::replace(&mut self.image, image.clone());
-        let dynamic = &image.broker_configs;
-        let same_defaults = old.broker_configs == *dynamic && self.log.is_some();
+        let dynamic = &image.dynamic;
+        let same_defaults = old.dynamic == *dynamic && self.log.is_some();
         self.fetch_bytes_max = self.config.number("fetch.max.bytes", dynamic) as u64;
         self.partitions_default = self.config.number("num.partitions", dynamic) as i32;
         self.auto_create = self.config.switch("auto.create.topics.enable", dynamic);

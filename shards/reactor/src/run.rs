@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use floe_engine::config::{BrokerConfig, Values};
+use floe_engine::config::{BrokerConfig, Dynamic};
 use floe_engine::event::{AdminReply, AdminRequest, Boot, Input, Machine, ShardId};
 use slab::Slab;
 
@@ -139,7 +139,7 @@ where
             inboxes: inboxes.clone(),
             together: together.clone(),
             listeners: if index == 0 { std::mem::take(&mut listeners) } else { Vec::new() },
-            frame_bytes_max: plan.config.number("socket.request.max.bytes", &Values::new()) as usize,
+            frame_bytes_max: plan.config.number("socket.request.max.bytes", &Dynamic::default()) as usize,
             spin: plan.spin,
             cpu: plan.pin.then_some(plan.cpus[index]),
         };

@@ -26,6 +26,9 @@ pub enum DecodeError {
     /// A variable-length integer that goes on past its type's size.
     #[error("a variable-length integer that is too long")]
     Varint,
+    /// A string longer than any of Kafka's can be.
+    #[error("a string of {0} bytes")]
+    StringLength(usize),
     /// A string that is not UTF-8.
     #[error("a string that is not UTF-8")]
     Utf8,
@@ -48,6 +51,9 @@ pub struct Context {
     /// Whether lengths are compact and structures end in tagged fields (KIP-482).
     pub flexible: bool,
 }
+
+/// Bytes of a string, at most: 15 bits, in compact form as well, because Kafka's own decoders hold to it there.
+const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 /// Reads from a frame without copying.
 #[derive(Clone, Debug)]
@@ -146,6 +152,9 @@ impl<'a> Reader<'a> {
 
     fn string(&mut self, ctx: Context) -> Result<Option<Cow<'a, str>>, DecodeError> {
         let Some(len) = self.length(ctx, false)? else { return Ok(None) };
+        if len > STRING_BYTES_MAX {
+            return Err(DecodeError::StringLength(len));
+        }
         let text = std::str::from_utf8(self.take(len)?).map_err(|_| DecodeError::Utf8)?;
         Ok(Some(Cow::Borrowed(text)))
     }
@@ -255,6 +264,13 @@ impl Writer {
         }
     }
 
+    /// A string. What no string can hold is cut off: a message for people that quotes what a client sent can get that long.
+    fn string(&mut self, text: Option<&str>, ctx: Context) {
+        let text = text.map(|text| &text[..text.floor_char_boundary(STRING_BYTES_MAX)]);
+        self.length(text.map(str::len), ctx, false);
+        self.put(text.unwrap_or_default().as_bytes());
+    }
+
     /// One tagged field.
     pub fn tagged<'a>(&mut self, tag: u32, value: &impl Field<'a>, ctx: Context) {
         let mut inner = Writer::new();
@@ -343,8 +359,7 @@ impl<'a> Field<'a> for Option<Cow<'a, str>> {
         reader.string(ctx)
     }
     fn write(&self, writer: &mut Writer, ctx: Context) {
-        writer.length(self.as_ref().map(|text| text.len()), ctx, false);
-        writer.put(self.as_deref().unwrap_or_default().as_bytes());
+        writer.string(self.as_deref(), ctx);
     }
 }
 
@@ -353,8 +368,7 @@ impl<'a> Field<'a> for Cow<'a, str> {
         reader.string(ctx)?.ok_or(DecodeError::NegativeLength(-1))
     }
     fn write(&self, writer: &mut Writer, ctx: Context) {
-        writer.length(Some(self.len()), ctx, false);
-        writer.put(self.as_bytes());
+        writer.string(Some(self), ctx);
     }
 }
 
@@ -484,5 +498,27 @@ mod tests {
         assert_eq!(read(&[2, 5, 0, 5, 0]), Err(DecodeError::TagOrder(5)));
         assert_eq!(read(&[2, 5, 0, 0, 0]), Err(DecodeError::TagOrder(0)));
         assert_eq!(read(&[1, 5, 1]), Err(DecodeError::Truncated { needed: 1, left: 0 }));
+    }
+
+    #[test]
+    fn strings_are_bounded_both_ways() {
+        for flexible in [false, true] {
+            let ctx = Context { version: 0, flexible };
+            for (text, len) in
+                [("a".repeat(32_767), 32_767), ("a".repeat(32_768), 32_767), ("é".repeat(16_384), 32_766)]
+            {
+                let mut writer = Writer::new();
+                Cow::Borrowed(text.as_str()).write(&mut writer, ctx);
+                let bytes = writer.finish_contiguous();
+                let read = <Cow<'_, str>>::read(&mut Reader::new(&bytes), ctx).unwrap();
+                assert_eq!(read, &text[..len]);
+            }
+        }
+        let mut writer = Writer::new();
+        writer.uvarint(32_769);
+        writer.put(&[b'a'; 32_768]);
+        let ctx = Context { version: 0, flexible: true };
+        let bytes = writer.finish_contiguous();
+        assert_eq!(<Cow<'_, str>>::read(&mut Reader::new(&bytes), ctx), Err(DecodeError::StringLength(32_768)));
     }
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
 
+use super::configs::ConfigChange;
 use super::image::Image;
 use super::records::{self, Frame, Record};
 use crate::config::Values;
 use crate::event::{
     DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel, OpId, ShardId,
 };
-use crate::limits::{CHANGES_WAITING_MAX, METADATA_BYTES_MAX, PRODUCER_ID_BLOCK};
+use crate::limits::{CHANGES_WAITING_MAX, METADATA_BYTES_MAX, METADATA_FRAME_BYTES_MAX, PRODUCER_ID_BLOCK};
 
 /// The highest byte of every [`OpId`] that the controller gives out.
 pub const OP_TAG: u8 = 0x02;
@@ -44,6 +45,8 @@ pub enum Change {
     Delete(Vec<TopicId>),
     /// Set the partition count of topics.
     Grow(Vec<(TopicId, i32)>),
+    /// Change settings.
+    Configs(Vec<ConfigChange>),
     /// Take a block of producer ids.
     ProducerIds,
 }
@@ -57,6 +60,10 @@ pub enum Refusal {
     Unknown,
     /// A topic never gets fewer partitions; how many it has.
     NotMore(i32),
+    /// Settings that cannot be; what is wrong.
+    Config(String),
+    /// It is larger than one change can be.
+    TooLarge,
     /// Nothing can be written now; retriable.
     Unavailable(String),
 }
@@ -64,11 +71,23 @@ pub enum Refusal {
 /// What became of a change.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeDone {
-    /// For each topic of the change, in its order.
-    pub topics: Vec<Result<TopicId, Refusal>>,
+    /// For each topic or resource of the change, in its order; the id is that of a topic.
+    pub parts: Vec<Result<TopicId, Refusal>>,
     /// First id of the block taken.
     pub producer_ids: Option<i64>,
 }
+
+impl ChangeDone {
+    /// The same, with nothing of it made.
+    fn fail(mut self, refusal: &Refusal) -> ChangeDone {
+        self.producer_ids = None;
+        self.parts.iter_mut().filter(|part| part.is_ok()).for_each(|part| *part = Err(refusal.clone()));
+        self
+    }
+}
+
+/// Who waits for a change, and what becomes of it when it is made; `None` when the controller itself wanted it.
+type Waiter = Option<(ShardId, u64, ChangeDone)>;
 
 /// What the controller tells its shard.
 #[derive(Debug)]
@@ -94,15 +113,15 @@ enum Step {
     Writing {
         frame_bytes: u64,
         records: Vec<Record>,
-        answer: Option<(ShardId, u64, ChangeDone)>,
+        answer: Waiter,
     },
     /// Taking back what a full disk may have kept of a frame.
     Undoing {
         reason: String,
-        answer: Option<(ShardId, u64, ChangeDone)>,
+        answer: Waiter,
     },
     Showing {
-        answer: Option<(ShardId, u64, ChangeDone)>,
+        answer: Waiter,
     },
 }
 
@@ -222,11 +241,9 @@ impl Controller {
                 self.issue(DiskOp::Truncate { file, len: self.end }, fx);
             }
             (Step::Undoing { reason, answer }, Ok(_)) => {
-                if let Some((to, token, mut done)) = answer {
+                if let Some((to, token, done)) = answer {
                     let refusal = Refusal::Unavailable(format!("the metadata log cannot be written: {reason}"));
-                    done.producer_ids = None;
-                    done.topics.iter_mut().filter(|t| t.is_ok()).for_each(|t| *t = Err(refusal.clone()));
-                    self.told.push_back(Told::Answer(to, token, done));
+                    self.told.push_back(Told::Answer(to, token, done.fail(&refusal)));
                 }
                 self.go_on(fx);
             }
@@ -307,10 +324,10 @@ impl Controller {
         }
         let id = if self.cluster_id.is_empty() { self.uuid().to_hex() } else { self.cluster_id.clone() };
         let first = [Record::Cluster { id }, Record::ProducerIds { next: 0 }];
-        self.write(first.into(), None, fx);
+        self.write(records::encode(self.image.version + 1, &first), first.into(), None, fx);
     }
 
-    fn publish(&mut self, answer: Option<(ShardId, u64, ChangeDone)>) {
+    fn publish(&mut self, answer: Waiter) {
         self.step = Step::Showing { answer };
         self.told.push_back(Told::Publish(Arc::new(self.image.clone())));
     }
@@ -321,9 +338,15 @@ impl Controller {
             let (records, done) = self.decide(change);
             if records.is_empty() {
                 self.told.push_back(Told::Answer(from, token, done));
-            } else {
-                self.write(records, Some((from, token, done)), fx);
+                continue;
             }
+            let frame = records::encode(self.image.version + 1, &records);
+            if frame.len() > METADATA_FRAME_BYTES_MAX {
+                // It could not be read back at the next start.
+                self.told.push_back(Told::Answer(from, token, done.fail(&Refusal::TooLarge)));
+                continue;
+            }
+            self.write(frame, records, Some((from, token, done)), fx);
         }
     }
 
@@ -340,19 +363,19 @@ impl Controller {
             Change::Create(topics) => {
                 for NewTopic { name, partitions, configs } in topics {
                     if image.topic(&name).is_some() {
-                        done.topics.push(Err(Refusal::Exists));
+                        done.parts.push(Err(Refusal::Exists));
                         continue;
                     }
                     let id = self.uuid();
                     let placement = image.next_placement;
                     add(Record::CreateTopic { id, name, partitions, placement, configs }, &mut image);
-                    done.topics.push(Ok(id));
+                    done.parts.push(Ok(id));
                 }
             }
             Change::Delete(ids) => {
                 for id in ids {
                     let known = image.topic_by_id(id).is_some();
-                    done.topics.push(if known { Ok(id) } else { Err(Refusal::Unknown) });
+                    done.parts.push(if known { Ok(id) } else { Err(Refusal::Unknown) });
                     if known {
                         add(Record::DeleteTopic { id }, &mut image);
                     }
@@ -361,15 +384,26 @@ impl Controller {
             Change::Grow(topics) => {
                 for (id, partitions) in topics {
                     let Some(has) = image.topic_by_id(id).map(|t| t.partitions) else {
-                        done.topics.push(Err(Refusal::Unknown));
+                        done.parts.push(Err(Refusal::Unknown));
                         continue;
                     };
                     if partitions <= has {
-                        done.topics.push(Err(Refusal::NotMore(has)));
+                        done.parts.push(Err(Refusal::NotMore(has)));
                         continue;
                     }
                     add(Record::Partitions { id, partitions }, &mut image);
-                    done.topics.push(Ok(id));
+                    done.parts.push(Ok(id));
+                }
+            }
+            Change::Configs(changes) => {
+                for change in changes {
+                    match change.records(&image) {
+                        Ok(new) => {
+                            new.into_iter().for_each(|record| add(record, &mut image));
+                            done.parts.push(Ok(TopicId::ZERO));
+                        }
+                        Err(refusal) => done.parts.push(Err(refusal)),
+                    }
                 }
             }
             Change::ProducerIds => {
@@ -381,8 +415,7 @@ impl Controller {
         (records, done)
     }
 
-    fn write(&mut self, records: Vec<Record>, answer: Option<(ShardId, u64, ChangeDone)>, fx: &mut Effects) {
-        let frame = records::encode(self.image.version + 1, &records);
+    fn write(&mut self, frame: Vec<u8>, records: Vec<Record>, answer: Waiter, fx: &mut Effects) {
         let file = self.file.clone().expect("open since the start");
         self.step = Step::Writing { frame_bytes: frame.len() as u64, records, answer };
         self.issue(DiskOp::Write { file, offset: self.end, data: frame.into(), dsync: true }, fx);
@@ -422,13 +455,14 @@ impl Step {
 }
 
 fn refused(change: &Change, refusal: &Refusal) -> ChangeDone {
-    let topics = match change {
+    let parts = match change {
         Change::Create(topics) => topics.len(),
         Change::Delete(ids) => ids.len(),
         Change::Grow(topics) => topics.len(),
+        Change::Configs(changes) => changes.len(),
         Change::ProducerIds => 0,
     };
-    ChangeDone { topics: vec![Err(refusal.clone()); topics], producer_ids: None }
+    ChangeDone { parts: vec![Err(refusal.clone()); parts], producer_ids: None }
 }
 
 fn fatal(message: String, fx: &mut Effects) {

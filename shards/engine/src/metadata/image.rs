@@ -8,7 +8,7 @@ use std::sync::Arc;
 use floe_wire::ids::TopicId;
 
 use super::records::Record;
-use crate::config::Values;
+use crate::config::{Dynamic, Values};
 use crate::event::ShardId;
 
 /// A topic.
@@ -46,8 +46,8 @@ pub struct Image {
     pub version: u64,
     /// Identity of the cluster; empty before the first start is over.
     pub cluster_id: String,
-    /// Settings changed on the running broker, by broker names.
-    pub broker_configs: Values,
+    /// Settings changed on the running broker.
+    pub dynamic: Dynamic,
     /// Producer ids below this have been given out.
     pub next_producer_id: i64,
     /// Where the next topic begins in the row of shards.
@@ -113,7 +113,8 @@ impl Image {
                 set(&mut topic.configs, name, value.as_deref());
                 self.put(topic);
             }
-            Record::BrokerConfig { name, value } => set(&mut self.broker_configs, name, value.as_deref()),
+            Record::BrokerConfig { name, value } => set(&mut self.dynamic.broker, name, value.as_deref()),
+            Record::ClusterConfig { name, value } => set(&mut self.dynamic.cluster, name, value.as_deref()),
             Record::ProducerIds { next } => self.next_producer_id = *next,
             Record::Placement { next } => self.next_placement = *next,
         }
@@ -131,10 +132,11 @@ impl Image {
             placement: topic.placement,
             configs: topic.configs.clone(),
         }));
-        let configs = self.broker_configs.iter();
-        records.extend(
-            configs.map(|(name, value)| Record::BrokerConfig { name: name.clone(), value: Some(value.clone()) }),
-        );
+        let owned = |(name, value): (&String, &String)| (name.clone(), Some(value.clone()));
+        let broker = self.dynamic.broker.iter().map(owned);
+        records.extend(broker.map(|(name, value)| Record::BrokerConfig { name, value }));
+        let cluster = self.dynamic.cluster.iter().map(owned);
+        records.extend(cluster.map(|(name, value)| Record::ClusterConfig { name, value }));
         // Behind the topics, each of which moves it.
         records.push(Record::Placement { next: self.next_placement });
         records

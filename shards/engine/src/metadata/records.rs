@@ -60,6 +60,13 @@ pub enum Record {
         /// `None`: back to what the configuration says.
         value: Option<String>,
     },
+    /// A setting of every broker changed.
+    ClusterConfig {
+        /// Which.
+        name: String,
+        /// `None`: back to what the configuration says.
+        value: Option<String>,
+    },
     /// Producer ids below this may be in use.
     ProducerIds {
         /// The first that is free.
@@ -163,6 +170,11 @@ fn put(out: &mut Vec<u8>, record: &Record) {
             put_text(out, name);
             put_optional(out, value.as_deref());
         }
+        Record::ClusterConfig { name, value } => {
+            out.push(9);
+            put_text(out, name);
+            put_optional(out, value.as_deref());
+        }
         Record::ProducerIds { next } => {
             out.push(7);
             out.extend_from_slice(&next.to_le_bytes());
@@ -232,6 +244,7 @@ impl Fields<'_> {
             6 => Record::BrokerConfig { name: self.text()?, value: self.optional()? },
             7 => Record::ProducerIds { next: self.u64()? as i64 },
             8 => Record::Placement { next: self.u32()? },
+            9 => Record::ClusterConfig { name: self.text()?, value: self.optional()? },
             _ => return None,
         })
     }
@@ -264,6 +277,7 @@ mod tests {
             Record::Partitions { id, partitions: 5 },
             Record::TopicConfig { id, name: "a".into(), value: None },
             Record::BrokerConfig { name: "b".into(), value: Some(String::new()) },
+            Record::ClusterConfig { name: "c".into(), value: Some("d".into()) },
             Record::ProducerIds { next: i64::MAX },
             Record::Placement { next: u32::MAX },
             Record::DeleteTopic { id },

@@ -1,6 +1,8 @@
 //! One file per API: decode, decide or call the owners, answer. What waits for owners or the controller is a [`Pending`].
 
+mod alter_configs;
 pub mod codes;
+mod describe_configs;
 mod fetch;
 mod list_offsets;
 mod metadata;
@@ -9,6 +11,7 @@ mod sessions;
 mod split;
 mod topics;
 
+pub use alter_configs::ConfigsWait;
 pub use fetch::FetchWait;
 pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
@@ -31,7 +34,7 @@ use crate::shard::Shard;
 use crate::time::Time;
 
 /// Keys of the APIs that are answered. Clients are told these only.
-pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 22];
+pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 22, 32, 33, 44];
 
 /// A request: where its answer goes and how it is to be encoded.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +73,8 @@ pub enum Wait {
     Metadata(Bytes),
     /// The controller makes or deletes topics.
     Topics(TopicsWait),
+    /// The controller changes settings.
+    Configs(ConfigsWait),
     /// The controller gives a block of producer ids.
     ProducerId,
 }
@@ -138,6 +143,9 @@ impl Shard {
             19 => self.create_topics(caller, body, fx),
             20 => self.delete_topics(caller, body, fx),
             22 => self.init_producer_id(caller, body, fx),
+            32 => self.describe_configs(caller, body, fx),
+            33 => self.alter_configs(caller, body, fx),
+            44 => self.incremental_alter_configs(caller, body, fx),
             _ => {
                 ApiVersionsRequest::decode_all(body, caller.version)?;
                 self.finish(caller, caller.reply(&api_versions(codes::NONE), Vec::new()), fx);
@@ -167,6 +175,7 @@ impl Shard {
         let Some(Pending { caller, wait }) = self.pending.remove(&token) else { return };
         match wait {
             Wait::Topics(wait) => self.topics_changed(caller, wait, done, fx),
+            Wait::Configs(wait) => self.altered(caller, wait, done, fx),
             Wait::Metadata(body) => {
                 self.metadata(caller, &body, false, fx).expect("it could be decoded before");
             }

@@ -13,7 +13,7 @@ use floe_wire::primitives::DecodeError;
 use super::{Caller, Wait, codes};
 use crate::config::{Values, topic_def};
 use crate::event::Effects;
-use crate::limits::{PARTITIONS_MAX, TOPIC_NAME_BYTES_MAX};
+use crate::limits::{METADATA_FRAME_BYTES_MAX, PARTITIONS_MAX, TOPIC_NAME_BYTES_MAX};
 use crate::metadata::{Change, ChangeDone, NewTopic, Refusal};
 use crate::shard::Shard;
 
@@ -40,6 +40,22 @@ pub enum TopicsWait {
 pub fn name_is_valid(name: &str) -> bool {
     let fits = (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) && name != "." && name != "..";
     fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Says what is wrong with a topic's name, in Kafka's words.
+pub(super) fn check_name(name: &str) -> Result<(), (i16, String)> {
+    if name_is_valid(name) {
+        return Ok(());
+    }
+    let what = match name {
+        "" => "the empty string is not allowed".to_owned(),
+        "." | ".." => "'.' or '..' is not allowed".to_owned(),
+        _ if name.len() > TOPIC_NAME_BYTES_MAX => {
+            format!("the length of the name is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}")
+        }
+        _ => format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"),
+    };
+    Err((codes::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {what}")))
 }
 
 impl Shard {
@@ -86,10 +102,7 @@ impl Shard {
 
     fn check_topic(&self, asked: &CreatableTopic<'_>) -> Result<NewTopic, (i16, String)> {
         let name = asked.name.as_ref();
-        if !name_is_valid(name) {
-            let message = format!("The topic name {name:?} is not valid: 1 to 249 of a-z A-Z 0-9 . _ -");
-            return Err((codes::INVALID_TOPIC_EXCEPTION, message));
-        }
+        check_name(name)?;
         if self.image.topic(name).is_some() {
             return Err((codes::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
         }
@@ -180,7 +193,7 @@ impl Shard {
     pub(super) fn topics_changed(&mut self, caller: Caller, wait: TopicsWait, done: ChangeDone, fx: &mut Effects) {
         let ending = match wait {
             TopicsWait::Create { mut response, places } => {
-                for (place, outcome) in places.into_iter().zip(done.topics) {
+                for (place, outcome) in places.into_iter().zip(done.parts) {
                     let result = &mut response.topics[place];
                     match outcome {
                         Ok(id) => result.topic_id = id,
@@ -193,7 +206,7 @@ impl Shard {
                 caller.reply(&response, Vec::new())
             }
             TopicsWait::Delete { mut response, places } => {
-                for (place, outcome) in places.into_iter().zip(done.topics) {
+                for (place, outcome) in places.into_iter().zip(done.parts) {
                     if let Err(refusal) = outcome {
                         let (code, message) = refused(&refusal);
                         let result = &mut response.responses[place];
@@ -207,11 +220,17 @@ impl Shard {
     }
 }
 
-fn refused(refusal: &Refusal) -> (i16, String) {
+/// Kafka's code and words for what the controller refused.
+pub(super) fn refused(refusal: &Refusal) -> (i16, String) {
     match refusal {
         Refusal::Exists => (codes::TOPIC_ALREADY_EXISTS, "The topic already exists.".into()),
         Refusal::Unknown => (codes::UNKNOWN_TOPIC_OR_PARTITION, "The topic does not exist.".into()),
         Refusal::NotMore(has) => (codes::INVALID_PARTITIONS, format!("The topic has {has} partitions already.")),
+        Refusal::Config(message) => (codes::INVALID_CONFIG, message.clone()),
+        Refusal::TooLarge => {
+            let message = format!("The request changes more than {METADATA_FRAME_BYTES_MAX} bytes at once: split it.");
+            (codes::INVALID_REQUEST, message)
+        }
         Refusal::Unavailable(reason) => (codes::LEADER_NOT_AVAILABLE, reason.clone()),
     }
 }

@@ -1,5 +1,7 @@
 //! Shards driven by hand: a disk in memory that is done at once, and one client.
 
+mod configs;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
