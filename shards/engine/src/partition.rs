@@ -5,7 +5,7 @@
 //! `settled_end` on; the segments are contiguous and together hold everything from the first one's base up to `settled_end`. The batch that
 //! straddles the last written block is settled only when its last byte is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use floe_wire::ids::TopicId;
 
@@ -28,6 +28,14 @@ pub struct Partition {
     pub(crate) failed: Option<String>,
     /// The failure that a restart does not mend: acknowledged records were not found again.
     pub(crate) lost: Option<String>,
+    /// Offsets between batches that are missing: from, up to. Known to recovery, to be served once the loss is accepted.
+    pub(crate) gaps: Vec<(i64, i64)>,
+    /// The operator accepts what is lost: damage is passed over.
+    pub(crate) accept_loss: bool,
+    /// Damage passed over and logged: segment and position.
+    pub(crate) passed_over: BTreeSet<(i64, u64)>,
+    /// Writing its segment failed: nothing more is settled in this process.
+    pub(crate) unwritable: bool,
     pub(crate) producers: Producers,
     pub(crate) tail: VecDeque<TailEntry>,
     pub(crate) segments: VecDeque<Segment>,
@@ -62,6 +70,10 @@ impl Partition {
             memory_from: 0,
             failed: None,
             lost: None,
+            gaps: Vec::new(),
+            accept_loss: false,
+            passed_over: BTreeSet::new(),
+            unwritable: false,
             producers: Producers::default(),
             tail: VecDeque::new(),
             segments: VecDeque::new(),

@@ -18,6 +18,11 @@ pub(super) fn whole(batch: &[u8]) -> Option<BatchInfo> {
     (header.total_bytes() == batch.len() && header.crc_holds(batch)).then(|| BatchInfo::of(&header))
 }
 
+/// The leader epoch in the header at the start of `bytes`.
+pub(super) fn leader_epoch(bytes: &[u8]) -> i32 {
+    BatchHeader::decode(bytes).map_or(0, |header| header.partition_leader_epoch)
+}
+
 /// The first record of a whole batch at or past `not_below` whose timestamp is at least this. Compressed records are decompressed for it, within
 /// the cap that produce has as well.
 pub(super) fn first_at_or_after(bytes: &[u8], timestamp_ms: i64, not_below: i64) -> Option<Found> {

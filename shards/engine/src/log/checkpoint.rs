@@ -70,6 +70,8 @@ pub struct PartitionState {
     pub segment_since_ms: i64,
     /// Why acknowledged records are lost or in doubt, if so: it stays failed.
     pub failed: Option<String>,
+    /// Offsets that are missing between batches: from, up to.
+    pub gaps: Vec<(i64, i64)>,
     /// Oldest first.
     pub segments: Vec<SegmentState>,
     /// By rising id.
@@ -152,6 +154,7 @@ mod tests {
             partitions: vec![PartitionState {
                 topic: [1; 16],
                 failed: Some("x".into()),
+                gaps: vec![(1, 2)],
                 segments: vec![SegmentState {
                     base: 1,
                     len: 2,

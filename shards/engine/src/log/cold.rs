@@ -10,7 +10,7 @@ use super::checkpoint::CHECKPOINT_BYTES_MAX;
 use super::ops::Op;
 use super::read::segment_end;
 use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
-use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effects, ReplyPart};
+use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, LogLevel, ReplyPart};
 use crate::partition::Partition;
 
 /// Bytes of one read, unless a single batch is larger.
@@ -75,8 +75,15 @@ enum Outcome {
     Batches(ReadData),
     Found(Option<Found>),
     Failed(ReadError),
-    /// The segment is damaged: the partition fails with this reason.
-    Damaged(String),
+    /// The segment is damaged here: the partition fails with this reason, unless its loss is accepted.
+    Damaged(Damage),
+}
+
+struct Damage {
+    position: u64,
+    reason: String,
+    /// Where the next whole batch begins, if that can be told.
+    next: Option<Place>,
 }
 
 impl ShardLog {
@@ -92,23 +99,32 @@ impl ShardLog {
             None => Outcome::More,
             Some(result) => self.cold_take(&mut cold, result),
         };
-        if matches!(outcome, Outcome::More) {
-            outcome = self.cold_ask(ticket, &mut cold, fx);
-        }
         let ix = cold.ix;
         let is_read = matches!(cold.want, Want::Batches { .. });
-        let error = match outcome {
-            Outcome::More => {
-                self.cold.insert(ticket, cold);
-                return;
-            }
-            Outcome::Batches(data) => return self.events.push_back(LogEvent::ReadDone { ticket, result: Ok(data) }),
-            Outcome::Found(found) => return self.events.push_back(LogEvent::LookupDone { ticket, result: Ok(found) }),
-            Outcome::Failed(error) => error,
-            Outcome::Damaged(reason) => {
-                self.partition_failed(ix, reason.clone(), fx);
-                ReadError::Storage(reason)
-            }
+        let error = loop {
+            outcome = match outcome {
+                Outcome::More => match self.cold_ask(ticket, &mut cold, fx) {
+                    Outcome::More => {
+                        self.cold.insert(ticket, cold);
+                        return;
+                    }
+                    other => other,
+                },
+                Outcome::Damaged(damage) if self.partition(ix).is_some_and(|p| p.accept_loss) => {
+                    self.pass_over(&mut cold, damage, fx)
+                }
+                Outcome::Damaged(damage) => {
+                    self.partition_failed(ix, damage.reason.clone(), fx);
+                    break ReadError::Storage(damage.reason);
+                }
+                Outcome::Failed(error) => break error,
+                Outcome::Batches(data) => {
+                    return self.events.push_back(LogEvent::ReadDone { ticket, result: Ok(data) });
+                }
+                Outcome::Found(found) => {
+                    return self.events.push_back(LogEvent::LookupDone { ticket, result: Ok(found) });
+                }
+            };
         };
         self.events.push_back(match is_read {
             true => LogEvent::ReadDone { ticket, result: Err(error) },
@@ -163,7 +179,7 @@ impl ShardLog {
                 });
                 let asked = cold.window.min(segment.len.saturating_sub(from.position));
                 if asked == 0 {
-                    return Outcome::Damaged(damaged(p, segment.base, from.position, "the index points to its end"));
+                    return damaged(p, segment.base, from.position, "the index points to its end");
                 }
                 (Step::Read { from, asked }, DiskOp::Read { file: file.clone(), offset: from.position, len: asked })
             }
@@ -201,12 +217,43 @@ impl ShardLog {
             (Some(Step::Read { from, asked }), Ok(DiskOutput::Data(bytes))) => {
                 self.cold_window(cold, from, asked, &bytes)
             }
-            (Some(Step::Open), Err(e)) if e.kind == DiskErrorKind::NotFound => Outcome::Damaged(format!(
-                "segment {path}.log is gone. Restore the file from a copy, or delete the topic"
-            )),
+            (Some(Step::Open), Err(e)) if e.kind == DiskErrorKind::NotFound => {
+                let reason = format!("segment {path}.log is gone. {HELP}");
+                Outcome::Damaged(Damage { position: u64::MAX, reason, next: None })
+            }
             (_, Err(e)) => Outcome::Failed(ReadError::Storage(format!("reading {path}.log: {}", e.message))),
             (step, Ok(output)) => unreachable!("{step:?} gave {output:?}"),
         }
+    }
+
+    /// The operator accepts what is lost: goes on behind the damage, at the next place where a batch is known to begin.
+    fn pass_over(&mut self, cold: &mut Cold, damage: Damage, fx: &mut Effects) -> Outcome {
+        let Damage { position, reason, next } = damage;
+        let Some(p) = self.partition_mut(cold.ix) else { return Outcome::Failed(ReadError::Removed) };
+        let Some(at) = p.segments.iter().position(|s| s.base == cold.segment) else {
+            return Outcome::Failed(ReadError::OffsetOutOfRange);
+        };
+        let by_index = p.segments[at].index.iter().find(|e| e.position > position);
+        let by_index =
+            by_index.map(|e| Place { position: e.position, offset: e.offset, max_timestamp: e.max_timestamp_before });
+        let place = next.or(by_index);
+        let resume = place.map_or_else(|| segment_end(p, cold.segment), |place| place.offset);
+        cold.seek = cold.seek.max(resume);
+        cold.place = place;
+        if p.passed_over.insert((cold.segment, position)) {
+            let line = format!(
+                "partition {}: passes over damage, as accepted, and goes on at offset {resume}: {reason}",
+                p.name
+            );
+            fx.push(Effect::Log { level: LogLevel::Warn, line });
+        }
+        let Want::Batches { limits, .. } = cold.want else { return Outcome::More };
+        let p = self.partition(cold.ix).expect("looked at just now");
+        if cold.seek < p.settled_end {
+            return Outcome::More;
+        }
+        let first = p.tail.partition_point(|e| e.last_offset < cold.seek);
+        Outcome::Batches(self.read_tail(cold.ix, first, limits))
     }
 
     fn close_oldest(&mut self) {
@@ -232,6 +279,7 @@ impl ShardLog {
         let mut place = start;
         let mut answer = Answer::default();
         let mut damage = None;
+        let mut behind = None;
         while place.position < segment.len {
             let seen = (place.position - start.position) as usize;
             let rest = &bytes[seen.min(bytes.len())..];
@@ -251,9 +299,19 @@ impl ShardLog {
                 break;
             }
             let one = &rest[..info.bytes as usize];
-            if batch::whole(one).is_none() || info.base_offset != place.offset {
+            let follows = info.base_offset == place.offset || p.gaps.contains(&(place.offset, info.base_offset));
+            if batch::whole(one).is_none() || !follows {
                 damage =
                     Some(format!("the batch with offset {} does not hold its checksum or its place", place.offset));
+                behind = batch::header(&rest[one.len()..])
+                    .filter(|next| next.base_offset > place.offset)
+                    .filter(|next| {
+                        rest.get(one.len()..)
+                            .and_then(|r| r.get(..next.bytes as usize))
+                            .and_then(batch::whole)
+                            .is_some()
+                    })
+                    .map(|next| Place { position: place.position + info.bytes, offset: next.base_offset, ..place });
                 break;
             }
             let next = segment.refine(entry, info.base_offset, place.position, place.max_timestamp);
@@ -278,25 +336,23 @@ impl ShardLog {
             damage = Some("the file ends before the batches it should hold".to_string());
         }
         if let (Some(what), false) = (damage, progress) {
-            if from_index && start.position > 0 && !cold.index_dropped {
+            if from_index && start.position > 0 && !cold.index_dropped && !p.accept_loss {
                 // The index may be stale. Without it the segment is read from its start, and decides.
                 segment.index.truncate(1);
                 cold.index_dropped = true;
                 return Outcome::More;
             }
-            return Outcome::Damaged(damaged(p, base, start.position, &what));
+            let reason = damage_reason(p, base, start.position, &what);
+            return Outcome::Damaged(Damage { position: start.position, reason, next: behind });
         }
         // What lies behind (also damage) is met when it is asked for.
         cold.place = (place.position < segment.len).then_some(place);
         match cold.want {
             Want::Batches { .. } => match answer.batches(bytes) {
                 Some(data) => Outcome::Batches(data),
-                None if cold.place.is_none() => Outcome::Damaged(damaged(
-                    p,
-                    base,
-                    place.position,
-                    "the segment ends before the offsets it should hold",
-                )),
+                None if cold.place.is_none() => {
+                    damaged(p, base, place.position, "the segment ends before the offsets it should hold")
+                }
                 None => Outcome::More,
             },
             Want::Timestamp { .. } => match answer.found {
@@ -365,10 +421,14 @@ impl Answer {
     }
 }
 
-fn damaged(p: &Partition, base: i64, position: u64, what: &str) -> String {
-    format!(
-        "segment {}.log is damaged at byte {position}: {what}. Nothing of this partition is served until the file has been restored from a copy and the \
-         broker restarted, or the topic has been deleted (see `floe dump-log`)",
-        p.segment_path(base)
-    )
+const HELP: &str = "Nothing of this partition is served until the file has been restored from a copy and the broker restarted, or the loss is accepted (see \
+                    accept-loss in docs/OPERATIONS.md), or the topic has been deleted; `floe dump-log` shows what is left";
+
+fn damaged(p: &Partition, base: i64, position: u64, what: &str) -> Outcome {
+    let reason = damage_reason(p, base, position, what);
+    Outcome::Damaged(Damage { position, reason, next: None })
+}
+
+fn damage_reason(p: &Partition, base: i64, position: u64, what: &str) -> String {
+    format!("segment {}.log is damaged at byte {position}: {what}. {HELP}", p.segment_path(base))
 }

@@ -1,11 +1,9 @@
-//! The journal's bytes: commit headers and entry headers, written and read. docs/FORMAT.md explains each field; all numbers are little-endian.
-//! Pure functions; `inspect` and recovery read with the same ones.
+//! The journal's headers, of commits and of entries, written and read; `scan` finds them in a file. docs/FORMAT.md explains each field; all
+//! numbers are little-endian.
 
 use floe_wire::ids::TopicId;
 
-use super::batch;
 use super::buffer::block_up;
-use crate::limits::BLOCK_BYTES;
 
 /// "FLOEJC01", as a number read little-endian.
 const COMMIT_MAGIC: u64 = u64::from_le_bytes(*b"FLOEJC01");
@@ -18,7 +16,7 @@ pub const COMMIT_HEADER_BYTES: usize = 128;
 /// Bytes of an entry header; the batch follows.
 pub const ENTRY_HEADER_BYTES: usize = 64;
 /// Entries begin at multiples of this.
-const ENTRY_ALIGN: usize = 8;
+pub(super) const ENTRY_ALIGN: usize = 8;
 
 /// Which journal a commit belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,87 +182,6 @@ impl EntryHeader {
 /// Bytes that an entry with a batch of `length` takes.
 pub fn entry_bytes(length: usize) -> usize {
     (ENTRY_HEADER_BYTES + length).next_multiple_of(ENTRY_ALIGN)
-}
-
-/// An entry found in a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundEntry {
-    /// Its header.
-    pub header: EntryHeader,
-    /// Where its batch begins, from the start of the commit.
-    pub batch_at: usize,
-    /// Whether the batch is whole (its own checksum holds, its offset is the header's).
-    pub whole: bool,
-}
-
-/// What lies in a commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Body {
-    /// Entries whose header could be read.
-    pub entries: Vec<FoundEntry>,
-    /// All entries are there.
-    pub complete: bool,
-}
-
-impl Body {
-    /// Every entry is there and whole.
-    pub fn whole(&self) -> bool {
-        self.complete && self.entries.iter().all(|e| e.whole)
-    }
-}
-
-/// Reads the entries of the commit that starts `bytes`.
-pub fn read_body(header: &CommitHeader, bytes: &[u8]) -> Body {
-    let mut body = Body::default();
-    let Some(commit) = bytes.get(..header.bytes as usize) else { return body };
-    let mut at = COMMIT_HEADER_BYTES;
-    for _ in 0..header.entries {
-        let Some(entry) = commit.get(at..).and_then(EntryHeader::read).filter(|e| e.seq == header.seq) else {
-            return body;
-        };
-        let batch_at = at + ENTRY_HEADER_BYTES;
-        let whole = match commit.get(batch_at..batch_at + entry.length as usize) {
-            Some([]) => entry.kind == EntryKind::LogStart,
-            Some(bytes) => batch::whole(bytes).is_some_and(|b| b.base_offset == entry.base_offset),
-            None => false,
-        };
-        body.entries.push(FoundEntry { header: entry, batch_at, whole });
-        at += entry_bytes(entry.length as usize);
-    }
-    body.complete = true;
-    body
-}
-
-/// A commit found in a journal file.
-#[derive(Clone, Debug)]
-pub struct FoundCommit {
-    /// Where it begins in the file.
-    pub offset: u64,
-    /// Its header.
-    pub header: CommitHeader,
-    /// Its entries.
-    pub body: Body,
-}
-
-/// Every commit in a journal file that was written to where it stands: those of this lap and, behind them, what is left of earlier ones.
-/// `belongs` says whether a header can be one of this journal.
-pub fn scan(slot: u32, file: &[u8], belongs: impl Fn(&CommitHeader) -> bool) -> Vec<FoundCommit> {
-    let mut found = Vec::new();
-    let mut offset = 0;
-    while let Some(rest) = file.get(offset as usize..).filter(|rest| !rest.is_empty()) {
-        let header = CommitHeader::read(rest).filter(|h| {
-            h.slot == slot && u64::from(h.block) == offset / BLOCK_BYTES && belongs(h) && h.bytes as usize <= rest.len()
-        });
-        let Some(header) = header else {
-            offset += BLOCK_BYTES;
-            continue;
-        };
-        let body = read_body(&header, rest);
-        // Inside a commit that is not whole there may be others: the write that tore did not reach the blocks where older ones stand.
-        offset += if body.whole() { header.padded_bytes() } else { BLOCK_BYTES };
-        found.push(FoundCommit { offset: u64::from(header.block) * BLOCK_BYTES, header, body });
-    }
-    found
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

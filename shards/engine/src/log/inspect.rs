@@ -1,14 +1,15 @@
 //! The files of a stopped broker, read for people (`floe dump-log`) and for tests: pure functions over bytes, the same that recovery uses.
 
 pub use super::checkpoint::{Checkpoint, PartitionState, ProducerState, Run, SegmentState};
-pub use super::frame::{Body, CommitHeader, EntryHeader, EntryKind, FoundCommit, FoundEntry, JournalId};
+pub use super::frame::{CommitHeader, EntryHeader, EntryKind, JournalId};
+pub use super::scan::{Body, FoundCommit, FoundEntry, Held, Hole};
 pub use super::segment::read_index;
 
-use super::{BatchInfo, batch, frame};
+use super::{BatchInfo, batch, scan};
 
 /// Every commit in a journal file (`j<slot>`), also those left of earlier laps, in the order of the file.
 pub fn journal_file(slot: u32, bytes: &[u8]) -> Vec<FoundCommit> {
-    frame::scan(slot, bytes, |_| true)
+    scan::scan(slot, bytes, |_| true)
 }
 
 /// A batch found in a segment.

@@ -18,9 +18,8 @@ mod journal;
 mod ops;
 mod read;
 mod recovery;
-mod replay;
-mod rescan;
 mod retention;
+mod scan;
 mod segment;
 mod settle;
 #[cfg(test)]

@@ -33,7 +33,8 @@ impl ShardLog {
             return Ok(ReadOutcome::Ready(ReadData::default()));
         }
         let first = p.tail.partition_point(|e| e.last_offset < from);
-        if p.tail.get(first).is_some_and(|e| e.base_offset <= from) {
+        // Behind what is settled comes the tail, also where offsets are missing in between.
+        if p.tail.get(first).is_some_and(|e| e.base_offset <= from || from >= p.settled_end) {
             self.metrics.reads_hot += 1;
             return Ok(ReadOutcome::Ready(self.read_tail(ix, first, limits)));
         }
@@ -62,7 +63,7 @@ impl ShardLog {
         ticket
     }
 
-    fn read_tail(&self, ix: PartitionIx, first: usize, limits: ReadLimits) -> ReadData {
+    pub(super) fn read_tail(&self, ix: PartitionIx, first: usize, limits: ReadLimits) -> ReadData {
         let p = self.partitions[ix.0 as usize].as_ref().expect("the caller has it");
         let mut data = ReadData::default();
         let mut small = BytesMut::new();

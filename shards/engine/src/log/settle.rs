@@ -203,7 +203,7 @@ impl ShardLog {
     fn start_job(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) -> bool {
         let completed = self.journal.completed_ring;
         let force = self.settle.force;
-        let Some(p) = self.partition_mut(ix).filter(|p| p.failed.is_none() && p.job.is_none()) else { return false };
+        let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none()) else { return false };
         let Some(job) = plan(p, completed, force) else {
             p.roll_wanted = false;
             return false;
@@ -247,6 +247,7 @@ impl ShardLog {
                         fx.push(Effect::Log { level: LogLevel::Warn, line });
                     }
                 } else {
+                    p.unwritable = true;
                     let path = p.segment_path(p.segments.back().map_or(0, |s| s.base));
                     let reason = format!(
                         "writing segment {path}.log failed: {}. What was acknowledged is safe in the journal. Check the device, then restart the broker",
@@ -585,6 +586,7 @@ fn state(p: &Partition) -> PartitionState {
         written_pos: p.written_pos,
         segment_since_ms: p.segment_since_ms,
         failed: p.lost.clone(),
+        gaps: p.gaps.iter().filter(|(_, to)| *to > p.log_start).copied().collect(),
         segments: p
             .segments
             .iter()

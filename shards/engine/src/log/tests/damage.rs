@@ -20,9 +20,9 @@ fn damage_to_an_acknowledged_commit_fails_only_whom_it_concerns() {
     assert!(matches!(again.append(0, 1, 100), Err(AppendError::Storage(_))));
     assert_eq!(again.read_all(1, 0).unwrap().len(), 2);
     assert_eq!(again.read_all(2, 0).unwrap().len(), 1);
-    // The header of partition 2's only commit: it may have held anything, so those without a later batch are in doubt.
+    // The whole block of partition 2's only commit: it may have held anything, so those without a later batch are in doubt.
     let mut disk = node.disk.clone();
-    disk.files.get_mut(path).unwrap()[commits[3].offset as usize + 20] ^= 4;
+    disk.files.get_mut(path).unwrap()[commits[3].offset as usize..][..4096].fill(0x33);
     let again = Node::start(disk, 0, 1, 3, LogConfig::default());
     assert_eq!([0, 1, 2].map(|p| again.p(p).failed().is_some()), [false, false, true]);
 }
@@ -91,4 +91,138 @@ fn after_a_failed_journal_write_nothing_is_appended_and_the_rest_is_served() {
         assert_eq!(node.p(0).high_watermark(), 1);
         assert_eq!(node.read_all(0, 0).unwrap(), [(0, 100)]);
     }
+}
+
+/// Three partitions with some batches each, shut down cleanly: everything in the journal is known to have been acknowledged.
+fn three_partitions() -> (Disk, Vec<Vec<(i64, usize)>>) {
+    let mut node = Node::start(Disk::default(), 0, 1, 4, LogConfig::default());
+    let mut expected = vec![Vec::new(); 4];
+    for (i, together) in [vec![0, 1], vec![2], vec![1, 0, 1], vec![2, 0], vec![1], vec![0]].iter().enumerate() {
+        for p in together {
+            let done = node.append(*p, 1 + (i % 3) as i32, 100 + i * 50).unwrap();
+            expected[*p as usize].push((done.base_offset, 100 + i * 50));
+        }
+        node.run();
+    }
+    node.log.shutdown(node.now, &mut node.fx);
+    node.run();
+    (node.disk, expected)
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_the_journal_costs_one_partition_at_most() {
+    let (disk, expected) = three_partitions();
+    let path = "journal/g1x1/s0/j0";
+    let commits = inspect::journal_file(0, &disk.files[path]);
+    let (mut harmless, mut failed) = (0, 0);
+    for commit in &commits {
+        for at in 0..commit.header.bytes as usize {
+            let mut damaged = disk.clone();
+            damaged.files.get_mut(path).unwrap()[commit.offset as usize + at] ^= 0x40;
+            let mut node = Node::start(damaged, 0, 1, 4, LogConfig::default());
+            let place = format!("commit {}, byte {at}: {:?}", commit.header.seq, node.lines);
+            let broken: Vec<i32> = (0..4).filter(|p| node.p(*p).failed().is_some()).collect();
+            assert!(broken.len() <= 1, "{place}");
+            harmless += usize::from(broken.is_empty());
+            failed += broken.len();
+            for p in (0..4).filter(|p| !broken.contains(p)) {
+                assert_eq!(node.read_all(p, 0).unwrap(), expected[p as usize], "partition {p}, {place}");
+            }
+            for p in broken {
+                assert!(
+                    node.lines.iter().any(|l| l.contains(&format!("t-{p}")) && l.contains("accept-loss")),
+                    "{place}"
+                );
+                assert!(matches!(node.append(p, 1, 100), Err(AppendError::Storage(_))));
+            }
+        }
+    }
+    assert!(harmless > commits.len() * 100, "commit headers are made up for: {harmless}");
+    assert!(failed > 1000, "{failed}");
+}
+
+#[test]
+fn an_accepted_loss_leaves_everything_else() {
+    let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+    for i in 0..6 {
+        for p in 0..2 {
+            node.append_as(p, 10, 300, (4, 0, i * 10)).unwrap();
+        }
+        node.run();
+    }
+    let path = "journal/g1x1/s0/j0";
+    let commits = inspect::journal_file(0, &node.disk.files[path]);
+    let at = commits[2].offset as usize + commits[2].body.entries[0].batch_at + 100;
+    node.disk.files.get_mut(path).unwrap()[at] ^= 4;
+    let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+    assert!(node.p(0).failed().is_some());
+    // While nobody has decided nothing is given up, also when the journal is used again and again.
+    for _ in 0..400 {
+        node.append(1, 1, 4000).unwrap();
+        node.run();
+    }
+    let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+    assert!(node.p(0).failed().unwrap().contains("offset 20 up to 30"), "{:?}", node.p(0).failed());
+    node.disk.files.insert("accept-loss".into(), b"other-1\nt-0\n".to_vec());
+    let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+    assert!(node.lines.iter().any(|l| l.contains("t-0: its loss is accepted")), "{:?}", node.lines);
+    let kept = [0, 10, 30, 40, 50].map(|offset| (offset, 300));
+    let all = |node: &mut Node| node.read_from_gaps(0, 0);
+    assert_eq!(all(&mut node), kept);
+    assert_eq!(node.append_as(0, 10, 300, (4, 0, 60)).unwrap().base_offset, 60);
+    for _ in 0..50 {
+        node.append(0, 1, 5000).unwrap();
+        node.run();
+    }
+    assert!(node.p(0).settled_end > 60, "the gap is in a segment now");
+    // Decided once and for all: the file need not stay.
+    node.disk.files.remove("accept-loss");
+    let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+    assert_eq!(node.p(0).failed(), None);
+    assert_eq!(all(&mut node)[..5], kept);
+    assert_eq!(node.read_from_gaps(0, 25)[0], (30, 300));
+    assert_eq!(all(&mut node).len(), 56);
+    // What was settled after the older checkpoint is found again across the gap, which that one knows.
+    for name in ["checkpoint-a", "checkpoint-b"] {
+        let mut disk = node.disk.clone();
+        disk.files.get_mut(&format!("journal/g1x1/s0/{name}")).unwrap()[60] ^= 1;
+        let mut again = Node::start(disk, 0, 1, 2, LogConfig::default());
+        assert_eq!(again.p(0).failed(), None, "{name}");
+        assert_eq!(again.read_from_gaps(0, 0).len(), 56, "{name}");
+    }
+}
+
+#[test]
+fn damage_in_a_segment_is_passed_over_when_accepted() {
+    let mut node = Node::start(Disk::default(), 0, 1, 1, LogConfig { segment_bytes: 400_000, ..LogConfig::default() });
+    for _ in 0..200 {
+        node.append(0, 1, 5000).unwrap();
+        node.run();
+    }
+    let (first, second) = (0, node.p(0).segments[1].base);
+    let path = |base: i64| format!("partitions/{}/{base:020}.log", folder_name(TOPIC, 0));
+    let cases: [(&str, usize, usize, usize); 3] =
+        [("payload", 300_100, 1, 1), ("length", 300_008, 4, 13), ("many blocks", 100_000, 150_000, 45)];
+    for (what, at, len, lost_max) in cases {
+        let mut disk = node.disk.clone();
+        disk.files.get_mut(&path(first)).unwrap()[at..at + len].iter_mut().for_each(|b| *b ^= 0x55);
+        let mut again = Node::start(disk, 0, 1, 1, LogConfig::default());
+        assert!(matches!(again.read_all(0, 0), Err(ReadError::Storage(r)) if r.contains(&path(first))), "{what}");
+        again.disk.files.insert("accept-loss".into(), b"*\n".to_vec());
+        let mut again = Node::start(again.disk, 0, 1, 1, LogConfig::default());
+        for round in 0..2 {
+            let read = again.read_from_gaps(0, 0);
+            assert!(read.len() >= 200 - lost_max && read.len() < 200, "{what}, round {round}: {}", read.len());
+            assert_eq!(read.last(), Some(&(199, 5000)));
+        }
+        assert_eq!(
+            again.lines.iter().filter(|l| l.contains("passes over")).count(),
+            1 + usize::from(len > 100_000) * 2
+        );
+    }
+    let mut disk = node.disk.clone();
+    disk.files.remove(&path(first));
+    disk.files.insert("accept-loss".into(), b"t-0".to_vec());
+    let mut again = Node::start(disk, 0, 1, 1, LogConfig::default());
+    assert_eq!(again.read_from_gaps(0, 0)[0].0, second);
 }

@@ -1,16 +1,16 @@
 //! Recovery without the newest checkpoint: it is damaged, so what was settled after the one before is found by reading the segments themselves.
-//! Lives in recovery; `recovery.rs` starts it and takes the result.
+//! Lives in recovery.
 //!
 //! A batch in a segment counts when its checksum holds and its offset follows the one before: only what was committed is ever settled. Where
 //! this ends, the journal must go on; if it does not, and the file shows that there was more, the partition fails.
 
 use std::collections::VecDeque;
 
-use super::checkpoint::{PartitionState, SegmentState};
-use super::recovery::Task;
-use super::segment::Segment;
-use super::{BatchInfo, PartitionIx, ShardLog, batch};
+use super::{ShardLog, Task};
 use crate::event::{DiskOp, DiskOutput, Effects, FileHandle};
+use crate::log::checkpoint::{PartitionState, SegmentState};
+use crate::log::segment::Segment;
+use crate::log::{BatchInfo, PartitionIx, batch, folder_name};
 
 /// Partitions looked at at once; each holds one window in memory.
 const SCANS_MAX: usize = 16;
@@ -98,7 +98,7 @@ impl ShardLog {
                 grown: false,
             });
             let p = self.partition(ix).expect("nothing is removed before recovery is over");
-            let path = format!("partitions/{}", super::folder_name(p.topic, p.number));
+            let path = format!("partitions/{}", folder_name(p.topic, p.number));
             self.ask(Task::Scan(free), DiskOp::List { path }, fx);
         }
     }
@@ -180,7 +180,8 @@ impl Scan {
                 }
                 break;
             }
-            let info = batch::header(rest).filter(|info| info.base_offset == self.expected);
+            let follows = |base: i64| base == self.expected || self.state.gaps.contains(&(self.expected, base));
+            let info = batch::header(rest).filter(|info| follows(info.base_offset));
             let Some(info) = info else {
                 if rest[..batch::HEADER_BYTES].iter().any(|b| *b != 0) {
                     self.found.suspect = Some(self.expected);

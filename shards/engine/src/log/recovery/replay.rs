@@ -5,17 +5,15 @@
 //! apart. Every start of the broker is an incarnation, known to the checkpoint before its first commit; what counted of the ones before is
 //! written down at that moment as runs, so that what a later crash lays open again is not believed.
 
-use super::checkpoint::{Checkpoint, Run};
-use super::frame::CommitHeader;
+use crate::log::checkpoint::{Checkpoint, Run};
+use crate::log::frame::CommitHeader;
 
 /// A commit found, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) header: CommitHeader,
-    /// Every entry is there and whole.
+    /// Every entry is there and whole, and its own header is what was written.
     pub(super) whole: bool,
-    /// Every entry's header could be read.
-    pub(super) complete: bool,
 }
 
 /// What is known from the checkpoint.
@@ -86,11 +84,8 @@ pub(super) fn select(found: &[Candidate], known: &Known) -> Selection {
                 continue;
             }
             let certain = seq <= acknowledged;
-            if !c.complete || !(c.whole || certain) {
-                if !certain {
-                    break;
-                }
-                continue;
+            if !c.whole && !certain {
+                break;
             }
             if seq > expected {
                 if expected > acknowledged {
@@ -167,7 +162,6 @@ mod tests {
                     accepted_seq: 3,
                 },
                 whole: *state == 'w',
-                complete: *state != 't',
             })
             .collect()
     }

@@ -1,0 +1,243 @@
+//! What was found of each partition becomes the partition: its segments, its tail, its producers; or the reason why it cannot be used.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use floe_wire::ids::TopicId;
+
+use super::ShardLog;
+use super::import::Import;
+use super::rebuild::{Doubt, Gathered, Place};
+use crate::event::{Effect, Effects, LogLevel};
+use crate::log::checkpoint::PartitionState;
+use crate::log::frame::{EntryHeader, EntryKind};
+use crate::log::scan::Held;
+use crate::log::segment::Segment;
+use crate::log::{BatchInfo, PartitionIx, TailEntry};
+use crate::partition::Partition;
+use crate::producers::{ProducedBatch, Producer, sequence_after};
+use crate::time::Time;
+
+const HELP: &str = "Acknowledged records are lost or in doubt, so the partition answers with a storage error. Restore the data directory from a copy, or accept the \
+                    loss (see accept-loss in docs/OPERATIONS.md), or delete the topic; `floe dump-log` shows what is left";
+
+impl ShardLog {
+    /// Gives every partition what was found of it.
+    pub(super) fn finish_rebuild(&mut self, now: Time, fx: &mut Effects) {
+        let mut recovery = self.recovery.take().expect("recovery runs");
+        let mut gathered = std::mem::take(&mut recovery.gathered);
+        let mut verdicts = Vec::with_capacity(gathered.len());
+        for (i, g) in gathered.iter_mut().enumerate() {
+            verdicts.push(self.give_back(now, PartitionIx(i as u32), g, &mut recovery.imports));
+        }
+        for doubt in &recovery.doubts {
+            self.suspect(doubt, &gathered, &mut verdicts, fx);
+        }
+        for (i, verdict) in verdicts.into_iter().enumerate() {
+            let p = self.partitions[i].as_mut().expect("nothing has been removed yet");
+            p.accept_loss = recovery.accepted.iter().any(|name| *name == p.name || name == "*");
+            let Some(reason) = verdict.failure else { continue };
+            if p.accept_loss {
+                p.lost = None;
+                let line = format!("partition {}: its loss is accepted, it serves what is left: {reason}", p.name);
+                fx.push(Effect::Log { level: LogLevel::Warn, line });
+            } else {
+                p.lost = Some(reason.clone());
+                self.partition_failed(PartitionIx(i as u32), reason, fx);
+            }
+        }
+        // Commits of which nothing is needed need not be in memory.
+        for commit in self.journal.commits.iter_mut().filter(|c| c.live == 0) {
+            self.journal.memory_bytes -= commit.bytes.len() as u64;
+            commit.bytes = Bytes::new();
+        }
+        recovery.sources.truncate(1);
+        let files = std::mem::take(&mut recovery.sources[0].files);
+        self.recovery = Some(recovery);
+        self.open_slots(files, fx);
+        self.sync_journal(fx);
+    }
+
+    /// Gives a partition what was found of it.
+    fn give_back(&mut self, now: Time, ix: PartitionIx, g: &mut Gathered, imports: &mut VecDeque<Import>) -> Verdict {
+        let p = self.partitions[ix.0 as usize].as_mut().expect("nothing has been removed yet");
+        restore(p, g.state.take(), g.log_start);
+        for info in &g.rescanned.produced {
+            note_producer(p, now, info);
+        }
+        g.entries.sort_by(|a, b| (a.info.base_offset, b.age).cmp(&(b.info.base_offset, a.age)));
+        let mut failure = p.lost.take();
+        let mut expected = p.settled_end;
+        let mut whole_end = None;
+        for entry in &g.entries {
+            let base_offset = entry.info.base_offset;
+            let last_offset = base_offset + i64::from(entry.info.last_offset_delta);
+            if last_offset < expected {
+                continue;
+            }
+            if base_offset != expected && !p.gaps.contains(&(expected, base_offset)) {
+                // What lies behind is kept: it counts when the operator accepts the loss.
+                p.gaps.push((expected, base_offset));
+                whole_end.get_or_insert(expected);
+                let damaged = g.damaged.iter().find(|(offset, _)| (expected..base_offset).contains(offset));
+                let place = damaged.map_or(String::new(), |(_, place)| format!(" (damaged: {place})"));
+                failure = failure.or(Some(format!(
+                    "the acknowledged records from offset {expected} up to {base_offset} are missing in the journal{place}. {HELP}"
+                )));
+            }
+            match &entry.place {
+                Place::Own { ring, at } => {
+                    let tail = TailEntry {
+                        base_offset,
+                        last_offset,
+                        max_timestamp: entry.info.max_timestamp,
+                        ring: *ring,
+                        at: *at,
+                        len: entry.info.bytes as u32,
+                    };
+                    enter(p, now, &entry.info, tail);
+                    self.unsettled_bytes += entry.info.bytes;
+                    let commit = self.journal.commit_mut(*ring).expect("it was read from there");
+                    commit.live += 1;
+                    commit.entries.push((ix, last_offset + 1));
+                    let slot = commit.slot as usize;
+                    self.journal.slots[slot].live += 1;
+                    p.log_end = last_offset + 1;
+                }
+                Place::Old(bytes) => imports.push_back(Import { ix, info: entry.info, bytes: bytes.clone() }),
+            }
+            expected = last_offset + 1;
+        }
+        p.high_watermark = p.log_end;
+        p.memory_from = p.log_end;
+        p.log_start = p.log_start.min(expected);
+        p.producers.truncate(expected);
+        if let Some((offset, place)) = g.damaged.iter().find(|(offset, _)| *offset >= expected) {
+            failure =
+                failure.or(Some(format!("the acknowledged batch with offset {offset} is damaged in {place}. {HELP}")));
+        }
+        if let Some(suspect) = g.rescanned.suspect.filter(|offset| *offset >= expected) {
+            let path = p.segment_path(p.segments.back().map_or(0, |s| s.base));
+            failure = failure.or(Some(format!(
+                "records from offset {expected} to {suspect} at least are damaged in {path}.log or before. {HELP}"
+            )));
+        }
+        Verdict { failure, whole_end: whole_end.unwrap_or(expected) }
+    }
+
+    /// Finds whose something is that was acknowledged and cannot be read. Whoever has an entry behind it knows by itself whether anything is missing.
+    /// Of the others it may be anybody's, unless its offset can be read: then it is one of those whose next batch it would be, and of these the one that
+    /// what is left of the header resembles most.
+    fn suspect(&self, doubt: &Doubt, gathered: &[Gathered], verdicts: &mut [Verdict], fx: &mut Effects) {
+        let concerned = |i: usize| {
+            let g = &gathered[i];
+            let last_seen = g.last_seen.get(&doubt.source);
+            (doubt.source == 0 || g.sources.contains(&doubt.source))
+                && last_seen.is_none_or(|last| *last < (doubt.seq, doubt.at))
+        };
+        let all = 0..gathered.len();
+        let mut suspects: Vec<usize> = match &doubt.held {
+            Some(Held::LogStart) => {
+                let line = format!(
+                    "{}: the note of a log start that moved is damaged. Records deleted there may be back: delete them again",
+                    doubt.place
+                );
+                return fx.push(Effect::Log { level: LogLevel::Warn, line });
+            }
+            None => all.filter(|i| concerned(*i)).collect(),
+            Some(Held::Batch { header, .. }) => {
+                // One that knows already that exactly this is missing explains it as well.
+                let lacks = |i: usize| {
+                    self.partitions[i].as_ref().is_some_and(|p| p.gaps.iter().any(|gap| gap.0 == header.base_offset))
+                };
+                all.filter(|i| verdicts[*i].whole_end == header.base_offset && (concerned(*i) || lacks(*i))).collect()
+            }
+        };
+        if let Some(Held::Batch { header, found }) = &doubt.held {
+            let unlike = |i: &usize| {
+                let (topic, partition) = self.partitions[*i].as_ref().map_or((TopicId::default(), -1), |p| p.key());
+                let kinds = [EntryKind::Batch, EntryKind::Carried];
+                let bytes = kinds.map(|kind| EntryHeader { topic, partition, kind, ..*header }.bytes());
+                bytes.map(|b| b.iter().zip(found).filter(|(a, b)| a != b).count()).into_iter().min()
+            };
+            let least = suspects.iter().map(unlike).min();
+            suspects.retain(|i| Some(unlike(i)) == least);
+        }
+        for i in suspects {
+            let place = &doubt.place;
+            verdicts[i].failure.get_or_insert_with(|| {
+                format!(
+                    "{place} cannot be read, and acknowledged records of this partition may have been there. {HELP}"
+                )
+            });
+        }
+    }
+}
+
+/// What recovery found of a partition.
+struct Verdict {
+    failure: Option<String>,
+    /// Up to here nothing is missing.
+    whole_end: i64,
+}
+
+/// Takes over a checkpoint's state.
+fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
+    let state = state.unwrap_or_default();
+    p.log_start = state.log_start.max(log_start);
+    p.settled_end = state.settled_end;
+    p.settled_pos = state.settled_pos;
+    p.written_pos = state.written_pos;
+    p.released_end = state.settled_end;
+    p.log_end = state.settled_end;
+    p.segment_since_ms = state.segment_since_ms;
+    p.lost = state.failed;
+    p.gaps = state.gaps;
+    for s in &state.segments {
+        let mut segment = Segment::new(s.base, s.created_ms);
+        segment.len = s.len;
+        segment.max_timestamp = s.max_timestamp;
+        segment.max_timestamp_offset = s.max_timestamp_offset;
+        segment.index_loaded = false;
+        segment.index_saved_len = s.len;
+        p.segments.push_back(segment);
+    }
+    for producer in state.producers {
+        let batches =
+            producer.batches.iter().map(|(first_sequence, last_sequence, base_offset, last_offset, timestamp_ms)| {
+                ProducedBatch {
+                    first_sequence: *first_sequence,
+                    last_sequence: *last_sequence,
+                    base_offset: *base_offset,
+                    last_offset: *last_offset,
+                    timestamp_ms: *timestamp_ms,
+                }
+            });
+        let known = Producer { epoch: producer.epoch, batches: batches.collect(), last_seen_ms: producer.last_seen_ms };
+        p.producers.restore(producer.id, known);
+    }
+}
+
+/// Puts a batch into the tail and into what is known of its producer.
+pub(super) fn enter(p: &mut Partition, now: Time, info: &BatchInfo, entry: TailEntry) {
+    p.unsettled_bytes += info.bytes;
+    if p.segment_since_ms == 0 {
+        p.segment_since_ms = now.wall_ms;
+    }
+    note_producer(p, now, info);
+    p.tail.push_back(entry);
+}
+
+/// Enters a batch met again into what is known of its producer.
+fn note_producer(p: &mut Partition, now: Time, info: &BatchInfo) {
+    if info.producer_id >= 0 {
+        let produced = ProducedBatch {
+            first_sequence: info.base_sequence,
+            last_sequence: sequence_after(info.base_sequence, info.last_offset_delta),
+            base_offset: info.base_offset,
+            last_offset: info.base_offset + i64::from(info.last_offset_delta),
+            timestamp_ms: info.max_timestamp,
+        };
+        p.producers.enter(info.producer_id, info.producer_epoch, produced, now.wall_ms);
+    }
+}

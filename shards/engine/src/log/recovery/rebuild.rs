@@ -1,0 +1,241 @@
+//! From commits found to a journal that goes on: which of them count, in which order the files are, which entries belong to which partition.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use floe_wire::ids::TopicId;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::replay::{Candidate, Known, select};
+use super::rescan::Rescanned;
+use super::sources::{Source, find_commits, newest_checkpoint, superseded_below};
+use super::{ShardLog, Stage};
+use crate::event::{Effect, Effects, LogLevel};
+use crate::log::checkpoint::PartitionState;
+use crate::log::frame::EntryKind;
+use crate::log::journal::{Commit, Slot, SlotState};
+use crate::log::scan::{FoundCommit, FoundEntry, Held};
+use crate::log::{BatchInfo, PartitionIx, batch};
+use crate::time::Time;
+
+/// An entry that counts, on its way to its partition.
+#[derive(Clone, Debug)]
+pub(super) struct Replayed {
+    pub(super) info: BatchInfo,
+    /// Newer sources and commits first among copies of the same batch.
+    pub(super) age: (usize, u64),
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In this journal.
+    Own { ring: u64, at: u32 },
+    /// In an older generation.
+    Old(Bytes),
+}
+
+/// What all sources together say of a partition.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) state: Option<PartitionState>,
+    pub(super) entries: Vec<Replayed>,
+    pub(super) log_start: i64,
+    /// Acknowledged batches that are damaged: base offset and where.
+    pub(super) damaged: Vec<(i64, String)>,
+    /// The newest commit, by source, in which it has an entry, and where in it.
+    pub(super) last_seen: HashMap<usize, (u64, usize), FxBuildHasher>,
+    pub(super) sources: Vec<usize>,
+    /// What its segments hold beyond the checkpoint.
+    pub(super) rescanned: Rescanned,
+}
+
+/// Something acknowledged that cannot be read, and does not say whose it was.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    pub(super) source: usize,
+    pub(super) seq: u64,
+    /// Where in the commit.
+    pub(super) at: usize,
+    pub(super) held: Option<Held>,
+    /// For people.
+    pub(super) place: String,
+}
+
+/// Where an entry was found.
+struct From<'a> {
+    source: usize,
+    ring: u64,
+    commit: &'a Bytes,
+    folder: &'a str,
+    slot: u32,
+    offset: u64,
+}
+
+impl ShardLog {
+    /// Everything has been read: makes the log of it.
+    pub(super) fn rebuild(&mut self, now: Time, fx: &mut Effects) {
+        let mut recovery = self.recovery.take().expect("recovery runs");
+        let mut gathered: Vec<Gathered> = (0..self.partitions.len()).map(|_| Gathered::default()).collect();
+        let mut doubts: Vec<Doubt> = Vec::new();
+        let mut commits = VecDeque::new();
+        let mut max_seq = 0;
+        let mut drained = false;
+        let mut all_exact = true;
+        let superseded = superseded_below(&recovery.sources);
+        for (s, source) in recovery.sources.iter().enumerate() {
+            if s > 0 && drained {
+                break;
+            }
+            if s > 0 && source.generation < superseded {
+                continue;
+            }
+            let (checkpoint, exact) = match newest_checkpoint(source) {
+                Ok(found) => found,
+                Err(reason) => return self.recovery_failed(reason, fx),
+            };
+            all_exact &= exact;
+            if !exact {
+                let line = format!(
+                    "{}: a checkpoint is damaged; its place is taken by the one before, the journal, and the segments, which are read through now",
+                    source.folder
+                );
+                fx.push(Effect::Log { level: LogLevel::Warn, line });
+            }
+            if s == 0 {
+                drained = checkpoint.as_ref().is_some_and(|c| c.drained);
+            }
+            let key = checkpoint.as_ref().map(|c| c.key);
+            let found = find_commits(source, key);
+            let candidates: Vec<Candidate> = found.iter().map(|(_, c)| candidate(c)).collect();
+            let mut known = Known::of(checkpoint.as_ref(), exact);
+            known.exact &= checkpoint.is_some() || found.is_empty();
+            let selection = select(&candidates, &known);
+            doubts.extend(selection.lost.iter().map(|seq| Doubt {
+                source: s,
+                seq: *seq,
+                at: usize::MAX,
+                held: None,
+                place: format!("commit {seq} of {}", source.folder),
+            }));
+            for state in checkpoint.iter().flat_map(|c| &c.partitions) {
+                if let Some(ix) = self.find(TopicId(state.topic), state.partition) {
+                    let g = &mut gathered[ix.0 as usize];
+                    g.sources.push(s);
+                    if g.state.as_ref().is_none_or(|old| (state.settled_end, s == 0) > (old.settled_end, false)) {
+                        g.state = Some(state.clone());
+                    }
+                }
+            }
+            if s == 0 {
+                max_seq = found.iter().map(|(_, c)| c.header.seq).max().unwrap_or(0);
+                max_seq = max_seq.max(checkpoint.as_ref().map_or(0, |c| c.durable_seq.max(c.first_seq)));
+                let newest = found.iter().map(|(_, c)| c.header.incarnation).max().unwrap_or(0);
+                self.journal.incarnation = newest.max(checkpoint.as_ref().map_or(0, |c| c.incarnation)) + 1;
+                self.checkpoint_sequence = checkpoint.as_ref().map_or(0, |c| c.sequence) + if exact { 0 } else { 2 };
+                let seeded =
+                    u64::from_le_bytes(self.seed[..8].try_into().expect("8 bytes")) ^ (u64::from(self.shard) << 48);
+                self.journal.id.key = key.or(found.first().map(|(_, c)| c.header.journal.key)).unwrap_or(seeded);
+                self.runs = selection.runs.clone();
+                self.take_slots(source, &found, &selection.accepted, checkpoint.as_ref().map_or(0, |c| c.tail_seq));
+            }
+            for i in selection.accepted {
+                let (f, commit) = &found[i];
+                let ring = self.journal.first_ring + commits.len() as u64;
+                let file = &source.files[*f];
+                let end = commit.offset + commit.header.padded_bytes();
+                let bytes = file.bytes.slice(commit.offset as usize..end as usize);
+                let from = From {
+                    source: s,
+                    ring,
+                    commit: &bytes,
+                    folder: &source.folder,
+                    slot: file.slot,
+                    offset: commit.offset,
+                };
+                doubts.extend(commit.body.holes.iter().map(|hole| Doubt {
+                    source: s,
+                    seq: commit.header.seq,
+                    at: hole.at,
+                    held: hole.held.clone(),
+                    place: format!("{}/j{} at byte {}", source.folder, file.slot, commit.offset + hole.at as u64),
+                }));
+                for entry in &commit.body.entries {
+                    self.gather(&mut gathered, &from, entry);
+                }
+                if s == 0 {
+                    commits.push_back(Commit::recovered(commit.header.seq, bytes, file.slot, commit.offset));
+                }
+            }
+        }
+        let accepted_seq = commits.back().map_or(0, |c: &Commit| c.seq);
+        self.journal.resume(commits, max_seq + 1, accepted_seq);
+        self.drained = !recovery.drains || drained;
+        recovery.drains &= !drained;
+        for (i, g) in gathered.iter().enumerate().filter(|_| !all_exact) {
+            recovery.scans.push(PartitionIx(i as u32), g.state.clone());
+        }
+        recovery.gathered = gathered;
+        recovery.doubts = doubts;
+        recovery.stage = Stage::Scanning;
+        self.recovery = Some(recovery);
+        if self.scan_on(fx) {
+            self.finish_rebuild(now, fx);
+        }
+    }
+
+    fn gather(&self, gathered: &mut [Gathered], from: &From<'_>, entry: &FoundEntry) {
+        let header = &entry.header;
+        let Some(ix) = self.find(header.topic, header.partition) else { return };
+        let g = &mut gathered[ix.0 as usize];
+        let at = entry.batch_at;
+        g.last_seen.insert(from.source, (header.seq, at));
+        g.sources.push(from.source);
+        if !entry.whole {
+            let place = format!("{}/j{} at byte {}", from.folder, from.slot, from.offset + at as u64);
+            g.damaged.push((header.base_offset, place));
+            return;
+        }
+        if header.kind == EntryKind::LogStart {
+            g.log_start = g.log_start.max(header.base_offset);
+            return;
+        }
+        let bytes = from.commit.slice(at..at + header.length as usize);
+        let info = batch::header(&bytes).expect("a whole batch has a header");
+        let own = from.source == 0;
+        let place = if own { Place::Own { ring: from.ring, at: at as u32 } } else { Place::Old(bytes) };
+        // Own copies are the newest: they were made of the others.
+        let age = (if own { usize::MAX } else { from.source }, header.seq);
+        g.entries.push(Replayed { info, age, place });
+    }
+
+    /// Puts the journal's files in their order: those with commits that count, oldest first, the last of them to be gone on with.
+    fn take_slots(&mut self, source: &Source, found: &[(usize, FoundCommit)], accepted: &[usize], tail_seq: u64) {
+        let count = source.files.iter().map(|f| f.slot + 1).max().unwrap_or(0);
+        for slot in 0..count {
+            let len = source.files.iter().find(|f| f.slot == slot).map_or(0, |f| f.bytes.len() as u64);
+            self.journal.slots.push(Slot { file: None, len, state: SlotState::Preparing, live: 0, first_seq: 0 });
+        }
+        for i in accepted {
+            let (f, commit) = &found[*i];
+            let slot = source.files[*f].slot;
+            if self.journal.order.back() != Some(&slot) {
+                self.journal.order.push_back(slot);
+                let entry = &mut self.journal.slots[slot as usize];
+                entry.state = SlotState::Used;
+                entry.first_seq = commit.header.seq;
+            }
+            self.journal.write_pos = commit.offset + commit.header.padded_bytes();
+        }
+        // The oldest file began at or before what the checkpoint asks for.
+        if let Some(oldest) = self.journal.order.front() {
+            let entry = &mut self.journal.slots[*oldest as usize];
+            entry.first_seq = entry.first_seq.max(tail_seq);
+        }
+    }
+}
+
+fn candidate(commit: &FoundCommit) -> Candidate {
+    Candidate { header: commit.header, whole: commit.body.whole() }
+}
