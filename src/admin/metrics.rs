@@ -43,6 +43,7 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         ("floe_reply_bytes", "Bytes of replies", metrics.bytes_out),
         ("floe_request_errors", "Partitions and topics answered with an error", metrics.errors),
         ("floe_connections_refused", "Connections closed for what they sent", metrics.connections_refused),
+        ("floe_slow_readers_closed", "Connections closed for not reading answers", metrics.slow_readers_closed),
         ("floe_admissions_closed", "Times that reading from all clients was stopped", metrics.admissions_closed),
         ("floe_journal_commits", "Journal commits", log.commits),
         ("floe_journal_commits_flushed", "Journal commits made durable", log.commits_flushed),
@@ -71,7 +72,11 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
             Number::Count(count),
         );
     }
+    let closed = Number::Seconds(metrics.admission_closed_ns as f64 / 1e9);
+    page.add("floe_admission_closed_seconds", "Time for which no client was read from", label(shard), closed);
     let levels = [
+        ("floe_request_bytes_held", "Bytes of requests without an answer yet", metrics.request_bytes_held),
+        ("floe_answer_bytes_held", "Memory in answers that are not sent", metrics.answer_bytes_held),
         ("floe_connections", "Connections open", metrics.connections),
         ("floe_unsettled_bytes", "Bytes in the journal that are in no segment yet", log.unsettled_bytes),
         ("floe_log_memory_bytes", "Memory held by the newest records", log.memory_bytes),

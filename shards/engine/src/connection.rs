@@ -1,13 +1,21 @@
-//! One client's connection: the requests read and not yet answered. Lives on the shard that accepted it.
+//! One client's connection: the requests read and not yet answered, the answers not yet sent. Lives on the shard that accepted it.
 //!
-//! Invariants: replies leave in the order of requests, whatever order they are made in; at most
-//! [`REQUESTS_IN_FLIGHT_MAX`] requests wait, then nothing is read.
+//! Invariants: replies leave in the order of requests, whatever order they are made in; at most [`REQUESTS_IN_FLIGHT_MAX`] requests are at work,
+//! one Fetch among them (its answer may be large), and none is begun while [`UNSENT_BYTES_MAX`] of answers wait to be sent. What was
+//! read beyond that waits its turn, and nothing more is read.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::event::{ConnId, Effect, Effects, Reply};
-use crate::limits::REQUESTS_IN_FLIGHT_MAX;
+use bytes::Bytes;
+
+use crate::event::{ConnId, Effect, Effects, Reply, ReplyPart};
+use crate::limits::{REQUESTS_IN_FLIGHT_MAX, UNSENT_BYTES_MAX};
+use crate::pressure::Pressure;
+use crate::time::Time;
+
+/// The key of Fetch.
+const FETCH: i16 = 1;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -20,6 +28,23 @@ pub enum Ending {
     Close,
 }
 
+/// A request at work.
+#[derive(Debug)]
+struct Slot {
+    bytes: u64,
+    fetch: bool,
+    /// What it came to, while it waits for those before it.
+    ending: Option<Ending>,
+}
+
+/// An answer on its way to the kernel.
+#[derive(Debug)]
+struct Unsent {
+    /// Bytes of it that lie in memory, not in files.
+    memory: u64,
+    since_ns: u64,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -27,10 +52,15 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// On which listener it came in.
     pub listener: u16,
-    /// What the requests came to, in their order; `None` while one is at work.
-    endings: VecDeque<Option<Ending>>,
+    /// Requests at work, in their order.
+    slots: VecDeque<Slot>,
     /// Number of the request at the front.
     front: u64,
+    /// Requests that have been read and not begun.
+    backlog: VecDeque<Bytes>,
+    unsent: VecDeque<Unsent>,
+    unsent_bytes: u64,
+    fetching: bool,
     paused: bool,
     closed: bool,
 }
@@ -38,7 +68,18 @@ pub struct Connection {
 impl Connection {
     /// A new one.
     pub fn new(peer: SocketAddr, listener: u16) -> Connection {
-        Connection { peer, listener, endings: VecDeque::new(), front: 0, paused: false, closed: false }
+        Connection {
+            peer,
+            listener,
+            slots: VecDeque::new(),
+            front: 0,
+            backlog: VecDeque::new(),
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            fetching: false,
+            paused: false,
+            closed: false,
+        }
     }
 
     /// Whether it takes no more requests.
@@ -46,76 +87,118 @@ impl Connection {
         self.closed
     }
 
-    /// Takes a request in: its number.
-    pub fn begin(&mut self, conn: ConnId, fx: &mut Effects) -> u64 {
-        self.endings.push_back(None);
-        if self.endings.len() >= REQUESTS_IN_FLIGHT_MAX && !self.paused {
+    /// When its oldest unsent answer was made, in nanoseconds.
+    pub fn unsent_since_ns(&self) -> Option<u64> {
+        self.unsent.front().map(|unsent| unsent.since_ns)
+    }
+
+    /// Whether [`Connection::next`] may have something to do since a request ended or an answer was sent.
+    pub fn wants_turn(&self) -> bool {
+        !self.closed && (self.paused || !self.backlog.is_empty())
+    }
+
+    /// A request was read. It is begun with [`Connection::next`].
+    pub fn take(&mut self, frame: Bytes, pressure: &mut Pressure) {
+        pressure.request_came(frame.len() as u64);
+        self.backlog.push_back(frame);
+    }
+
+    /// The next request to begin, with its number, if one may be; else nothing more is read until one may.
+    pub fn next(&mut self, conn: ConnId, fx: &mut Effects) -> Option<(u64, Bytes)> {
+        if self.closed {
+            return None;
+        }
+        let fetch = self.backlog.front().is_some_and(|frame| frame.starts_with(&FETCH.to_be_bytes()));
+        let full = self.slots.len() >= REQUESTS_IN_FLIGHT_MAX || self.unsent_bytes >= UNSENT_BYTES_MAX;
+        let frame = if full || fetch && self.fetching { None } else { self.backlog.pop_front() };
+        let pauses = full || !self.backlog.is_empty();
+        // Half of what stops the reading may be left when it goes on.
+        let room = self.slots.len() <= REQUESTS_IN_FLIGHT_MAX / 2 && self.unsent_bytes <= UNSENT_BYTES_MAX / 2;
+        if pauses && frame.is_none() && !self.paused {
             self.paused = true;
             fx.push(Effect::PauseReads { conn });
+        } else if self.paused && room && !pauses && frame.is_none() {
+            self.paused = false;
+            fx.push(Effect::ResumeReads { conn });
         }
-        self.front + self.endings.len() as u64 - 1
+        let frame = frame?;
+        self.fetching |= fetch;
+        self.slots.push_back(Slot { bytes: frame.len() as u64, fetch, ending: None });
+        Some((self.front + self.slots.len() as u64 - 1, frame))
     }
 
     /// A request has come to its end: whatever is in turn goes out. Gives the bytes sent.
-    pub fn end(&mut self, conn: ConnId, request: u64, ending: Ending, fx: &mut Effects) -> u64 {
-        let Some(slot) = request.checked_sub(self.front).and_then(|at| self.endings.get_mut(at as usize)) else {
+    pub fn end(
+        &mut self,
+        (conn, request): (ConnId, u64),
+        now: Time,
+        ending: Ending,
+        pressure: &mut Pressure,
+        fx: &mut Effects,
+    ) -> u64 {
+        let Some(slot) = request.checked_sub(self.front).and_then(|at| self.slots.get_mut(at as usize)) else {
             return 0;
         };
-        *slot = Some(ending);
+        if slot.ending.replace(ending).is_none() {
+            pressure.request_went(slot.bytes);
+            self.fetching &= !slot.fetch;
+        }
         let mut bytes = 0;
-        while let Some(Some(_)) = self.endings.front() {
+        while let Some(slot) = self.slots.pop_front_if(|slot| slot.ending.is_some()) {
             self.front += 1;
-            match self.endings.pop_front().flatten() {
+            match slot.ending {
                 Some(Ending::Reply(reply)) => {
+                    let memory = memory_bytes(&reply);
+                    pressure.answer_came(memory);
+                    self.unsent_bytes += memory;
+                    self.unsent.push_back(Unsent { memory, since_ns: now.mono_ns });
                     bytes += reply.len();
                     fx.push(Effect::Reply { conn, reply });
                 }
                 Some(Ending::Close) => {
-                    self.closed = true;
-                    self.front += self.endings.len() as u64;
-                    self.endings.clear();
+                    self.close(pressure);
                     fx.push(Effect::Close { conn });
                 }
                 Some(Ending::Silence) | None => {}
             }
         }
-        if self.paused && !self.closed && self.endings.len() <= REQUESTS_IN_FLIGHT_MAX / 2 {
-            self.paused = false;
-            fx.push(Effect::ResumeReads { conn });
-        }
         bytes
     }
+
+    /// The oldest unsent answer was sent.
+    pub fn sent(&mut self, pressure: &mut Pressure) {
+        if let Some(sent) = self.unsent.pop_front() {
+            self.unsent_bytes -= sent.memory;
+            pressure.answer_went(sent.memory);
+        }
+    }
+
+    /// Nothing more is begun; what is at work has nobody to answer to.
+    pub fn close(&mut self, pressure: &mut Pressure) {
+        self.closed = true;
+        self.front += self.slots.len() as u64;
+        for slot in self.slots.drain(..).filter(|slot| slot.ending.is_none()) {
+            pressure.request_went(slot.bytes);
+        }
+        for frame in self.backlog.drain(..) {
+            pressure.request_went(frame.len() as u64);
+        }
+    }
+
+    /// It is gone, with all that it held.
+    pub fn gone(mut self, pressure: &mut Pressure) {
+        self.close(pressure);
+        pressure.answer_went(self.unsent_bytes);
+    }
+}
+
+fn memory_bytes(reply: &Reply) -> u64 {
+    let of = |part: &ReplyPart| match part {
+        ReplyPart::Mem(bytes) => bytes.len() as u64,
+        ReplyPart::File(_) => 0,
+    };
+    reply.parts.iter().map(of).sum()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replies_keep_the_order_of_requests() {
-        let (conn, mut fx) = (ConnId(1), Effects::new());
-        let mut connection = Connection::new("127.0.0.1:1".parse().unwrap(), 0);
-        let requests: Vec<u64> = (0..3).map(|_| connection.begin(conn, &mut fx)).collect();
-        let reply = || Ending::Reply(Reply::default());
-        connection.end(conn, requests[1], reply(), &mut fx);
-        assert!(fx.is_empty());
-        connection.end(conn, requests[0], Ending::Silence, &mut fx);
-        assert!(matches!(fx[..], [Effect::Reply { .. }]));
-        connection.end(conn, requests[2], Ending::Close, &mut fx);
-        assert!(matches!(fx[..], [Effect::Reply { .. }, Effect::Close { .. }]) && connection.is_closed());
-    }
-
-    #[test]
-    fn too_many_at_once_stop_the_reading() {
-        let (conn, mut fx) = (ConnId(1), Effects::new());
-        let mut connection = Connection::new("127.0.0.1:1".parse().unwrap(), 0);
-        for _ in 0..REQUESTS_IN_FLIGHT_MAX {
-            connection.begin(conn, &mut fx);
-        }
-        assert!(matches!(fx[..], [Effect::PauseReads { .. }]));
-        for request in 0..REQUESTS_IN_FLIGHT_MAX as u64 {
-            connection.end(conn, request, Ending::Silence, &mut fx);
-        }
-        assert!(matches!(fx[..], [Effect::PauseReads { .. }, Effect::ResumeReads { .. }]));
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ pub mod metadata;
 pub mod metrics;
 mod owner;
 pub mod partition;
+mod pressure;
 pub mod producers;
 mod requests;
 pub mod shard;

@@ -14,7 +14,7 @@ pub const COMMITS_IN_FLIGHT_MAX: usize = 4;
 /// A single batch larger than this gets a commit of its own size.
 pub const COMMIT_BYTES_MAX: u64 = 1 << 20;
 
-/// Requests of one connection that have been read and not yet answered.
+/// Requests of one connection at work: begun and not yet answered. Kafka takes one at a time; the order of answers is the same.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 
 /// Batches an idempotent producer may have in flight (Kafka: max.in.flight.requests.per.connection <= 5), and so the length of the window in which
@@ -56,3 +56,19 @@ pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1 << 18;
 
 /// How long a fetch session stays unused before it may go for a new one, in milliseconds (Kafka's number).
 pub const FETCH_SESSION_IDLE_MS: u64 = 120_000;
+
+/// Bytes in memory of one connection's unsent answers past which none of its requests is begun. One answer may be larger.
+pub const UNSENT_BYTES_MAX: u64 = 8 << 20;
+
+/// What a fetch may always answer, in bytes, however much memory unsent answers hold: less would not be worth its overhead.
+pub const ANSWER_BYTES_MIN: u64 = 64 << 10;
+
+/// How long an answer may lie unread while `memory.bytes` is spent, in milliseconds, before its connection is closed. Clients time out about then
+/// as well (Kafka's `request.timeout.ms`: 30 s).
+pub const SLOW_READER_MS: u64 = 30_000;
+
+/// How often such connections are looked for while `memory.bytes` is spent, in milliseconds.
+pub const SLOW_READER_CHECK_MS: u64 = 1000;
+
+const _: () = assert!(ANSWER_BYTES_MIN <= UNSENT_BYTES_MAX);
+const _: () = assert!(SLOW_READER_CHECK_MS < SLOW_READER_MS);

@@ -19,6 +19,14 @@ pub struct ShardMetrics {
     pub connections: u64,
     /// Connections closed for what they sent.
     pub connections_refused: u64,
+    /// Connections closed for not reading their answers while memory was spent.
+    pub slow_readers_closed: u64,
     /// Times that reading from all connections was stopped.
     pub admissions_closed: u64,
+    /// For how long it was, in nanoseconds.
+    pub admission_closed_ns: u64,
+    /// Bytes of requests without an answer yet (goes up and down).
+    pub request_bytes_held: u64,
+    /// Bytes of memory in answers that are not sent (goes up and down).
+    pub answer_bytes_held: u64,
 }

@@ -10,12 +10,13 @@ use rustc_hash::FxBuildHasher;
 use crate::config::{BrokerConfig, Dynamic};
 use crate::connection::{Connection, Ending};
 use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, ShardId};
-use crate::limits::DISK_RESERVE_BYTES;
+use crate::limits::{DISK_RESERVE_BYTES, SLOW_READER_MS};
 use crate::log::{LogEvent, ShardLog};
 use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told};
 use crate::metrics::ShardMetrics;
 use crate::owner::Owner;
+use crate::pressure::Pressure;
 use crate::requests::{Caller, Pending, Sessions, Wait};
 use crate::time::{Deadline, Time};
 
@@ -50,21 +51,35 @@ pub struct Shard {
     drained: u16,
     ready: bool,
     stopping: bool,
-    /// Whether sockets are not read because the log has no room.
-    closed: bool,
+    /// When the input at work came.
+    now: Time,
+    pub(crate) pressure: Pressure,
+    /// Connections that may begin another request.
+    turns: Vec<ConnId>,
+    connections_max: u64,
     last_token: u64,
 }
 
 impl Machine for Shard {
     fn handle(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        self.now = now;
         match input {
             Input::Boot(boot) => self.boot(boot, fx),
-            Input::Connected { conn, peer, listener } => {
-                self.metrics.connections += 1;
-                self.connections.insert(conn, Connection::new(peer, listener));
+            Input::Connected { conn, peer, listener } => self.connected(conn, Connection::new(peer, listener), fx),
+            Input::Frame { conn, frame } => {
+                if let Some(connection) = self.connections.get_mut(&conn).filter(|c| !c.is_closed()) {
+                    connection.take(frame, &mut self.pressure);
+                    self.turn(now, conn, fx);
+                }
             }
-            Input::Frame { conn, frame } => self.request(now, conn, frame, fx),
-            Input::ReplySent { .. } => {}
+            Input::ReplySent { conn, .. } => {
+                if let Some(connection) = self.connections.get_mut(&conn) {
+                    connection.sent(&mut self.pressure);
+                    if connection.wants_turn() {
+                        self.turns.push(conn);
+                    }
+                }
+            }
             Input::Disconnected { conn } => self.disconnected(conn, fx),
             Input::Mesh { from, msg } => self.mesh(now, from, msg, fx),
             Input::DiskDone { op, result } => {
@@ -76,16 +91,13 @@ impl Machine for Shard {
                     log.handle_disk(now, op, result, fx);
                 }
             }
-            Input::DiskSpace { free_bytes, .. } => {
-                self.owner.full = (free_bytes < DISK_RESERVE_BYTES).then(|| {
-                    format!("The broker's disk has {free_bytes} bytes left; it takes records again from {DISK_RESERVE_BYTES} on.")
-                });
-            }
+            Input::DiskSpace { free_bytes, .. } => self.disk_space(free_bytes, fx),
             Input::Timer => {
                 if let Some(log) = self.log.as_mut() {
                     log.timer(now, fx);
                 }
                 self.fetch_timer(now, fx);
+                self.close_slow_readers(now, fx);
             }
             Input::Admin { token, request } => {
                 let reply = self.admin(request);
@@ -103,20 +115,21 @@ impl Machine for Shard {
     }
 
     fn end_of_round(&mut self, now: Time, fx: &mut Effects) {
+        self.now = now;
         let Some(log) = self.log.as_mut() else { return };
         log.end_of_round(now, fx);
         let stalled = log.pressure().stalled;
-        if stalled != self.closed {
-            self.closed = stalled;
-            self.metrics.admissions_closed += u64::from(stalled);
-            fx.push(Effect::Admission { open: !stalled });
+        if let Some(open) = self.pressure.admission(now, stalled) {
+            self.metrics.admissions_closed += u64::from(!open);
+            fx.push(Effect::Admission { open });
         }
         self.pump(now, fx);
     }
 
     fn next_deadline(&self) -> Option<Deadline> {
         let fetch = self.fetch_deadlines.first().map(|(deadline, _)| *deadline);
-        fetch.into_iter().chain(self.log.as_ref().and_then(ShardLog::next_deadline)).min()
+        let log = self.log.as_ref().and_then(ShardLog::next_deadline);
+        [fetch, log, self.pressure.next_deadline()].into_iter().flatten().min()
     }
 }
 
@@ -126,6 +139,9 @@ impl Shard {
         let seed = u64::from_le_bytes(boot.seed[..8].try_into().expect("8 bytes")) ^ u64::from(boot.shard.0) << 48;
         let slots = self.config.number("max.incremental.fetch.session.cache.slots", &Dynamic::default());
         self.sessions = Sessions::new(seed, slots as usize);
+        self.pressure = Pressure::new(self.config.number("memory.bytes", &Dynamic::default()) as u64);
+        let connections_max = self.config.number("max.connections", &Dynamic::default()) as u64;
+        self.connections_max = connections_max.div_ceil(u64::from(boot.shards.max(1)));
         if boot.shard == ShardId(0) {
             self.controller = Some(Controller::start(boot.seed, &boot.config.cluster_id, fx));
         }
@@ -135,6 +151,8 @@ impl Shard {
     fn admin(&mut self, request: AdminRequest) -> AdminReply {
         match request {
             AdminRequest::Metrics => {
+                (self.metrics.request_bytes_held, self.metrics.answer_bytes_held) = self.pressure.held();
+                self.metrics.admission_closed_ns = self.pressure.closed_ns(self.now);
                 if let Some(log) = self.log.as_mut() {
                     self.metrics.log.clone_from(log.metrics());
                     self.metrics.log.commit_latencies_ns = log.take_commit_latencies();
@@ -206,6 +224,10 @@ impl Shard {
                         fx.push(Effect::Mesh { to, msg: MeshMsg::Changed { token, done } });
                     }
                 }
+            }
+            while let Some(conn) = self.turns.pop() {
+                idle = false;
+                self.turn(now, conn, fx);
             }
             if idle {
                 return;
@@ -312,10 +334,68 @@ impl Shard {
         }
     }
 
-    fn disconnected(&mut self, conn: ConnId, fx: &mut Effects) {
-        if self.connections.remove(&conn).is_none() {
+    fn connected(&mut self, conn: ConnId, connection: Connection, fx: &mut Effects) {
+        if self.metrics.connections >= self.connections_max {
+            let (peer, max) = (connection.peer, self.connections_max);
+            let line = format!("refusing the connection of {peer}: this core has its share of max.connections, {max}");
+            fx.push(Effect::Log { level: LogLevel::Warn, line });
+            fx.push(Effect::Close { conn });
+            self.metrics.connections_refused += 1;
             return;
         }
+        self.metrics.connections += 1;
+        self.connections.insert(conn, connection);
+    }
+
+    /// Begins the requests of a connection that may be begun now.
+    fn turn(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
+        while let Some((request, frame)) = self.connections.get_mut(&conn).and_then(|c| c.next(conn, fx)) {
+            self.request(now, conn, request, frame, fx);
+        }
+    }
+
+    fn disk_space(&mut self, free_bytes: u64, fx: &mut Effects) {
+        // What is in journals only has to find a place in segments; the other shards are taken to be like this one.
+        let unsettled = self.log.as_mut().map_or(0, |log| log.metrics().unsettled_bytes);
+        let reserve = DISK_RESERVE_BYTES + unsettled * u64::from(self.shards);
+        let was_full = self.owner.full.is_some();
+        self.owner.full = (free_bytes < reserve).then(|| {
+            format!(
+                "The broker's disk has {free_bytes} bytes left; it takes records again from {reserve} on. Try again."
+            )
+        });
+        if self.owner.full.is_some() != was_full {
+            let line = match was_full {
+                false => format!(
+                    "the disk of the data directory has {free_bytes} bytes left, fewer than {reserve}: no records are taken until there is more. Delete records or topics, or give it more space"
+                ),
+                true => format!("the disk of the data directory has {free_bytes} bytes left: records are taken again"),
+            };
+            fx.push(Effect::Log { level: if was_full { LogLevel::Info } else { LogLevel::Error }, line });
+        }
+    }
+
+    /// While memory is spent, those who do not read their answers go first.
+    fn close_slow_readers(&mut self, now: Time, fx: &mut Effects) {
+        let Some(before_ns) = self.pressure.too_old(now) else { return };
+        for (conn, connection) in &mut self.connections {
+            if !connection.is_closed() && connection.unsent_since_ns().is_some_and(|since| since < before_ns) {
+                connection.close(&mut self.pressure);
+                self.metrics.slow_readers_closed += 1;
+                let line = format!(
+                    "closing the connection of {}: it has not read an answer for {} s while memory is spent (memory.bytes)",
+                    connection.peer,
+                    SLOW_READER_MS / 1000
+                );
+                fx.push(Effect::Log { level: LogLevel::Warn, line });
+                fx.push(Effect::Close { conn: *conn });
+            }
+        }
+    }
+
+    fn disconnected(&mut self, conn: ConnId, fx: &mut Effects) {
+        let Some(connection) = self.connections.remove(&conn) else { return };
+        connection.gone(&mut self.pressure);
         self.metrics.connections -= 1;
         self.sessions.disconnected(conn);
         let gone: Vec<u64> = self.pending.iter().filter(|(_, p)| p.caller.conn == conn).map(|(t, _)| *t).collect();
@@ -353,18 +433,24 @@ impl Shard {
 
     /// A request has come to its end.
     pub(crate) fn finish(&mut self, caller: Caller, ending: Ending, fx: &mut Effects) {
-        if let Some(connection) = self.connections.get_mut(&caller.conn) {
-            self.metrics.bytes_out += connection.end(caller.conn, caller.request, ending, fx);
-        }
+        self.end(caller.conn, caller.request, ending, fx);
     }
 
     /// A request cannot be understood: the connection ends, as Kafka does it.
     pub(crate) fn refuse(&mut self, conn: ConnId, request: u64, what: &str, fx: &mut Effects) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let Some(connection) = self.connections.get(&conn) else { return };
         self.metrics.connections_refused += 1;
         let line = format!("closing the connection of {}: it sent {what}", connection.peer);
         fx.push(Effect::Log { level: LogLevel::Warn, line });
-        self.metrics.bytes_out += connection.end(conn, request, Ending::Close, fx);
+        self.end(conn, request, Ending::Close, fx);
+    }
+
+    fn end(&mut self, conn: ConnId, request: u64, ending: Ending, fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        self.metrics.bytes_out += connection.end((conn, request), self.now, ending, &mut self.pressure, fx);
+        if connection.wants_turn() {
+            self.turns.push(conn);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// "Now", as the driver read it when the input arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
     /// Nanoseconds on a clock that never goes back; its zero means nothing. Deadlines are made of it.
     pub mono_ns: u64,

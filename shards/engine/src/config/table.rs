@@ -143,6 +143,7 @@ pub const CONFIGS: &[ConfigDef] = &[
         "300000",
         "How often partitions are looked at for what is too old or too much.",
     ),
+    broker("max.connections", int(1, INT_MAX), "2147483647", "Clients connected, at most; each core takes its share."),
     broker("max.incremental.fetch.session.cache.slots", int(0, 1_000_000), "1000", "Fetch sessions kept per shard."),
     broker("num.partitions", int(1, 10_000), "1", "Partitions of a topic whose creator does not say."),
     broker(

@@ -93,7 +93,7 @@ impl Shard {
                 return Ok(());
             }
         };
-        let bytes_max = self.fetch_bytes_max.min(request.max_bytes.max(0) as u64);
+        let bytes_max = self.pressure.answer_bytes(self.fetch_bytes_max.min(request.max_bytes.max(0) as u64));
         let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
         let mut wait = FetchWait {
             parts: Vec::new(),

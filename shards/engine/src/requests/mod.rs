@@ -101,10 +101,8 @@ impl Caller {
 }
 
 impl Shard {
-    /// A request came in.
-    pub(crate) fn request(&mut self, now: Time, conn: ConnId, frame: Bytes, fx: &mut Effects) {
-        let Some(connection) = self.connections.get_mut(&conn).filter(|c| !c.is_closed()) else { return };
-        let request = connection.begin(conn, fx);
+    /// A request begins.
+    pub(crate) fn request(&mut self, now: Time, conn: ConnId, request: u64, frame: Bytes, fx: &mut Effects) {
         self.metrics.bytes_in += frame.len() as u64;
         let mut reader = Reader::new(&frame);
         let header = match RequestHeader::decode(&mut reader) {

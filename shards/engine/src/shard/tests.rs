@@ -25,6 +25,7 @@ use crate::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileH
 use crate::requests::codes;
 
 mod fetch;
+mod pressure;
 mod produce;
 
 const CONN: ConnId = ConnId(1);
@@ -35,12 +36,22 @@ struct Node {
     now: Time,
     ready: usize,
     replies: Vec<Vec<u8>>,
+    /// The connection that sends.
+    conn: ConnId,
+    /// Whether clients read their answers.
+    reads: bool,
+    /// Whether shard 0 reads its sockets.
+    open: bool,
     closed: bool,
     fatal: Option<String>,
 }
 
 impl Node {
     fn start(count: u16, files: BTreeMap<String, Vec<u8>>) -> Node {
+        Node::start_with(count, files, &[])
+    }
+
+    fn start_with(count: u16, files: BTreeMap<String, Vec<u8>>, values: &[(&str, &str)]) -> Node {
         let listener = Listener {
             name: "PLAINTEXT".into(),
             bind_host: "127.0.0.1".into(),
@@ -48,13 +59,18 @@ impl Node {
             advertised_host: "here".into(),
             advertised_port: 9092,
         };
-        let config = Arc::new(BrokerConfig { listeners: vec![listener], ..BrokerConfig::default() });
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = BrokerConfig::from_values(values).unwrap();
+        let config = Arc::new(BrokerConfig { listeners: vec![listener], ..config });
         let mut node = Node {
             shards: (0..count).map(|_| Shard::default()).collect(),
             files,
             now: Time { mono_ns: 1, wall_ms: 1_700_000_000_000 },
             ready: 0,
             replies: Vec::new(),
+            conn: CONN,
+            reads: true,
+            open: true,
             closed: false,
             fatal: None,
         };
@@ -81,8 +97,17 @@ impl Node {
             for effect in fx {
                 match effect {
                     Effect::Ready => self.ready += 1,
-                    Effect::Reply { reply, .. } => self.replies.push(flat(reply)),
-                    Effect::Close { .. } => self.closed = true,
+                    Effect::Reply { conn, reply } => {
+                        if self.reads {
+                            inputs.push_back((at, Input::ReplySent { conn, bytes: reply.len() }));
+                        }
+                        self.replies.push(flat(reply));
+                    }
+                    Effect::Close { conn } => {
+                        self.closed = true;
+                        inputs.push_back((at, Input::Disconnected { conn }));
+                    }
+                    Effect::Admission { open } if at == 0 => self.open = open,
                     Effect::Mesh { to, msg } => inputs.push_back((to.0, Input::Mesh { from: ShardId(at), msg })),
                     Effect::Disk { op, what } => inputs.push_back((at, self.disk(op, what))),
                     Effect::Fatal { message } => self.fatal = Some(message),
@@ -162,7 +187,7 @@ impl Node {
         let header = RequestHeader { api_key: key, api_version: version, correlation_id: 5, client_id: None };
         header.encode(&mut writer);
         request.encode(&mut writer, version);
-        self.input(0, Input::Frame { conn: CONN, frame: writer.finish_contiguous() });
+        self.input(0, Input::Frame { conn: self.conn, frame: writer.finish_contiguous() });
     }
 
     /// The body of the only reply there is.

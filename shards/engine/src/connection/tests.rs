@@ -1,0 +1,128 @@
+use super::*;
+
+const CONN: ConnId = ConnId(1);
+const NOW: Time = Time { mono_ns: 7, wall_ms: 0 };
+
+struct Bed {
+    connection: Connection,
+    pressure: Pressure,
+    fx: Effects,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let connection = Connection::new("127.0.0.1:1".parse().unwrap(), 0);
+        Bed { connection, pressure: Pressure::default(), fx: Effects::new() }
+    }
+
+    /// Reads a request of an API; the numbers of those that begin.
+    fn read(&mut self, key: u8) -> Vec<u64> {
+        self.connection.take(Bytes::copy_from_slice(&[0, key, 0, 0]), &mut self.pressure);
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Vec<u64> {
+        std::iter::from_fn(|| self.connection.next(CONN, &mut self.fx)).map(|(request, _)| request).collect()
+    }
+
+    fn end(&mut self, request: u64, ending: Ending) {
+        self.connection.end((CONN, request), NOW, ending, &mut self.pressure, &mut self.fx);
+    }
+
+    fn reply(&mut self, request: u64, bytes: usize) {
+        let parts = vec![ReplyPart::Mem(vec![0; bytes].into())];
+        self.end(request, Ending::Reply(Reply { parts }));
+    }
+
+    /// What the driver was told since last asked: `r`eply, `c`lose, `p`ause, go `o`n.
+    fn told(&mut self) -> String {
+        let name = |effect| match effect {
+            Effect::Reply { .. } => 'r',
+            Effect::Close { .. } => 'c',
+            Effect::PauseReads { .. } => 'p',
+            Effect::ResumeReads { .. } => 'o',
+            other => panic!("{other:?}"),
+        };
+        self.fx.drain(..).map(name).collect()
+    }
+}
+
+#[test]
+fn replies_keep_the_order_of_requests() {
+    let mut bed = Bed::new();
+    let numbers: Vec<u64> = (0..3).flat_map(|_| bed.read(3)).collect();
+    bed.reply(numbers[1], 10);
+    assert_eq!(bed.told(), "");
+    bed.end(numbers[0], Ending::Silence);
+    assert_eq!(bed.told(), "r");
+    bed.end(numbers[2], Ending::Close);
+    assert_eq!(bed.told(), "c");
+    assert!(bed.connection.is_closed() && bed.read(3).is_empty());
+}
+
+#[test]
+fn too_many_at_once_stop_the_reading() {
+    let mut bed = Bed::new();
+    for _ in 0..REQUESTS_IN_FLIGHT_MAX - 1 {
+        assert_eq!(bed.read(0).len(), 1);
+    }
+    assert_eq!(bed.told(), "");
+    assert_eq!(bed.read(0).len(), 1);
+    assert_eq!(bed.told(), "p");
+    assert!(bed.read(0).is_empty(), "it had been read already");
+    bed.end(0, Ending::Silence);
+    assert_eq!(bed.begin(), [REQUESTS_IN_FLIGHT_MAX as u64]);
+    for request in 1..=REQUESTS_IN_FLIGHT_MAX as u64 / 2 {
+        bed.end(request, Ending::Silence);
+    }
+    assert!(bed.connection.wants_turn() && bed.begin().is_empty());
+    assert_eq!(bed.told(), "o");
+    assert!(!bed.connection.wants_turn());
+}
+
+#[test]
+fn one_fetch_at_a_time_and_nothing_overtakes_the_next() {
+    let mut bed = Bed::new();
+    assert_eq!((bed.read(1), bed.read(0)), (vec![0], vec![1]));
+    assert_eq!((bed.read(1), bed.read(0)), (vec![], vec![]), "a second fetch waits, and what is behind it");
+    assert_eq!(bed.told(), "p");
+    bed.reply(1, 5);
+    assert!(bed.begin().is_empty());
+    bed.reply(0, 5);
+    assert_eq!(bed.begin(), [2, 3]);
+    assert_eq!(bed.told(), "rro");
+}
+
+#[test]
+fn who_does_not_read_answers_is_not_read_from() {
+    let mut bed = Bed::new();
+    bed.read(1);
+    bed.reply(0, UNSENT_BYTES_MAX as usize);
+    assert_eq!(bed.connection.unsent_since_ns(), Some(7));
+    assert!(bed.read(3).is_empty());
+    assert_eq!(bed.told(), "rp");
+    bed.connection.sent(&mut bed.pressure);
+    assert_eq!((bed.begin(), bed.told()), (vec![1], "o".to_owned()));
+}
+
+#[test]
+fn what_is_held_is_given_back_however_it_ends() {
+    for ends in 0..6 {
+        let mut bed = Bed::new();
+        for _ in 0..3 {
+            bed.read(1);
+            bed.read(0);
+        }
+        bed.read(1);
+        for request in 0..ends {
+            bed.reply(request, 100);
+            bed.begin();
+        }
+        assert!(bed.pressure.held() != (0, 0));
+        if ends == 3 {
+            bed.end(3, Ending::Close);
+        }
+        bed.connection.gone(&mut bed.pressure);
+        assert_eq!(bed.pressure.held(), (0, 0), "{ends}");
+    }
+}
