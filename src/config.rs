@@ -125,9 +125,13 @@ impl Config {
         })
     }
 
-    /// The settings in force as a floe.toml, each with its source.
+    /// The settings in force as a floe.toml, each with its source; at the end what was chosen for the operator, as comments.
     pub fn print(&self) -> String {
-        self.layers.print()
+        let mut out = self.layers.print();
+        for note in &self.notes {
+            out.push_str(&format!("# {note}\n"));
+        }
+        out
     }
 }
 

@@ -1,84 +1,16 @@
-//! The `floe` binary without a broker: what each command says, and the code with which it ends.
+//! The `floe` binary from outside: what each command says, and the code with which it ends. Here without a broker; `broker` has those
+//! that run one.
+
+mod broker;
+mod records;
+mod scratch;
+mod serving;
 
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder of its own for each test, in which the commands run; removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Scratch {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("floe-cli-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn floe(&self, args: &[&str]) -> Run {
-        self.floe_with(args, &[], "")
-    }
-
-    fn floe_with(&self, args: &[&str], environment: &[(&str, &str)], input: &str) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_floe"));
-        command.args(args).current_dir(&self.0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLOE_")) {
-            command.env_remove(name);
-        }
-        command.envs(environment.iter().copied());
-        let mut child = command.spawn().unwrap();
-        // The command may end before it reads anything.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        Run::of(args, child.wait_with_output().unwrap())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What a command did.
-struct Run {
-    args: String,
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Run {
-    fn of(args: &[&str], output: Output) -> Run {
-        Run {
-            args: args.join(" "),
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    fn expect(&self, code: i32, parts: &[&str]) {
-        let all = format!("{}\n{}", self.out, self.err);
-        assert_eq!(self.code, code, "floe {}:\n{all}", self.args);
-        for part in parts {
-            assert!(all.contains(part), "floe {}: no `{part}` in\n{all}", self.args);
-        }
-    }
-}
-
-/// A port of this machine on which nobody listens.
-fn silent_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use scratch::{Scratch, silent_port};
 
 #[test]
 fn help_and_version_are_no_errors() {
@@ -123,6 +55,17 @@ fn print_config_shows_sources_and_can_be_fed_back() {
             .collect()
     };
     assert_eq!(settings(&first.out), settings(&second.out));
+}
+
+#[test]
+fn listening_everywhere_says_which_name_clients_are_told() {
+    let scratch = Scratch::new();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let run = scratch.floe(&["serve", "--print-config", "--listen", "0.0.0.0:9092"]);
+    run.expect(0, &["every interface", &host, "--advertise"]);
+    let run = scratch.floe(&["serve", "--print-config", "--listen", "0.0.0.0:9092", "--advertise", "b.example:9092"]);
+    run.expect(0, &["advertised.listeners = \"b.example:9092\""]);
+    assert!(!run.out.contains("every interface"), "{}", run.out);
 }
 
 #[test]
