@@ -36,6 +36,9 @@ pub const CHANGES_WAITING_MAX: usize = 4096;
 /// Resources that one DescribeConfigs describes: each takes some kilobytes of answer for a few bytes of request.
 pub const DESCRIBED_RESOURCES_MAX: usize = 10_000;
 
+/// Partitions in one answer to DescribeTopicPartitions (Kafka: max.request.partition.size.limit).
+pub const DESCRIBED_PARTITIONS_MAX: i32 = 2000;
+
 /// Partitions of one topic.
 pub const PARTITIONS_MAX: i32 = 100_000;
 

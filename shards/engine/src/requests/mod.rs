@@ -1,8 +1,11 @@
 //! One file per API: decode, decide or call the owners, answer. What waits for owners or the controller is a [`Pending`].
 
 mod alter_configs;
+mod cluster;
 pub mod codes;
+mod create_partitions;
 mod describe_configs;
+mod describe_topics;
 mod fetch;
 mod list_offsets;
 mod metadata;
@@ -12,6 +15,7 @@ mod split;
 mod topics;
 
 pub use alter_configs::ConfigsWait;
+pub use create_partitions::GrowWait;
 pub use fetch::FetchWait;
 pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
@@ -34,7 +38,7 @@ use crate::shard::Shard;
 use crate::time::Time;
 
 /// Keys of the APIs that are answered. Clients are told these only.
-pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 22, 32, 33, 44];
+pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 22, 32, 33, 37, 44, 46, 60, 74, 75];
 
 /// A request: where its answer goes and how it is to be encoded.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +77,8 @@ pub enum Wait {
     Metadata(Bytes),
     /// The controller makes or deletes topics.
     Topics(TopicsWait),
+    /// The controller gives topics more partitions.
+    Grow(GrowWait),
     /// The controller changes settings.
     Configs(ConfigsWait),
     /// The controller gives a block of producer ids.
@@ -143,7 +149,12 @@ impl Shard {
             22 => self.init_producer_id(caller, body, fx),
             32 => self.describe_configs(caller, body, fx),
             33 => self.alter_configs(caller, body, fx),
+            37 => self.create_partitions(caller, body, fx),
             44 => self.incremental_alter_configs(caller, body, fx),
+            46 => self.list_partition_reassignments(caller, body, fx),
+            60 => self.describe_cluster(caller, body, fx),
+            74 => self.list_config_resources(caller, body, fx),
+            75 => self.describe_topic_partitions(caller, body, fx),
             _ => {
                 ApiVersionsRequest::decode_all(body, caller.version)?;
                 self.finish(caller, caller.reply(&api_versions(codes::NONE), Vec::new()), fx);
@@ -173,6 +184,7 @@ impl Shard {
         let Some(Pending { caller, wait }) = self.pending.remove(&token) else { return };
         match wait {
             Wait::Topics(wait) => self.topics_changed(caller, wait, done, fx),
+            Wait::Grow(wait) => self.grown(caller, wait, done, fx),
             Wait::Configs(wait) => self.altered(caller, wait, done, fx),
             Wait::Metadata(body) => {
                 self.metadata(caller, &body, false, fx).expect("it could be decoded before");

@@ -58,6 +58,21 @@ pub(super) fn check_name(name: &str) -> Result<(), (i16, String)> {
     Err((codes::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {what}")))
 }
 
+/// A replica assignment names this broker and nobody else.
+pub(super) fn check_assignment(broker_ids: &[i32], me: i32) -> Result<(), (i16, String)> {
+    let message = match broker_ids {
+        [] => "The manual partition assignment includes an empty replica list.".to_owned(),
+        [only] if *only == me => return Ok(()),
+        ids => match ids.iter().find(|id| **id != me) {
+            Some(other) => {
+                format!("The manual partition assignment includes broker {other}, but no such broker is registered.")
+            }
+            None => format!("The manual partition assignment includes the broker {me} more than once."),
+        },
+    };
+    Err((codes::INVALID_REPLICA_ASSIGNMENT, message))
+}
+
 impl Shard {
     pub(super) fn create_topics(&mut self, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
         let request = CreateTopicsRequest::decode_all(body, caller.version)?;
