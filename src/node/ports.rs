@@ -1,12 +1,19 @@
 //! Ports, looked at before anything else happens: a broker that cannot listen must not touch its data directory.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use floe_engine::config::Listener;
 
 use crate::config::listeners::shown;
 use crate::problem::{Outcome, Problem};
+
+/// How long a port may stay taken before the start is refused: a killed broker's sockets were seen to live some milliseconds longer.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Between two tries.
+const LINGER_TURN: Duration = Duration::from_millis(10);
 
 /// Takes the port of a listener. Port 0 becomes a real one here, so that it is known before clients are told.
 pub fn take(listener: &mut Listener) -> Outcome<TcpListener> {
@@ -29,7 +36,7 @@ pub fn bind(host: &str, port: u16, flag: &str) -> Outcome<TcpListener> {
             .because(error)
             .next(format!("give an address of this host with {flag}"))
     })?;
-    TcpListener::bind(addresses.as_slice()).map_err(|error| {
+    patiently(|| TcpListener::bind(addresses.as_slice())).map_err(|error| {
         let problem = Problem::new(format!("cannot listen on {place}"));
         match error.kind() {
             ErrorKind::AddrInUse => problem
@@ -45,6 +52,18 @@ pub fn bind(host: &str, port: u16, flag: &str) -> Outcome<TcpListener> {
             _ => problem.because(error).next(format!("listen elsewhere with {flag}")),
         }
     })
+}
+
+/// Tries again for a while as long as the port is taken: when a broker was killed, the kernel takes its rings down after the process is
+/// gone, and they hold its sockets until their last write has ended. A restart must not fail for that, nor begin before it.
+fn patiently(bind: impl Fn() -> io::Result<TcpListener>) -> io::Result<TcpListener> {
+    let end = Instant::now() + LINGER_MAX;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => thread::sleep(LINGER_TURN),
+            done => return done,
+        }
+    }
 }
 
 fn local(bound: &TcpListener) -> Outcome<SocketAddr> {
