@@ -3,6 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache=$PWD/.cache
+mkdir -p "$cache"
+# One at a time: tests may ask for the clients beside each other.
+exec 9>"$cache/tools.lock"
+flock 9
 mkdir -p "$cache/npm" "$cache/java"
 
 missing=()
@@ -20,15 +24,21 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}"
 fi
 
-if [ ! -e "$cache/venv/ready" ]; then
-  python3 -m venv "$cache/venv"
-  "$cache/venv/bin/pip" install -q confluent-kafka==2.16.1 kafka-python==3.0.12 aiokafka==0.14.0 lz4 zstandard python-snappy cramjam
-  touch "$cache/venv/ready"
-fi
-if [ ! -e "$cache/npm/ready" ]; then
-  npm install --silent --no-fund --no-audit --prefix "$cache/npm" kafkajs@2.2.4 kafkajs-snappy@1.1.0
-  touch "$cache/npm/ready"
-fi
+# fetch FOLDER PACKAGES COMMAND...: what was got is written down, so that a change of the list is noticed and a fetch cut short begins again.
+fetch() {
+  local folder=$1 packages=$2
+  shift 2
+  [ "$(cat "$folder/ready" 2>/dev/null)" = "$packages" ] && return
+  echo "getting $packages"
+  "$@" $packages || { echo "could not get $packages (is a package registry within reach?)" >&2; exit 1; }
+  echo "$packages" >"$folder/ready"
+}
+
+[ -e "$cache/venv/bin/pip" ] || python3 -m venv "$cache/venv"
+fetch "$cache/venv" "confluent-kafka==2.16.1 kafka-python==3.0.12 aiokafka==0.14.0 lz4 zstandard python-snappy cramjam" \
+  "$cache/venv/bin/pip" install -q --disable-pip-version-check
+fetch "$cache/npm" "kafkajs@2.2.4 kafkajs-snappy@1.1.0 kafkajs-lz4@1.2.1 @platformatic/kafka@1.35.0 zstd-codec@0.1.5" \
+  npm install --silent --no-fund --no-audit --prefix "$cache/npm"
 if [ ! -s "$cache/java/classpath" ]; then
   cat >"$cache/java/pom.xml" <<'XML'
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -40,7 +50,13 @@ if [ ! -s "$cache/java/classpath" ]; then
   </dependencies>
 </project>
 XML
-  (cd "$cache/java" && mvn -q -B dependency:build-classpath -Dmdep.outputFile=classpath.part)
+  echo "getting kafka-clients 4.3.1"
+  (cd "$cache/java" && mvn -q -B dependency:build-classpath -Dmdep.outputFile=classpath.part) ||
+    { echo "could not get kafka-clients (is a Maven repository within reach?)" >&2; exit 1; }
   mv "$cache/java/classpath.part" "$cache/java/classpath"
 fi
-javac -d "$cache/java/classes" -cp "$(cat "$cache/java/classpath")" src/e2e/clients/JavaClient.java
+newest=$(ls -t src/e2e/clients/*.java | head -1)
+if [ ! "$cache/java/classes/ready" -nt "$newest" ]; then
+  javac -d "$cache/java/classes" -cp "$(cat "$cache/java/classpath")" src/e2e/clients/*.java
+  touch "$cache/java/classes/ready"
+fi
