@@ -1,9 +1,10 @@
 //! The shards' counters as rows of the metrics page, labelled by shard.
 
-use floe_engine::metrics::ShardMetrics;
+use floe_engine::metrics::{Histogram, RequestKind, ShardMetrics};
 use floe_wire::api::APIS;
+use floe_wire::errors::ErrorCode;
 
-use super::page::{Labels, Number, Page};
+use super::page::{Buckets, Labels, Number, Page};
 use super::process;
 
 /// The page of one moment; `None` for a shard that gave no answer in time.
@@ -41,7 +42,6 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
     let counts = [
         ("floe_request_bytes", "Bytes of requests", metrics.bytes_in),
         ("floe_reply_bytes", "Bytes of replies", metrics.bytes_out),
-        ("floe_request_errors", "Partitions and topics answered with an error", metrics.errors),
         ("floe_connections_refused", "Connections closed for what they sent", metrics.connections_refused),
         ("floe_slow_readers_closed", "Connections closed for not reading answers", metrics.slow_readers_closed),
         ("floe_admissions_closed", "Times that reading from all clients was stopped", metrics.admissions_closed),
@@ -62,6 +62,13 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
     for (name, help, count) in counts {
         page.add(name, help, label(shard), Number::Count(count));
     }
+    for (code, count) in metrics.errors.iter() {
+        let mut labels = label(shard);
+        let name = ErrorCode::from_code(code).map_or_else(|| code.to_string(), |error| error.name().to_owned());
+        labels.push(("error", name));
+        page.add("floe_errors", "Parts of requests answered with an error, by its name", labels, Number::Count(count));
+    }
+    spreads(page, shard, metrics);
     for (tier, count) in ["flushed", "written", "memory"].into_iter().zip(log.acks) {
         let mut labels = label(shard);
         labels.push(("tier", tier.to_owned()));
@@ -75,6 +82,8 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
     let closed = Number::Seconds(metrics.admission_closed_ns as f64 / 1e9);
     page.add("floe_admission_closed_seconds", "Time for which no client was read from", label(shard), closed);
     let levels = [
+        ("floe_fetch_sessions", "Fetch sessions", metrics.fetch_sessions),
+        ("floe_fetch_session_partitions", "Partitions in fetch sessions", metrics.fetch_session_partitions),
         ("floe_request_bytes_held", "Bytes of requests without an answer yet", metrics.request_bytes_held),
         ("floe_answer_bytes_held", "Memory in answers that are not sent", metrics.answer_bytes_held),
         ("floe_connections", "Connections open", metrics.connections),
@@ -83,5 +92,59 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
     ];
     for (name, help, value) in levels {
         page.add(name, help, label(shard), Number::Level(value as f64));
+    }
+}
+
+fn spreads(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
+    for kind in RequestKind::ALL {
+        let mut labels = label(shard);
+        labels.push(("kind", kind.name().to_owned()));
+        let about = "From a request's arrival to its answer; of a fetch with the time it waits for records";
+        page.add("floe_request_seconds", about, labels, spread(&metrics.request_ns[kind as usize]));
+    }
+    let stages = [
+        ("floe_produce_append_seconds", "From a produce's arrival to its being appended", &metrics.append_ns),
+        ("floe_produce_durable_seconds", "From then until its records are as durable as wanted", &metrics.durable_ns),
+        ("floe_produce_acknowledge_seconds", "From then until it is answered", &metrics.acknowledge_ns),
+        ("floe_send_seconds", "From an answer until the kernel has taken it", &metrics.send_ns),
+        ("floe_journal_commit_seconds", "From a journal commit's submission to its completion", &metrics.commit_ns),
+    ];
+    for (name, about, histogram) in stages {
+        page.add(name, about, label(shard), spread(histogram));
+    }
+}
+
+fn spread(histogram: &Histogram) -> Number {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let bound = |ns: Option<u64>| ns.map_or(f64::INFINITY, seconds);
+    let counts = histogram.buckets().map(|(ns, count)| (bound(ns), count)).collect();
+    Number::Spread(Buckets { sum: seconds(histogram.sum_ns()), counts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shards_numbers_stand_on_the_page() {
+        let mut metrics =
+            ShardMetrics { fetch_sessions: 4, admission_closed_ns: 1_500_000_000, ..ShardMetrics::default() };
+        metrics.request_ns[1].record(3_000_000);
+        metrics.durable_ns.record(700_000);
+        metrics.errors.count(3);
+        metrics.errors.count(159);
+        let text = page(&[Some(metrics), None]).text();
+        for line in [
+            "floe_shard_up{shard=\"1\"} 0.0",
+            "floe_fetch_sessions{shard=\"0\"} 4.0",
+            "floe_admission_closed_seconds_total{shard=\"0\"} 1.5",
+            "floe_errors_total{shard=\"0\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1",
+            "floe_request_seconds_sum{shard=\"0\",kind=\"fetch\"} 0.003",
+            "floe_request_seconds_bucket{le=\"0.003145728\",shard=\"0\",kind=\"fetch\"} 1",
+            "floe_request_seconds_bucket{le=\"+Inf\",shard=\"0\",kind=\"produce\"} 0",
+            "floe_produce_durable_seconds_count{shard=\"0\"} 1",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
     }
 }

@@ -11,11 +11,9 @@ use bytes::Bytes;
 
 use crate::event::{ConnId, Effect, Effects, Reply, ReplyPart};
 use crate::limits::{REQUESTS_IN_FLIGHT_MAX, UNSENT_BYTES_MAX};
+use crate::metrics::{RequestKind, ShardMetrics};
 use crate::pressure::Pressure;
 use crate::time::Time;
-
-/// The key of Fetch.
-const FETCH: i16 = 1;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -32,7 +30,8 @@ pub enum Ending {
 #[derive(Debug)]
 struct Slot {
     bytes: u64,
-    fetch: bool,
+    kind: RequestKind,
+    since_ns: u64,
     /// What it came to, while it waits for those before it.
     ending: Option<Ending>,
 }
@@ -56,8 +55,8 @@ pub struct Connection {
     slots: VecDeque<Slot>,
     /// Number of the request at the front.
     front: u64,
-    /// Requests that have been read and not begun.
-    backlog: VecDeque<Bytes>,
+    /// Requests that have been read and not begun, and when they came.
+    backlog: VecDeque<(Bytes, u64)>,
     unsent: VecDeque<Unsent>,
     unsent_bytes: u64,
     fetching: bool,
@@ -98,9 +97,9 @@ impl Connection {
     }
 
     /// A request was read. It is begun with [`Connection::next`].
-    pub fn take(&mut self, frame: Bytes, pressure: &mut Pressure) {
+    pub fn take(&mut self, now: Time, frame: Bytes, pressure: &mut Pressure) {
         pressure.request_came(frame.len() as u64);
-        self.backlog.push_back(frame);
+        self.backlog.push_back((frame, now.mono_ns));
     }
 
     /// The next request to begin, with its number, if one may be; else nothing more is read until one may.
@@ -108,51 +107,52 @@ impl Connection {
         if self.closed {
             return None;
         }
-        let fetch = self.backlog.front().is_some_and(|frame| frame.starts_with(&FETCH.to_be_bytes()));
+        let kind = self.backlog.front().map_or(RequestKind::Other, |(frame, _)| kind_of(frame));
+        let fetch = kind == RequestKind::Fetch;
         let full = self.slots.len() >= REQUESTS_IN_FLIGHT_MAX || self.unsent_bytes >= UNSENT_BYTES_MAX;
-        let frame = if full || fetch && self.fetching { None } else { self.backlog.pop_front() };
+        let next = if full || fetch && self.fetching { None } else { self.backlog.pop_front() };
         let pauses = full || !self.backlog.is_empty();
         // Half of what stops the reading may be left when it goes on.
         let room = self.slots.len() <= REQUESTS_IN_FLIGHT_MAX / 2 && self.unsent_bytes <= UNSENT_BYTES_MAX / 2;
-        if pauses && frame.is_none() && !self.paused {
+        if pauses && next.is_none() && !self.paused {
             self.paused = true;
             fx.push(Effect::PauseReads { conn });
-        } else if self.paused && room && !pauses && frame.is_none() {
+        } else if self.paused && room && !pauses && next.is_none() {
             self.paused = false;
             fx.push(Effect::ResumeReads { conn });
         }
-        let frame = frame?;
+        let (frame, since_ns) = next?;
         self.fetching |= fetch;
-        self.slots.push_back(Slot { bytes: frame.len() as u64, fetch, ending: None });
+        self.slots.push_back(Slot { bytes: frame.len() as u64, kind, since_ns, ending: None });
         Some((self.front + self.slots.len() as u64 - 1, frame))
     }
 
-    /// A request has come to its end: whatever is in turn goes out. Gives the bytes sent.
+    /// A request has come to its end: whatever is in turn goes out.
     pub fn end(
         &mut self,
         (conn, request): (ConnId, u64),
         now: Time,
         ending: Ending,
-        pressure: &mut Pressure,
+        (pressure, metrics): (&mut Pressure, &mut ShardMetrics),
         fx: &mut Effects,
-    ) -> u64 {
+    ) {
         let Some(slot) = request.checked_sub(self.front).and_then(|at| self.slots.get_mut(at as usize)) else {
-            return 0;
+            return;
         };
         if slot.ending.replace(ending).is_none() {
             pressure.request_went(slot.bytes);
-            self.fetching &= !slot.fetch;
+            self.fetching &= slot.kind != RequestKind::Fetch;
         }
-        let mut bytes = 0;
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.ending.is_some()) {
             self.front += 1;
+            metrics.request_ns[slot.kind as usize].record(now.mono_ns.saturating_sub(slot.since_ns));
             match slot.ending {
                 Some(Ending::Reply(reply)) => {
                     let memory = memory_bytes(&reply);
                     pressure.answer_came(memory);
                     self.unsent_bytes += memory;
                     self.unsent.push_back(Unsent { memory, since_ns: now.mono_ns });
-                    bytes += reply.len();
+                    metrics.bytes_out += reply.len();
                     fx.push(Effect::Reply { conn, reply });
                 }
                 Some(Ending::Close) => {
@@ -162,12 +162,12 @@ impl Connection {
                 Some(Ending::Silence) | None => {}
             }
         }
-        bytes
     }
 
     /// The oldest unsent answer was sent.
-    pub fn sent(&mut self, pressure: &mut Pressure) {
+    pub fn sent(&mut self, now: Time, pressure: &mut Pressure, metrics: &mut ShardMetrics) {
         if let Some(sent) = self.unsent.pop_front() {
+            metrics.send_ns.record(now.mono_ns.saturating_sub(sent.since_ns));
             self.unsent_bytes -= sent.memory;
             pressure.answer_went(sent.memory);
         }
@@ -180,7 +180,7 @@ impl Connection {
         for slot in self.slots.drain(..).filter(|slot| slot.ending.is_none()) {
             pressure.request_went(slot.bytes);
         }
-        for frame in self.backlog.drain(..) {
+        for (frame, _) in self.backlog.drain(..) {
             pressure.request_went(frame.len() as u64);
         }
     }
@@ -190,6 +190,10 @@ impl Connection {
         self.close(pressure);
         pressure.answer_went(self.unsent_bytes);
     }
+}
+
+fn kind_of(frame: &[u8]) -> RequestKind {
+    frame.first_chunk().map_or(RequestKind::Other, |key| RequestKind::of(i16::from_be_bytes(*key)))
 }
 
 fn memory_bytes(reply: &Reply) -> u64 {

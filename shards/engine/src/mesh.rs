@@ -64,7 +64,12 @@ pub enum MeshMsg {
 #[derive(Clone, Debug)]
 pub enum Call {
     /// Append batches.
-    Produce(Vec<ProducePart>),
+    Produce {
+        /// They.
+        parts: Vec<ProducePart>,
+        /// When the request came, on the monotonic clock of [`crate::time::Time`].
+        since_ns: u64,
+    },
     /// Read batches.
     Fetch {
         /// Where. Shared, as a fetch may ask several times.
@@ -125,7 +130,12 @@ pub struct LookupPart {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Of a produce.
-    Produced(Vec<Produced>),
+    Produced {
+        /// By batch.
+        parts: Vec<Produced>,
+        /// When the last of them had reached its tier, on the monotonic clock.
+        durable_ns: u64,
+    },
     /// Of a fetch.
     Fetched {
         /// By partition.

@@ -17,6 +17,7 @@ use crate::log::{
     ShardLog,
 };
 use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, ProducePart, Produced};
+use crate::metrics::Histogram;
 use crate::requests::codes;
 use crate::time::Time;
 
@@ -26,6 +27,7 @@ struct Job {
     from: ShardId,
     token: u64,
     answer: Answer,
+    begun_ns: u64,
     /// Commits and tickets it waits for.
     waits: usize,
 }
@@ -35,6 +37,10 @@ struct Job {
 pub struct Owner {
     /// By topic, as the image says.
     pub settings: HashMap<TopicId, Arc<TopicSettings>, FxBuildHasher>,
+    /// From a produce's arrival to its being appended.
+    pub append_ns: Histogram,
+    /// From being appended to having reached its tier.
+    pub durable_ns: Histogram,
     /// Why nothing is appended, while the disk is nearly full.
     pub full: Option<String>,
     jobs: HashMap<u64, Job, FxBuildHasher>,
@@ -53,7 +59,10 @@ impl Owner {
         self.last_job += 1;
         let job = self.last_job;
         let (answer, waits) = match call {
-            Call::Produce(parts) => self.produce(now, log, job, parts),
+            Call::Produce { parts, since_ns } => {
+                self.append_ns.record(now.mono_ns.saturating_sub(since_ns));
+                self.produce(now, log, job, parts)
+            }
             Call::Fetch { parts, bytes_max, watch_below } => {
                 let (fetched, waits) = self.fetch(now, log, job, &parts, bytes_max, fx);
                 // Whoever gets enough now need not be told of more.
@@ -67,7 +76,7 @@ impl Owner {
             }
             Call::Lookup(parts) => self.lookup(now, log, job, &parts, fx),
         };
-        self.jobs.insert(job, Job { from, token, answer, waits });
+        self.jobs.insert(job, Job { from, token, answer, begun_ns: now.mono_ns, waits });
         self.settle_job(job, 0);
     }
 
@@ -77,16 +86,23 @@ impl Owner {
     }
 
     /// Commits up to this one have completed.
-    pub fn committed(&mut self, up_to: CommitSeq) {
+    pub fn committed(&mut self, now: Time, up_to: CommitSeq) {
         while let Some(entry) = self.commits.first_entry().filter(|entry| *entry.key() <= up_to) {
-            entry.remove().into_iter().for_each(|job| self.settle_job(job, 1));
+            for id in entry.remove() {
+                if let Some(Job { answer: Answer::Produced { durable_ns, .. }, begun_ns, .. }) = self.jobs.get_mut(&id)
+                {
+                    *durable_ns = now.mono_ns;
+                    self.durable_ns.record(now.mono_ns.saturating_sub(*begun_ns));
+                }
+                self.settle_job(id, 1);
+            }
         }
     }
 
     /// No commit completes any more: what waits for one ends in an error.
     pub fn journal_failed(&mut self, reason: &str) {
         for job in std::mem::take(&mut self.commits).into_values().flatten() {
-            if let Some(Job { answer: Answer::Produced(parts), .. }) = self.jobs.get_mut(&job) {
+            if let Some(Job { answer: Answer::Produced { parts, .. }, .. }) = self.jobs.get_mut(&job) {
                 for part in parts.iter_mut().filter(|part| part.error_code == codes::NONE) {
                     *part = not_produced(part.at, codes::KAFKA_STORAGE_ERROR, reason.to_owned());
                 }
@@ -171,7 +187,7 @@ impl Owner {
         if let Some(commit) = last {
             self.commits.entry(commit).or_default().push(job);
         }
-        (Answer::Produced(produced), usize::from(last.is_some()))
+        (Answer::Produced { parts: produced, durable_ns: now.mono_ns }, usize::from(last.is_some()))
     }
 
     fn append(&self, now: Time, log: &mut ShardLog, part: &ProducePart) -> (Produced, Option<CommitSeq>) {

@@ -68,13 +68,13 @@ impl Machine for Shard {
             Input::Connected { conn, peer, listener } => self.connected(conn, Connection::new(peer, listener), fx),
             Input::Frame { conn, frame } => {
                 if let Some(connection) = self.connections.get_mut(&conn).filter(|c| !c.is_closed()) {
-                    connection.take(frame, &mut self.pressure);
+                    connection.take(now, frame, &mut self.pressure);
                     self.turn(now, conn, fx);
                 }
             }
             Input::ReplySent { conn, .. } => {
                 if let Some(connection) = self.connections.get_mut(&conn) {
-                    connection.sent(&mut self.pressure);
+                    connection.sent(now, &mut self.pressure, &mut self.metrics);
                     if connection.wants_turn() {
                         self.turns.push(conn);
                     }
@@ -150,15 +150,7 @@ impl Shard {
 
     fn admin(&mut self, request: AdminRequest) -> AdminReply {
         match request {
-            AdminRequest::Metrics => {
-                (self.metrics.request_bytes_held, self.metrics.answer_bytes_held) = self.pressure.held();
-                self.metrics.admission_closed_ns = self.pressure.closed_ns(self.now);
-                if let Some(log) = self.log.as_mut() {
-                    self.metrics.log.clone_from(log.metrics());
-                    self.metrics.log.commit_latencies_ns = log.take_commit_latencies();
-                }
-                AdminReply::Metrics(Box::new(self.metrics.clone()))
-            }
+            AdminRequest::Metrics => AdminReply::Metrics(Box::new(self.metrics_now())),
             AdminRequest::Ready => AdminReply::Ready(match self.log.as_ref().and_then(ShardLog::journal_failure) {
                 Some(reason) => Err(reason.to_owned()),
                 None if !self.ready => Err("recovery is not over".into()),
@@ -166,6 +158,24 @@ impl Shard {
                 None => Ok(()),
             }),
         }
+    }
+
+    /// All counters, with those that others keep.
+    fn metrics_now(&mut self) -> ShardMetrics {
+        let metrics = &mut self.metrics;
+        (metrics.request_bytes_held, metrics.answer_bytes_held) = self.pressure.held();
+        metrics.admission_closed_ns = self.pressure.closed_ns(self.now);
+        let (sessions, partitions) = self.sessions.count();
+        (metrics.fetch_sessions, metrics.fetch_session_partitions) = (sessions as u64, partitions as u64);
+        metrics.append_ns.clone_from(&self.owner.append_ns);
+        metrics.durable_ns.clone_from(&self.owner.durable_ns);
+        if let Some(log) = self.log.as_mut() {
+            for ns in log.take_commit_latencies() {
+                metrics.commit_ns.record(ns);
+            }
+            metrics.log.clone_from(log.metrics());
+        }
+        metrics.clone()
     }
 
     fn mesh(&mut self, now: Time, from: ShardId, msg: MeshMsg, fx: &mut Effects) {
@@ -243,7 +253,7 @@ impl Shard {
             }
             LogEvent::OldGenerationsDrained if self.shard == ShardId(0) => self.drained(fx),
             LogEvent::OldGenerationsDrained => fx.push(Effect::Mesh { to: ShardId(0), msg: MeshMsg::Drained }),
-            LogEvent::Committed { up_to } => self.owner.committed(up_to),
+            LogEvent::Committed { up_to } => self.owner.committed(now, up_to),
             LogEvent::Advanced { ix } | LogEvent::Trimmed { ix } | LogEvent::Failed { ix, .. } => {
                 for (to, token) in self.owner.advanced(ix) {
                     if to == self.shard {
@@ -328,7 +338,7 @@ impl Shard {
 
     fn answered(&mut self, now: Time, from: ShardId, token: u64, answer: Answer, fx: &mut Effects) {
         match answer {
-            Answer::Produced(parts) => self.produced(token, parts, fx),
+            Answer::Produced { parts, durable_ns } => self.produced(now, token, (parts, durable_ns), fx),
             Answer::Fetched { parts, watches } => self.fetched(now, from, token, (parts, watches), fx),
             Answer::Found(parts) => self.found(token, &parts, fx),
         }
@@ -447,7 +457,7 @@ impl Shard {
 
     fn end(&mut self, conn: ConnId, request: u64, ending: Ending, fx: &mut Effects) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        self.metrics.bytes_out += connection.end((conn, request), self.now, ending, &mut self.pressure, fx);
+        connection.end((conn, request), self.now, ending, (&mut self.pressure, &mut self.metrics), fx);
         if connection.wants_turn() {
             self.turns.push(conn);
         }

@@ -6,18 +6,19 @@ const NOW: Time = Time { mono_ns: 7, wall_ms: 0 };
 struct Bed {
     connection: Connection,
     pressure: Pressure,
+    metrics: ShardMetrics,
     fx: Effects,
 }
 
 impl Bed {
     fn new() -> Bed {
         let connection = Connection::new("127.0.0.1:1".parse().unwrap(), 0);
-        Bed { connection, pressure: Pressure::default(), fx: Effects::new() }
+        Bed { connection, pressure: Pressure::default(), metrics: ShardMetrics::default(), fx: Effects::new() }
     }
 
     /// Reads a request of an API; the numbers of those that begin.
     fn read(&mut self, key: u8) -> Vec<u64> {
-        self.connection.take(Bytes::copy_from_slice(&[0, key, 0, 0]), &mut self.pressure);
+        self.connection.take(NOW, Bytes::copy_from_slice(&[0, key, 0, 0]), &mut self.pressure);
         self.begin()
     }
 
@@ -26,7 +27,7 @@ impl Bed {
     }
 
     fn end(&mut self, request: u64, ending: Ending) {
-        self.connection.end((CONN, request), NOW, ending, &mut self.pressure, &mut self.fx);
+        self.connection.end((CONN, request), NOW, ending, (&mut self.pressure, &mut self.metrics), &mut self.fx);
     }
 
     fn reply(&mut self, request: u64, bytes: usize) {
@@ -101,7 +102,8 @@ fn who_does_not_read_answers_is_not_read_from() {
     assert_eq!(bed.connection.unsent_since_ns(), Some(7));
     assert!(bed.read(3).is_empty());
     assert_eq!(bed.told(), "rp");
-    bed.connection.sent(&mut bed.pressure);
+    bed.connection.sent(NOW, &mut bed.pressure, &mut bed.metrics);
+    assert_eq!((bed.metrics.send_ns.count(), bed.metrics.request_ns[1].count()), (1, 1));
     assert_eq!((bed.begin(), bed.told()), (vec![1], "o".to_owned()));
 }
 

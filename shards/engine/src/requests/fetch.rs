@@ -88,6 +88,7 @@ impl Shard {
         let mode = match self.sessions.enter(now, caller.conn, &request, caller.version >= IDS_SINCE) {
             Ok(mode) => mode,
             Err(error_code) => {
+                self.metrics.errors.count(error_code);
                 let response = FetchResponse { error_code, ..FetchResponse::default() };
                 self.finish(caller, caller.reply(&response, Vec::new()), fx);
                 return Ok(());
@@ -281,6 +282,7 @@ impl Shard {
         let Some(Pending { caller, wait: Wait::Fetch(mut wait) }) = self.pending.remove(&token) else { return };
         self.forget_fetch(token, &wait, fx);
         wait.trim();
+        wait.parts.iter().for_each(|part| self.metrics.errors.count(part.error_code));
         let session_id = match wait.mode {
             Mode::Plain => 0,
             Mode::Begin => {

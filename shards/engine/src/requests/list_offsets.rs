@@ -92,6 +92,9 @@ impl Shard {
         if wait.left > 0 {
             return;
         }
+        for answer in wait.response.topics.iter().flat_map(|topic| &topic.partitions) {
+            self.metrics.errors.count(answer.error_code);
+        }
         let ending = caller.reply(&wait.response, Vec::new());
         self.pending.remove(&token);
         self.finish(caller, ending, fx);

@@ -33,6 +33,8 @@ pub struct ProduceWait {
     places: Vec<(u32, u32)>,
     /// Owners that have not answered.
     left: usize,
+    /// When the last of the others had it durable.
+    durable_ns: u64,
     silent: bool,
     failed: bool,
 }
@@ -55,6 +57,7 @@ impl Shard {
             response: ProduceResponse::default(),
             places: Vec::with_capacity(request.topic_data.iter().map(|data| data.partition_data.len()).sum()),
             left: 0,
+            durable_ns: now.mono_ns,
             silent: request.acks == 0,
             failed: false,
         };
@@ -75,6 +78,7 @@ impl Shard {
                     }
                     Err(refused) => {
                         wait.failed = true;
+                        self.metrics.errors.count(refused.code);
                         refuse(&mut answer, refused);
                     }
                 }
@@ -88,10 +92,10 @@ impl Shard {
         let nobody = wait.left == 0;
         let token = self.wait(caller, Wait::Produce(wait));
         if nobody {
-            self.produced(token, Vec::new(), fx);
+            self.produced(now, token, (Vec::new(), now.mono_ns), fx);
         }
         for (owner, parts) in split.into_calls() {
-            self.call(now, owner, token, Call::Produce(parts), fx);
+            self.call(now, owner, token, Call::Produce { parts, since_ns: now.mono_ns }, fx);
         }
         Ok(())
     }
@@ -108,15 +112,26 @@ impl Shard {
     }
 
     /// An owner has answered (or there was none to ask).
-    pub(crate) fn produced(&mut self, token: u64, parts: Vec<Produced>, fx: &mut Effects) {
+    pub(crate) fn produced(
+        &mut self,
+        now: Time,
+        token: u64,
+        (parts, durable_ns): (Vec<Produced>, u64),
+        fx: &mut Effects,
+    ) {
         let Some(Pending { caller, wait: Wait::Produce(wait) }) = self.pending.get_mut(&token) else { return };
         let caller = *caller;
         wait.left = wait.left.saturating_sub(1);
-        parts.into_iter().for_each(|part| wait.enter(part));
+        wait.durable_ns = wait.durable_ns.max(durable_ns);
+        for part in parts {
+            self.metrics.errors.count(part.error_code);
+            wait.enter(part);
+        }
         if wait.left > 0 {
             return;
         }
         let Some(Pending { wait: Wait::Produce(wait), .. }) = self.pending.remove(&token) else { return };
+        self.metrics.acknowledge_ns.record(now.mono_ns.saturating_sub(wait.durable_ns));
         let ending = match (wait.silent, wait.failed) {
             (true, true) => Ending::Close,
             (true, false) => Ending::Silence,

@@ -126,8 +126,7 @@ impl Sessions {
         Sessions { random: seed, slots_max, ..Sessions::default() }
     }
 
-    /// How many there are, and with how many partitions; for tests.
-    #[cfg(test)]
+    /// How many there are, and with how many partitions.
     pub fn count(&self) -> (usize, usize) {
         (self.by_id.len(), self.partitions)
     }
