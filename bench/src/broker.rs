@@ -199,7 +199,8 @@ pub fn pinned(command: Command, core: usize) -> Command {
 fn floe_command(place: &Place, data: &Path) -> Command {
     let mut command = Command::new(&place.floe);
     command.arg("serve").arg("--data-dir").arg(data).arg("--listen").arg(format!("127.0.0.1:{}", place.port));
-    command.args(["--admin-listen", "none", "--cores"]).arg(place.broker_core.to_string());
+    // A plain number would be how many CPUs, not which.
+    command.args(["--admin-listen", "none", "--cores"]).arg(format!("{0}-{0}", place.broker_core));
     for setting in &place.settings {
         command.arg("--set").arg(setting);
     }

@@ -93,3 +93,31 @@ fn api_versions_are_told_as_they_are_documented() {
         assert!(own.lines().any(|own| own == line), "the broker says {line}, the table\n{own}");
     }
 }
+
+#[test]
+fn dump_log_shows_what_was_written_and_marks_what_is_damaged() {
+    let scratch = Scratch::new();
+    let broker = Serving::start(&scratch, &[]);
+    broker.floe(&scratch, &["topic", "create", "ice", "-c", "retention.ms=3600000"]).expect(0, &[]);
+    broker.floe_reading(&scratch, &["produce", "ice", "-K", ":"], "a:wonderful\nb:2\n").expect(0, &[]);
+    assert_eq!(broker.end(Signal::TERM), Some(0));
+
+    let dump = scratch.floe(&["dump-log"]);
+    dump.expect(
+        0,
+        &["metadata/log", "topic ice", "retention.ms = 3600000", "checkpoint-", "/j0", "ice-0", "offsets 0..1"],
+    );
+    let dump = scratch.floe(&["dump-log", "--records", "--json"]);
+    dump.expect(0, &["\"partition\":\"ice-0\"", "\"value\":\"wonderful\""]);
+    for line in dump.out.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    assert!(!scratch.floe(&["dump-log", "--only", "metadata"]).out.contains("/j0"));
+
+    let journal = scratch.path().join("data/journal/g1x1/s0/j0");
+    let mut bytes = fs::read(&journal).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"wonderful").expect("the record is in the journal");
+    bytes[at] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    scratch.floe(&["dump-log"]).expect(1, &["DAMAGED", "had been acknowledged", "backup"]);
+}

@@ -8,4 +8,4 @@ mod records;
 pub use configs::{ConfigChange, ConfigOp, Resource};
 pub use controller::{Change, ChangeDone, Controller, NewTopic, OP_TAG, Refusal, Told};
 pub use image::{Image, Topic};
-pub use records::Record;
+pub use records::{Frame, Record, decode as decode_change};
