@@ -96,7 +96,7 @@ pub(super) fn run(args: DumpLogArgs) -> Outcome {
     match dump.finish()? {
         0 => Ok(()),
         damaged => Err(Problem::new(format!("{damaged} damaged places were found; they are marked above")).next(
-            "look for errors of the disk (dmesg); bring the directory back from a backup, or delete the topics concerned and write them again",
+            "look for errors of the disk (dmesg); then bring the directory back from a backup, delete the topics concerned, or accept the loss: docs/OPERATIONS.md, Damaged files",
         )),
     }
 }

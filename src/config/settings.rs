@@ -144,3 +144,58 @@ pub fn broker(layers: &Layers, listeners: Vec<Listener>) -> Outcome<BrokerConfig
     let node_id = layers.get("node.id").text.parse().expect("checked by its kind");
     Ok(BrokerConfig { node_id, listeners, ..broker })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md");
+    const BEGIN: &str = "FLOE_TEST_UPDATE=1 cargo test -p floe --lib reference` writes it anew -->\n";
+    const END: &str = "<!-- /settings -->";
+
+    fn reference() -> String {
+        let mut out = "| setting | of a topic | default | may be | what for |\n|---|---|---|---|---|\n".to_owned();
+        for key in all().iter().filter(|key| !key.is_alias) {
+            let topic = config::broker_def(&key.name).and_then(|def| def.topic).map(|name| format!("`{name}`"));
+            let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+            let (name, may, about) = (&key.name, key.kind.expects(), &key.about);
+            out.push_str(&format!("| `{name}` | {} | {default} | {may} | {about} |\n", topic.unwrap_or_default()));
+        }
+        let aliases = all().iter().filter(|key| key.is_alias).map(|key| format!("`{}`", key.name)).collect::<Vec<_>>();
+        out.push_str(&format!("\nKafka's {} are understood as well.\n", aliases.join(", ")));
+        out
+    }
+
+    /// docs/OPERATIONS.md is what people read; the table is what is true.
+    #[test]
+    fn the_reference_says_what_the_table_says() {
+        let manual = std::fs::read_to_string(PATH).unwrap();
+        let from = manual.find(BEGIN).expect("the mark where the settings begin") + BEGIN.len();
+        let to = manual.find(END).expect("the mark where the settings end");
+        if std::env::var_os("FLOE_TEST_UPDATE").is_some() {
+            std::fs::write(PATH, format!("{}{}{}", &manual[..from], reference(), &manual[to..])).unwrap();
+            return;
+        }
+        assert!(
+            manual[from..to] == reference(),
+            "docs/OPERATIONS.md is older than the settings; write it anew: FLOE_TEST_UPDATE=1 cargo test -p floe --lib reference"
+        );
+    }
+
+    #[test]
+    fn profiles_set_what_exists_and_defaults_are_in_normal_form() {
+        let keys = all();
+        for key in keys.iter().filter(|key| !key.is_alias) {
+            assert_eq!(key.kind.normal(&key.default).as_deref(), Ok(key.default.as_str()), "{}", key.name);
+        }
+        for (_, knobs) in PROFILES {
+            for (knob, value) in *knobs {
+                let key = keys.iter().find(|key| key.name == *knob).unwrap_or_else(|| panic!("no setting {knob}"));
+                assert_eq!(key.kind.normal(value).as_deref(), Ok(*value));
+            }
+        }
+        for (name, _) in ELSEWHERE {
+            assert!(!keys.iter().any(|key| key.name == *name), "{name} exists");
+        }
+    }
+}

@@ -69,7 +69,7 @@ fn io_uring(probe: io::Result<()>, disabled: Option<&str>, status: Option<&str>)
             "sysctl -w kernel.io_uring_disabled=0 (and the same line in /etc/sysctl.d/90-floe.conf, to outlive a reboot)"
         }
         _ if filtered => {
-            "a seccomp filter forbids it, as Docker's default one does: docker run --security-opt seccomp=scripts/seccomp.json, or seccomp=unconfined"
+            "a seccomp filter forbids it, as Docker's default one does: docker run --security-opt seccomp=unconfined, or a profile that scripts/seccomp makes"
         }
         _ if error.raw_os_error() == Some(rustix::io::Errno::NOMEM.raw_os_error()) => {
             "ulimit -Hl unlimited (as root), or LimitMEMLOCK=infinity in the service unit"
