@@ -142,7 +142,10 @@ pub fn broker(layers: &Layers, listeners: Vec<Listener>) -> Outcome<BrokerConfig
         Problem::usage(format!("{}: {wrong}", layers.get(&wrong.name).source)).next(format!("correct `{}`", wrong.name))
     })?;
     let node_id = layers.get("node.id").text.parse().expect("checked by its kind");
-    Ok(BrokerConfig { node_id, listeners, ..broker })
+    // Clients are told the whole path: what is relative depends on where the broker was started.
+    let data_dir = &layers.get("data.dir").text;
+    let data_dir = std::path::absolute(data_dir).map_or_else(|_| data_dir.clone(), |path| path.display().to_string());
+    Ok(BrokerConfig { node_id, data_dir, listeners, ..broker })
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct BrokerConfig {
     pub node_id: i32,
     /// `cluster.id`-to-be, shown to clients. Chosen at the first start and kept in the metadata log when empty.
     pub cluster_id: String,
+    /// Where the data is, as clients are told.
+    pub data_dir: String,
     /// Where clients connect, and what they are told to connect to.
     pub listeners: Vec<Listener>,
     /// What was set in file, environment or flags, by the names of [`CONFIGS`]; validated.
@@ -136,12 +138,18 @@ pub struct TopicSettings {
 
 impl Default for BrokerConfig {
     fn default() -> BrokerConfig {
-        BrokerConfig { node_id: 1, cluster_id: String::new(), listeners: Vec::new(), values: Values::new() }
+        BrokerConfig {
+            node_id: 1,
+            cluster_id: String::new(),
+            data_dir: String::new(),
+            listeners: Vec::new(),
+            values: Values::new(),
+        }
     }
 }
 
 impl BrokerConfig {
-    /// The settings of [`CONFIGS`] from what was set; node id, cluster id and listeners are for the caller to fill in.
+    /// The settings of [`CONFIGS`] from what was set; node id, cluster id, data directory and listeners are for the caller to fill in.
     pub fn from_values(values: Values) -> Result<BrokerConfig, ConfigError> {
         for (name, value) in &values {
             let def = broker_def(name)

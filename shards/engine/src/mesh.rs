@@ -81,6 +81,8 @@ pub enum Call {
     },
     /// Find offsets.
     Lookup(Vec<LookupPart>),
+    /// Look at partitions, or move their start.
+    Visit(Vec<Visit>),
 }
 
 /// One batch.
@@ -145,6 +147,72 @@ pub enum Answer {
     },
     /// Of a lookup.
     Found(Vec<Found>),
+    /// Of visits; starts that were moved are durable.
+    Visited(Vec<Visited>),
+}
+
+/// A partition to look at, or to move the start of.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Which part of the request.
+    pub at: u32,
+    /// Topic.
+    pub topic: TopicId,
+    /// Partition.
+    pub partition: i32,
+    /// What for.
+    pub errand: Errand,
+}
+
+/// What a visit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Move the start of the partition: gives [`Seen::LogStart`].
+    Trim {
+        /// The first offset that stays; -1 is the high watermark.
+        before: i64,
+    },
+    /// Where it ends for readers: gives [`Seen::End`].
+    End,
+    /// Who writes to it: gives [`Seen::Producers`].
+    Producers,
+    /// How large it is: gives [`Seen::Bytes`].
+    Size,
+}
+
+/// What became of a visit.
+#[derive(Clone, Debug)]
+pub struct Visited {
+    /// Which part of the request.
+    pub at: u32,
+    /// What was seen, or Kafka's error code.
+    pub result: Result<Seen, i16>,
+}
+
+/// What a visit sees.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// The first offset.
+    LogStart(i64),
+    /// The high watermark.
+    End(i64),
+    /// Idempotent producers, by rising id.
+    Producers(Vec<ProducerSeen>),
+    /// Bytes of all batches.
+    Bytes(u64),
+}
+
+/// An idempotent producer.
+#[derive(Clone, Copy, Debug)]
+pub struct ProducerSeen {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// Sequence of its last record, or -1.
+    pub last_sequence: i32,
+    /// Timestamp of its last batch, or -1.
+    pub last_timestamp_ms: i64,
 }
 
 /// What became of a batch.

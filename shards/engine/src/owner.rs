@@ -2,6 +2,8 @@
 //!
 //! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once.
 
+mod visits;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -75,6 +77,7 @@ impl Owner {
                 (Answer::Fetched { parts: fetched, watches }, waits)
             }
             Call::Lookup(parts) => self.lookup(now, log, job, &parts, fx),
+            Call::Visit(visits) => self.visit(now, log, job, &visits),
         };
         self.jobs.insert(job, Job { from, token, answer, begun_ns: now.mono_ns, waits });
         self.settle_job(job, 0);
@@ -102,10 +105,14 @@ impl Owner {
     /// No commit completes any more: what waits for one ends in an error.
     pub fn journal_failed(&mut self, reason: &str) {
         for job in std::mem::take(&mut self.commits).into_values().flatten() {
-            if let Some(Job { answer: Answer::Produced { parts, .. }, .. }) = self.jobs.get_mut(&job) {
-                for part in parts.iter_mut().filter(|part| part.error_code == codes::NONE) {
-                    *part = not_produced(part.at, codes::KAFKA_STORAGE_ERROR, reason.to_owned());
+            match self.jobs.get_mut(&job).map(|job| &mut job.answer) {
+                Some(Answer::Produced { parts, .. }) => {
+                    for part in parts.iter_mut().filter(|part| part.error_code == codes::NONE) {
+                        *part = not_produced(part.at, codes::KAFKA_STORAGE_ERROR, reason.to_owned());
+                    }
                 }
+                Some(Answer::Visited(visited)) => visits::fail(visited),
+                _ => {}
             }
             self.settle_job(job, 1);
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use floe_wire::ids::TopicId;
 
-use crate::log::{LogConfig, Segment, SettleJob, TailEntry};
+use crate::log::{CommitSeq, LogConfig, Segment, SettleJob, TailEntry};
 use crate::producers::Producers;
 
 /// A partition.
@@ -21,6 +21,8 @@ pub struct Partition {
     pub(crate) name: String,
     pub(crate) config: LogConfig,
     pub(crate) log_start: i64,
+    /// The commit that wrote the log start down, while this process lives.
+    pub(crate) start_commit: Option<CommitSeq>,
     pub(crate) high_watermark: i64,
     pub(crate) log_end: i64,
     /// With tier `memory`, records from here on may be shown before their commit completed (the tier may have changed before).
@@ -65,6 +67,7 @@ impl Partition {
             name: format!("{name}-{number}"),
             config,
             log_start: 0,
+            start_commit: None,
             high_watermark: 0,
             log_end: 0,
             memory_from: 0,

@@ -36,6 +36,8 @@ pub struct Shard {
     pub(crate) producer_ids: Range<i64>,
     pub(crate) sessions: Sessions,
     pub(crate) owner: Owner,
+    /// Free and total bytes of the data directory's file system, as last heard.
+    pub(crate) disk_space: Option<(u64, u64)>,
     pub(crate) fetch_bytes_max: u64,
     pub(crate) auto_create: bool,
     pub(crate) delete_enabled: bool,
@@ -91,7 +93,10 @@ impl Machine for Shard {
                     log.handle_disk(now, op, result, fx);
                 }
             }
-            Input::DiskSpace { free_bytes, .. } => self.disk_space(free_bytes, fx),
+            Input::DiskSpace { free_bytes, total_bytes } => {
+                self.disk_space = Some((free_bytes, total_bytes));
+                self.disk_space(free_bytes, fx);
+            }
             Input::Timer => {
                 if let Some(log) = self.log.as_mut() {
                     log.timer(now, fx);
@@ -341,6 +346,7 @@ impl Shard {
             Answer::Produced { parts, durable_ns } => self.produced(now, token, (parts, durable_ns), fx),
             Answer::Fetched { parts, watches } => self.fetched(now, from, token, (parts, watches), fx),
             Answer::Found(parts) => self.found(token, &parts, fx),
+            Answer::Visited(visited) => self.visited(token, visited, fx),
         }
     }
 

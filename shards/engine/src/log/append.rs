@@ -131,7 +131,9 @@ impl ShardLog {
             return Err(ReadError::OffsetOutOfRange);
         }
         if before <= p.log_start {
-            return Ok((p.log_start, None));
+            // The start may have been moved just now, and not be durable yet.
+            let wait = p.start_commit.filter(|commit| commit.0 >= self.journal.completed_ring);
+            return Ok((p.log_start, wait));
         }
         self.move_log_start(now, ix, before).map(|wait| (before, Some(wait)))
     }
@@ -143,6 +145,7 @@ impl ShardLog {
         }
         let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
         p.log_start = to;
+        p.start_commit = Some(CommitSeq(self.journal.building_ring()));
         let header = EntryHeader {
             seq: 0,
             topic: p.topic,

@@ -4,15 +4,20 @@ mod alter_configs;
 mod cluster;
 pub mod codes;
 mod create_partitions;
+mod delete_records;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
 mod describe_topics;
 mod fetch;
+mod leader_epochs;
 mod list_offsets;
 mod metadata;
 mod produce;
 mod sessions;
 mod split;
 mod topics;
+mod visits;
 
 pub use alter_configs::ConfigsWait;
 pub use create_partitions::GrowWait;
@@ -21,6 +26,7 @@ pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
 pub use sessions::Sessions;
 pub use topics::TopicsWait;
+pub use visits::VisitWait;
 
 use bytes::Bytes;
 use floe_wire::api::Api;
@@ -38,7 +44,7 @@ use crate::shard::Shard;
 use crate::time::Time;
 
 /// Keys of the APIs that are answered. Clients are told these only.
-pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 22, 32, 33, 37, 44, 46, 60, 74, 75];
+pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 46, 60, 61, 74, 75];
 
 /// A request: where its answer goes and how it is to be encoded.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +79,8 @@ pub enum Wait {
     Fetch(FetchWait),
     /// Owners look for offsets.
     Lookup(LookupWait),
+    /// Owners look at partitions, or move their start.
+    Visit(VisitWait),
     /// The controller makes the topics that a Metadata request names; the request itself, asked again then.
     Metadata(Bytes),
     /// The controller makes or deletes topics.
@@ -146,13 +154,17 @@ impl Shard {
             3 => self.metadata(caller, body, true, fx),
             19 => self.create_topics(caller, body, fx),
             20 => self.delete_topics(caller, body, fx),
+            21 => self.delete_records(now, caller, body, fx),
             22 => self.init_producer_id(caller, body, fx),
+            23 => self.offset_for_leader_epoch(now, caller, body, fx),
             32 => self.describe_configs(caller, body, fx),
             33 => self.alter_configs(caller, body, fx),
+            35 => self.describe_log_dirs(now, caller, body, fx),
             37 => self.create_partitions(caller, body, fx),
             44 => self.incremental_alter_configs(caller, body, fx),
             46 => self.list_partition_reassignments(caller, body, fx),
             60 => self.describe_cluster(caller, body, fx),
+            61 => self.describe_producers(now, caller, body, fx),
             74 => self.list_config_resources(caller, body, fx),
             75 => self.describe_topic_partitions(caller, body, fx),
             _ => {
@@ -204,7 +216,9 @@ impl Shard {
                 };
                 self.finish(caller, ending, fx);
             }
-            Wait::Produce(_) | Wait::Fetch(_) | Wait::Lookup(_) => unreachable!("the controller was not asked"),
+            Wait::Produce(_) | Wait::Fetch(_) | Wait::Lookup(_) | Wait::Visit(_) => {
+                unreachable!("the controller was not asked")
+            }
         }
     }
 }

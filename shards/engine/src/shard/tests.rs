@@ -2,6 +2,7 @@
 
 mod cluster;
 mod configs;
+mod partitions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ impl Node {
         };
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = BrokerConfig::from_values(values).unwrap();
-        let config = Arc::new(BrokerConfig { listeners: vec![listener], ..config });
+        let config = Arc::new(BrokerConfig { data_dir: "/data".into(), listeners: vec![listener], ..config });
         let mut node = Node {
             shards: (0..count).map(|_| Shard::default()).collect(),
             files,

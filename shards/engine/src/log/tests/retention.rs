@@ -13,7 +13,9 @@ fn retention_and_delete_records() {
     let ix = node.ix(0);
     let (start, wait) = node.log.delete_records(node.now, ix, 42).unwrap();
     assert!(start == 42 && wait.is_some());
+    assert_eq!(node.log.delete_records(node.now, ix, 40), Ok((42, wait)), "not durable yet");
     node.run();
+    assert_eq!(node.log.delete_records(node.now, ix, 42), Ok((42, None)));
     let mut node = Node::start(node.disk, 0, 1, 1, config.clone());
     assert_eq!(node.p(0).log_start(), 42);
     assert_eq!(node.read_all(0, 10), Err(ReadError::OffsetOutOfRange));
