@@ -11,6 +11,7 @@ use super::ops::Op;
 use super::read::segment_end;
 use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, LogLevel, ReplyPart};
+use crate::limits::BLOCK_BYTES;
 use crate::partition::Partition;
 
 /// Bytes of one read, unless a single batch is larger.
@@ -27,7 +28,7 @@ pub(super) enum Want {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Open,
+    Open { direct: bool },
     Index,
     Read { from: Place, asked: u64 },
 }
@@ -161,10 +162,13 @@ impl ShardLog {
             cold.place = None;
         }
         let path = p.segment_path(segment.base);
-        let (step, what) = match &segment.file {
-            None => (Step::Open, DiskOp::Open { path: path + ".log", create: false, direct: false }),
+        let open =
+            |direct| (Step::Open { direct }, DiskOp::Open { path: path.clone() + ".log", create: false, direct });
+        let (step, what) = match &segment.reader {
+            None => open(true),
+            Some(_) if segment.file.is_none() => open(false),
             Some(_) if !segment.index_loaded => {
-                (Step::Index, DiskOp::ReadFile { path: path + ".idx", bytes_max: CHECKPOINT_BYTES_MAX })
+                (Step::Index, DiskOp::ReadFile { path: path.clone() + ".idx", bytes_max: CHECKPOINT_BYTES_MAX })
             }
             Some(file) => {
                 let from = cold.place.take().unwrap_or_else(|| {
@@ -181,7 +185,9 @@ impl ShardLog {
                 if asked == 0 {
                     return damaged(p, segment.base, from.position, "the index points to its end");
                 }
-                (Step::Read { from, asked }, DiskOp::Read { file: file.clone(), offset: from.position, len: asked })
+                let begin = from.position - from.position % BLOCK_BYTES;
+                let len = (from.position + asked).next_multiple_of(BLOCK_BYTES) - begin;
+                (Step::Read { from, asked }, DiskOp::Read { file: file.clone(), offset: begin, len })
             }
         };
         cold.step = Some(step);
@@ -199,7 +205,11 @@ impl ShardLog {
             return Outcome::Failed(ReadError::OffsetOutOfRange);
         };
         match (cold.step.take(), result) {
-            (Some(Step::Open), Ok(DiskOutput::Opened { file, .. })) => {
+            (Some(Step::Open { direct: true }), Ok(DiskOutput::Opened { file, .. })) => {
+                segment.reader = Some(file);
+                Outcome::More
+            }
+            (Some(Step::Open { direct: false }), Ok(DiskOutput::Opened { file, .. })) => {
                 segment.file = Some(file);
                 self.open_segments.push_back((ix, base));
                 self.close_oldest();
@@ -214,10 +224,13 @@ impl ShardLog {
                 segment.index_loaded = true;
                 Outcome::More
             }
-            (Some(Step::Read { from, asked }), Ok(DiskOutput::Data(bytes))) => {
+            (Some(Step::Read { from, asked }), Ok(DiskOutput::Data(blocks))) => {
+                let skip = (from.position % BLOCK_BYTES) as usize;
+                let end = blocks.len().min(skip + asked as usize);
+                let bytes = blocks.slice(skip.min(end)..end);
                 self.cold_window(cold, from, asked, &bytes)
             }
-            (Some(Step::Open), Err(e)) if e.kind == DiskErrorKind::NotFound => {
+            (Some(Step::Open { .. }), Err(e)) if e.kind == DiskErrorKind::NotFound => {
                 let reason = format!("segment {path}.log is gone. {HELP}");
                 Outcome::Damaged(Damage { position: u64::MAX, reason, next: None })
             }
@@ -262,7 +275,7 @@ impl ShardLog {
             if let Some(p) = self.partition_mut(ix)
                 && let Some(segment) = p.segments.iter_mut().find(|s| s.base == base)
             {
-                segment.file = None;
+                (segment.file, segment.reader) = (None, None);
             }
         }
     }

@@ -46,8 +46,11 @@ pub struct Segment {
     pub(crate) index_saved_len: u64,
     /// Bytes reserved on disk ahead.
     pub(crate) reserved: u64,
-    /// For reading, through the page cache.
+    /// For sending, through the page cache.
     pub(crate) file: Option<FileHandle>,
+    /// For reading and checking, past the page cache: most data is read once, and a copy of it that nobody asks for again costs more CPU
+    /// than everything else about the read.
+    pub(crate) reader: Option<FileHandle>,
 }
 
 impl Segment {
@@ -63,6 +66,7 @@ impl Segment {
             index_saved_len: 0,
             reserved: 0,
             file: None,
+            reader: None,
         }
     }
 
