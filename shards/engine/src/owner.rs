@@ -315,7 +315,7 @@ impl Owner {
                 places::LATEST => Err(p.high_watermark()),
                 places::EARLIEST | places::EARLIEST_LOCAL => Err(p.log_start()),
                 // Nothing is ever in remote storage.
-                places::LATEST_TIERED => Err(-1),
+                places::LATEST_TIERED | places::EARLIEST_PENDING_UPLOAD => Err(-1),
                 places::MAX_TIMESTAMP => Ok(log.max_timestamp(now, ix, fx)),
                 timestamp => Ok(log.lookup_timestamp(now, ix, timestamp, fx)),
             };

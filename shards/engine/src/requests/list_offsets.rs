@@ -1,18 +1,19 @@
 //! ListOffsets (2): offsets by timestamp, or by place in the log.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::Message;
 use floe_wire::messages::list_offsets::{
-    LATEST_TIERED, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
+    EARLIEST, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse, SINCE,
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::Split;
 use super::{Caller, Pending, Wait, codes};
-use crate::event::{Effects, ShardId};
+use crate::event::Effects;
 use crate::mesh::{Call, Found, LookupPart};
 use crate::shard::Shard;
 use crate::time::Time;
@@ -21,7 +22,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct LookupWait {
     response: ListOffsetsResponse<'static>,
-    places: Vec<(usize, usize)>,
+    places: Vec<(u32, u32)>,
     left: usize,
 }
 
@@ -35,42 +36,44 @@ impl Shard {
     ) -> Result<(), DecodeError> {
         let request = ListOffsetsRequest::decode_all(body, caller.version)?;
         let mut wait = LookupWait { response: ListOffsetsResponse::default(), places: Vec::new(), left: 0 };
-        let mut calls: BTreeMap<ShardId, Vec<LookupPart>> = BTreeMap::new();
-        for asked in &request.topics {
+        let mut split = Split::new(self.shards);
+        let twice = named_twice(&request);
+        for (asked, topic_at) in request.topics.iter().zip(0..) {
             let topic = self.topic(&asked.name, TopicId::ZERO, false);
             let name = Cow::Owned(asked.name.clone().into_owned());
             let mut partitions = Vec::with_capacity(asked.partitions.len());
-            for part in &asked.partitions {
+            for (part, partition_at) in asked.partitions.iter().zip(0..) {
+                let (partition, timestamp) = (part.partition_index, part.timestamp);
                 let mut answer = ListOffsetsPartitionResponse {
-                    partition_index: part.partition_index,
+                    partition_index: partition,
                     ..ListOffsetsPartitionResponse::default()
                 };
-                let known = topic.as_ref().ok().filter(|topic| topic.has(part.partition_index));
+                let known = topic.as_ref().ok().filter(|topic| topic.has(partition));
                 match known {
+                    _ if twice.contains(&(asked.name.as_ref(), partition)) => {
+                        answer.error_code = codes::INVALID_REQUEST
+                    }
+                    _ if !understood(timestamp, caller.version) => answer.error_code = codes::UNSUPPORTED_VERSION,
                     None => answer.error_code = codes::UNKNOWN_TOPIC_OR_PARTITION,
                     Some(_) if part.current_leader_epoch > 0 => answer.error_code = codes::UNKNOWN_LEADER_EPOCH,
-                    Some(_) if part.timestamp < LATEST_TIERED => answer.error_code = codes::UNSUPPORTED_VERSION,
                     Some(topic) => {
-                        let owner = topic.shard_of(part.partition_index, self.shards);
-                        calls.entry(owner).or_default().push(LookupPart {
-                            at: wait.places.len() as u32,
-                            topic: topic.id,
-                            partition: part.partition_index,
-                            timestamp: part.timestamp,
-                        });
-                        wait.places.push((wait.response.topics.len(), partitions.len()));
+                        let at = wait.places.len() as u32;
+                        wait.places.push((topic_at, partition_at));
+                        let part = LookupPart { at, topic: topic.id, partition, timestamp };
+                        split.push(topic.shard_of(partition, self.shards), part);
                     }
                 }
                 partitions.push(answer);
             }
             wait.response.topics.push(ListOffsetsTopicResponse { name, partitions });
         }
-        wait.left = calls.len();
+        wait.left = split.owners();
+        let nobody = wait.left == 0;
         let token = self.wait(caller, Wait::Lookup(wait));
-        if calls.is_empty() {
+        if nobody {
             self.found(token, &[], fx);
         }
-        for (owner, parts) in calls {
+        for (owner, parts) in split.into_calls() {
             self.call(now, owner, token, Call::Lookup(parts), fx);
         }
         Ok(())
@@ -83,7 +86,7 @@ impl Shard {
         wait.left = wait.left.saturating_sub(1);
         for part in parts {
             let (topic, partition) = wait.places[part.at as usize];
-            let answer = &mut wait.response.topics[topic].partitions[partition];
+            let answer = &mut wait.response.topics[topic as usize].partitions[partition as usize];
             answer.error_code = part.error_code;
             answer.timestamp = part.timestamp_ms;
             answer.offset = part.offset;
@@ -99,4 +102,22 @@ impl Shard {
         self.pending.remove(&token);
         self.finish(caller, ending, fx);
     }
+}
+
+/// Whether a version of the request knows this timestamp: -1 and -2 always, the other constants from some version on.
+fn understood(timestamp: i64, version: i16) -> bool {
+    timestamp >= EARLIEST || SINCE.iter().any(|(constant, since)| *constant == timestamp && version >= *since)
+}
+
+/// Partitions that the request names more than once: Kafka answers them with INVALID_REQUEST.
+fn named_twice<'r>(request: &'r ListOffsetsRequest<'_>) -> BTreeSet<(&'r str, i32)> {
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for topic in &request.topics {
+        for part in &topic.partitions {
+            if !seen.insert((topic.name.as_ref(), part.partition_index)) {
+                twice.insert((topic.name.as_ref(), part.partition_index));
+            }
+        }
+    }
+    twice
 }

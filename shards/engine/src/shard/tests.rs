@@ -27,6 +27,7 @@ use crate::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileH
 use crate::requests::codes;
 
 mod fetch;
+mod list_offsets;
 mod pressure;
 mod produce;
 

@@ -17,6 +17,10 @@ pub const LATEST_TIERED: i64 = -5;
 /// Timestamp that asks for the start of what is still to be copied to remote storage (KIP-1023, version 11).
 pub const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// First version that knows each constant; -1 and -2 are older than all versions there are.
+pub const SINCE: [(i64, i16); 4] =
+    [(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9), (EARLIEST_PENDING_UPLOAD, 11)];
+
 message! {
     /// What to look for.
     struct ListOffsetsRequest['a] flexible 6 {
