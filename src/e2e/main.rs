@@ -6,6 +6,7 @@
 
 mod broker;
 mod clients;
+mod crash;
 mod exchange;
 mod hostile;
 mod restart;
