@@ -10,3 +10,4 @@ mod crash;
 mod exchange;
 mod hostile;
 mod restart;
+mod volume;
