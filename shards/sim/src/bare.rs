@@ -328,6 +328,10 @@ impl LogClients {
         if status == Status::Other {
             return oracle.fail(format!("{tp}: {what:?} failed"));
         }
+        let now_ns = world.now_ns();
+        world.trace.event(now_ns, 21, &[u64::from(correlation), status as u64], || {
+            format!("client {me} is answered #{correlation}: {what:?} of {tp} {status:?}")
+        });
         client.not_before_ns = world.now_ns() + if status == Status::Ok { 0 } else { 20_000_000 };
         let refused = matches!(status, Status::Storage | Status::Full);
         match what {
@@ -437,6 +441,10 @@ impl Client {
         let expected = oracle.expect(tp);
         self.waiting.insert(self.correlation, Waiting { what, part, expected, sent_ns: world.now_ns() });
         if let Some(link) = self.link {
+            let (now_ns, correlation) = (world.now_ns(), self.correlation);
+            world.trace.event(now_ns, 20, &[link.0, u64::from(correlation)], || {
+                format!("{link:?} asks #{correlation}: {what:?} of {tp}, {} bytes", body.len())
+            });
             world.send(link, frame.freeze());
         }
         self.correlation

@@ -6,28 +6,31 @@ use floe_engine::event::ShardId;
 use floe_engine::shard::Shard;
 use floe_wire::compression::Codec;
 
+use crate::mutant::Fault;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::run::{self, Clientele, Fate, Options, Outcome};
-use crate::workload::Clients;
 use crate::workload::admin::{Mix, Operator};
 use crate::workload::api::ApiKey;
 use crate::workload::fetch::{self, Consumer};
 use crate::workload::produce::{self, Producer};
 use crate::workload::sweep::Sweep;
 use crate::workload::topics::{TopicState, Topics};
+use crate::workload::{Clients, Node};
 use crate::world::{Happening, World};
 
 /// Does the run of a seed.
 pub fn run(seed: u64, options: Options) -> Outcome {
     let mut rng = Rng::new(seed);
     let fate = Fate::draw(&mut rng.fork(), options.breach);
-    let clients = KafkaClients::draw(&mut rng.fork());
+    let clients = KafkaClients::draw(&mut rng.fork(), options.fault);
     run::run(seed, rng, fate, clients, options)
 }
 
 /// Producers, consumers and an operator.
 struct KafkaClients {
+    /// What is wrong with the broker.
+    fault: Option<Fault>,
     clients: Clients,
     topics: Topics,
     producers: Vec<produce::Style>,
@@ -39,8 +42,9 @@ struct KafkaClients {
 }
 
 impl KafkaClients {
-    fn draw(rng: &mut Rng) -> KafkaClients {
+    fn draw(rng: &mut Rng, fault: Option<Fault>) -> KafkaClients {
         KafkaClients {
+            fault,
             clients: Clients::new(rng.fork()),
             topics: Topics::default(),
             producers: (0..rng.range(1, 4)).map(|_| draw_producer(rng)).collect(),
@@ -52,10 +56,11 @@ impl KafkaClients {
 }
 
 impl Clientele for KafkaClients {
-    type Machine = Shard;
+    type Machine = Node;
 
-    fn machine(&self) -> Box<dyn FnMut(ShardId) -> Shard> {
-        Box::new(|_| Shard::default())
+    fn machine(&self) -> Box<dyn FnMut(ShardId) -> Node> {
+        let fault = self.fault;
+        Box::new(move |_| Node::new(Shard::default(), fault))
     }
 
     fn describe_plan(&self, config: &BrokerConfig) -> String {
@@ -64,7 +69,7 @@ impl Clientele for KafkaClients {
         format!("{values:#?}\n{producers:#?}\n{consumers:#?}\n{first_topics} topics, {operations} operations")
     }
 
-    fn begin(&mut self, world: &mut World<Shard>, _oracle: &mut Oracle) {
+    fn begin(&mut self, world: &mut World<Node>, _oracle: &mut Oracle) {
         for style in &self.producers {
             self.clients.add(world, Box::new(Producer::new(style.clone())));
         }
@@ -85,7 +90,7 @@ impl Clientele for KafkaClients {
         self.clients.add(world, Box::new(operator));
     }
 
-    fn happened(&mut self, what: Happening, excused: bool, world: &mut World<Shard>, oracle: &mut Oracle) {
+    fn happened(&mut self, what: Happening, excused: bool, world: &mut World<Node>, oracle: &mut Oracle) {
         self.clients.refusals_excused = excused;
         let (clients, topics) = (&mut self.clients, &mut self.topics);
         match what {
@@ -96,7 +101,7 @@ impl Clientele for KafkaClients {
         }
     }
 
-    fn check(&mut self, world: &mut World<Shard>, oracle: &mut Oracle) {
+    fn check(&mut self, world: &mut World<Node>, oracle: &mut Oracle) {
         self.clients.check_answers(world, oracle);
     }
 
@@ -106,12 +111,12 @@ impl Clientele for KafkaClients {
         self.clients.winding_down = winding_down;
     }
 
-    fn probe(&mut self, world: &mut World<Shard>) {
+    fn probe(&mut self, world: &mut World<Node>) {
         self.clients.add(world, Box::new(Producer::new(probe_producer())));
         self.clients.add(world, Box::new(Consumer::new(probe_consumer())));
     }
 
-    fn audit(&mut self, world: &mut World<Shard>) {
+    fn audit(&mut self, world: &mut World<Node>) {
         self.clients.add(world, Box::new(Sweep::new()));
     }
 
@@ -124,7 +129,7 @@ impl Clientele for KafkaClients {
     }
 
     /// Nothing of a deleted topic stays on disk.
-    fn farewell(&mut self, world: &mut World<Shard>, damaged: bool, oracle: &mut Oracle) {
+    fn farewell(&mut self, world: &mut World<Node>, damaged: bool, oracle: &mut Oracle) {
         let gone = self.topics.all().iter().filter(|t| t.state == TopicState::Deleted && !t.id.is_zero());
         let gone: Vec<String> = gone.map(|t| format!("partitions/{}-", t.id.to_hex())).collect();
         let left = world.disk.paths().find(|path| gone.iter().any(|prefix| path.starts_with(prefix)));

@@ -8,6 +8,7 @@ pub mod content;
 pub mod disk;
 pub mod kind;
 pub mod life;
+pub mod mutant;
 pub mod net;
 pub mod oracle;
 pub mod rng;

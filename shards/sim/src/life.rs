@@ -59,14 +59,19 @@ impl Life {
         let end = match rng.below(10) {
             0..=1 => LifeEnd::Kill,
             2..=4 => LifeEnd::Power,
-            5..=7 => LifeEnd::AtOperation(rng.log_range(1, 400), phase),
+            5..=7 => {
+                let n = if rng.percent(40) { rng.log_range(1, 60) } else { rng.range(10, 400) };
+                LifeEnd::AtOperation(n, phase)
+            }
             _ => LifeEnd::Clean,
         };
         // Four runs in ten have no fault but the crashes: what fails there is plainly wrong.
         let storm = match theme {
             40..=54 if rng.percent(60) => {
-                let rate = |rng: &mut Rng| if rng.percent(50) { rng.log_range(100, 30_000) as u32 } else { 0 };
-                Storm::Errors(rate(rng), rate(rng), rate(rng), rate(rng))
+                let rate = |rng: &mut Rng| if rng.percent(50) { rng.log_range(300, 100_000) as u32 } else { 0 };
+                // Syncs are few.
+                let sync = if rng.percent(50) { rng.log_range(10_000, 300_000) as u32 } else { 0 };
+                Storm::Errors(rate(rng), rate(rng), sync, rate(rng))
             }
             55..=64 => Storm::Full(rng.log_range(4_096, 4 << 20)),
             65..=74 => Storm::Slow,
@@ -85,7 +90,12 @@ impl Life {
         };
         Life {
             shards,
-            length_ns: rng.log_range(1_000_000, 2_500_000_000),
+            // Some end while it starts, most while it works.
+            length_ns: if rng.percent(30) {
+                rng.log_range(1_000_000, 40_000_000)
+            } else {
+                rng.range(40_000_000, 2_000_000_000)
+            },
             end,
             down_ns: rng.log_range(1_000, 100_000_000),
             storm,

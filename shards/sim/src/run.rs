@@ -12,6 +12,7 @@ use floe_engine::event::{AdminRequest, Machine, ShardId};
 
 use crate::disk::{Breach, CrashKind, Disk, DiskFaults, FileKind, InjectedKind};
 use crate::life::{Life, LifeEnd, Storm};
+use crate::mutant::Fault;
 use crate::net::{Net, NetFaults};
 use crate::oracle::{Ending, Oracle, Tally};
 use crate::rng::Rng;
@@ -41,6 +42,8 @@ pub struct Options {
     pub keep_events: usize,
     /// Let the disk break its contract (tests of the oracle).
     pub breach: Option<Breach>,
+    /// Put a bug into the broker (tests of the oracle; runs of the whole broker only).
+    pub fault: Option<Fault>,
 }
 
 /// What came out.
@@ -445,7 +448,11 @@ impl<C: Clientele> Run<C> {
         for injected in &self.world.disk.injected()[self.injected_before..] {
             let content =
                 matches!(injected.kind, InjectedKind::Misdirected | InjectedKind::Damaged | InjectedKind::BadSector);
-            self.damaged |= content;
+            // A sync that failed left the journal as it was in the cache, but not on the disk: a killed process reads it, syncs it for good, and a later
+            // loss of power takes it all the same. Nobody can know, so partitions may find records missing.
+            let forgotten =
+                injected.kind == InjectedKind::SyncError && FileKind::of(&injected.path) == FileKind::Journal;
+            self.damaged |= content || forgotten;
             tail |= content && injected.recent && FileKind::of(&injected.path) == FileKind::Journal;
         }
         if tail { Ending::TailDamaged } else { ending }

@@ -24,6 +24,7 @@ use floe_engine::shard::Shard;
 use floe_wire::errors::ErrorCode;
 use floe_wire::messages::Message;
 
+use crate::mutant::Mutant;
 use crate::net::Link;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -34,10 +35,13 @@ use topics::Topics;
 /// A request is answered within this time (its own waits included) while its connection and the node live.
 const ANSWER_NS_MAX: u64 = 60_000_000_000;
 
+/// What clients talk to: a shard, in tests of the judge with a bug around it.
+pub type Node = Mutant<Shard>;
+
 /// What an actor can reach while it acts.
 pub struct Cx<'a> {
     /// The node and everything around it.
-    pub world: &'a mut World<Shard>,
+    pub world: &'a mut World<Node>,
     /// The judge.
     pub oracle: &'a mut Oracle,
     /// The shadow model of the cluster's topics.
@@ -218,7 +222,7 @@ impl Clients {
     }
 
     /// Adds an actor and lets it begin.
-    pub fn add(&mut self, world: &mut World<Shard>, actor: Box<dyn Actor>) {
+    pub fn add(&mut self, world: &mut World<Node>, actor: Box<dyn Actor>) {
         self.slots.push(Slot { actor, line: Line::default(), generation: 0 });
         let after = self.rng.below(2_000_000);
         world.wake(self.slots.len() as u32 - 1, 0, after);
@@ -239,7 +243,7 @@ impl Clients {
     }
 
     /// A wake-up came.
-    pub fn wake(&mut self, me: u32, token: u64, world: &mut World<Shard>, oracle: &mut Oracle, topics: &mut Topics) {
+    pub fn wake(&mut self, me: u32, token: u64, world: &mut World<Node>, oracle: &mut Oracle, topics: &mut Topics) {
         if self.slots[me as usize].generation == token {
             self.with(me, world, oracle, topics, |_, _| {});
         }
@@ -250,7 +254,7 @@ impl Clients {
         &mut self,
         link: Link,
         frame: &Bytes,
-        world: &mut World<Shard>,
+        world: &mut World<Node>,
         oracle: &mut Oracle,
         topics: &mut Topics,
     ) {
@@ -286,7 +290,7 @@ impl Clients {
     }
 
     /// A connection is gone.
-    pub fn closed(&mut self, link: Link, world: &mut World<Shard>, oracle: &mut Oracle, topics: &mut Topics) {
+    pub fn closed(&mut self, link: Link, world: &mut World<Node>, oracle: &mut Oracle, topics: &mut Topics) {
         let Some(me) = self.by_link.remove(&link) else { return };
         if self.slots[me as usize].line.link != Some(link) {
             return;
@@ -299,7 +303,7 @@ impl Clients {
     }
 
     /// Finds requests that are not answered in time.
-    pub fn check_answers(&self, world: &World<Shard>, oracle: &mut Oracle) {
+    pub fn check_answers(&self, world: &World<Node>, oracle: &mut Oracle) {
         for (me, slot) in self.slots.iter().enumerate() {
             if slot.line.link.is_some()
                 && let Some(request) = slot.line.waiting.front()
@@ -318,7 +322,7 @@ impl Clients {
     fn with(
         &mut self,
         me: u32,
-        world: &mut World<Shard>,
+        world: &mut World<Node>,
         oracle: &mut Oracle,
         topics: &mut Topics,
         first: impl FnOnce(&mut dyn Actor, &mut Cx<'_>),

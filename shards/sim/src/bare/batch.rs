@@ -144,7 +144,7 @@ fn take_field(at: &mut &[u8]) -> Option<Option<Vec<u8>>> {
 }
 
 /// CRC-32C, bit by bit from a table made at compile time.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
         let mut i = 0;

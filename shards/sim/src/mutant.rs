@@ -1,0 +1,234 @@
+//! Deliberate faults around a correct machine: what a broker with a bug would do. They prove that the judge of a run bites; a run without one passes
+//! everything through untouched.
+//!
+//! A [`Mutant`] sees what goes in and what comes out and lies about it, so the engine itself has no code for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use floe_engine::event::{DiskOp, DiskOutput, Effect, Effects, Input, Machine, OpId};
+use floe_engine::time::{Deadline, Time};
+use floe_wire::frame::RequestHeader;
+use floe_wire::messages::Message;
+use floe_wire::messages::produce::ProduceRequest;
+use floe_wire::primitives::{Reader, Records, Writer};
+
+use crate::bare::batch::crc32c;
+use crate::disk::{FileKind, path_of};
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A journal write counts as done when it has been asked for.
+    AcknowledgesBeforeWritten,
+    /// What is read from segments is believed, whatever its checksum.
+    SkipsChecksums,
+    /// Segments are not synced before the journal gives up their records.
+    ForgetsSegmentSync,
+    /// Changes of the metadata log are not made durable.
+    ForgetsMetadataSync,
+    /// A sync that failed counts as one that succeeded.
+    IgnoresFailedSyncs,
+    /// Sequences of idempotent producers are not looked at.
+    ForgetsProducers,
+    /// Two answers on one connection change places.
+    SwapsReplies,
+    /// An answer is never sent.
+    LosesReplies,
+    /// Checkpoints are not written.
+    ForgetsCheckpoints,
+    /// Files of deleted topics stay.
+    ForgetsRemoval,
+}
+
+/// Of so many answers, one is lost.
+const REPLIES_PER_LOSS: u64 = 40;
+
+/// A machine and what is wrong with it.
+#[derive(Debug, Default)]
+pub struct Mutant<M> {
+    inner: M,
+    fault: Option<Fault>,
+    /// Operations that were called done before they ended.
+    lied_about: BTreeSet<OpId>,
+    /// Operations under way whose end is to be changed.
+    watched: BTreeMap<OpId, FileKind>,
+    replies: u64,
+}
+
+impl<M: Machine> Mutant<M> {
+    /// `inner`, with a bug or without.
+    pub fn new(inner: M, fault: Option<Fault>) -> Mutant<M> {
+        Mutant { inner, fault, lied_about: BTreeSet::new(), watched: BTreeMap::new(), replies: 0 }
+    }
+
+    fn change_input(&mut self, input: Input) -> Option<Input> {
+        match (self.fault?, input) {
+            (_, Input::DiskDone { op, .. }) if self.lied_about.remove(&op) => None,
+            (Fault::IgnoresFailedSyncs, Input::DiskDone { op, .. }) if self.watched.remove(&op).is_some() => {
+                Some(Input::DiskDone { op, result: Ok(DiskOutput::Done) })
+            }
+            (Fault::SkipsChecksums, Input::DiskDone { op, result: Ok(DiskOutput::Data(data)) })
+                if self.watched.remove(&op).is_some() =>
+            {
+                Some(Input::DiskDone { op, result: Ok(DiskOutput::Data(with_right_checksums(&data))) })
+            }
+            (Fault::ForgetsProducers, Input::Frame { conn, frame }) => {
+                let frame = without_producers(&frame).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
+            (_, input) => Some(input),
+        }
+    }
+
+    /// Changes the effects from `from` on; gives the operations that the machine is to believe done.
+    fn change_effects(&mut self, fault: Fault, from: usize, effects: &mut Effects) -> Vec<OpId> {
+        let mut done = Vec::new();
+        for effect in effects.split_off(from) {
+            let Effect::Disk { op, what } = effect else {
+                effects.push(effect);
+                continue;
+            };
+            let kind = kind_of(&what);
+            let (believe, forget) = match (fault, &what, kind) {
+                (Fault::AcknowledgesBeforeWritten, DiskOp::Write { .. }, FileKind::Journal) => (true, false),
+                (Fault::ForgetsSegmentSync, DiskOp::Sync { .. }, FileKind::Segment)
+                | (Fault::ForgetsCheckpoints, DiskOp::ReplaceFile { .. }, FileKind::Checkpoint) => (true, true),
+                (Fault::ForgetsRemoval, DiskOp::Remove { path }, _) if path.starts_with("partitions/") => (true, true),
+                _ => (false, false),
+            };
+            let watched = match fault {
+                Fault::IgnoresFailedSyncs => matches!(what, DiskOp::Sync { .. }),
+                Fault::SkipsChecksums => matches!(what, DiskOp::Read { .. }) && kind == FileKind::Segment,
+                _ => false,
+            };
+            if watched {
+                self.watched.insert(op, kind);
+            }
+            if believe {
+                done.push(op);
+            }
+            if believe && !forget {
+                self.lied_about.insert(op);
+            }
+            if !forget {
+                effects.push(Effect::Disk { op, what: self.weaken(fault, kind, what) });
+            }
+        }
+        self.change_replies(fault, effects);
+        done
+    }
+
+    fn weaken(&self, fault: Fault, kind: FileKind, what: DiskOp) -> DiskOp {
+        match what {
+            DiskOp::Write { file, offset, data, .. }
+                if fault == Fault::ForgetsMetadataSync && kind == FileKind::Metadata =>
+            {
+                DiskOp::Write { file, offset, data, dsync: false }
+            }
+            what => what,
+        }
+    }
+
+    fn change_replies(&mut self, fault: Fault, effects: &mut Effects) {
+        match fault {
+            Fault::LosesReplies => effects.retain(|effect| {
+                self.replies += u64::from(matches!(effect, Effect::Reply { .. }));
+                !matches!(effect, Effect::Reply { .. }) || !self.replies.is_multiple_of(REPLIES_PER_LOSS)
+            }),
+            Fault::SwapsReplies => {
+                let mut last = BTreeMap::new();
+                for i in 0..effects.len() {
+                    if let Effect::Reply { conn, .. } = &effects[i]
+                        && let Some(before) = last.insert(*conn, i)
+                    {
+                        effects.swap(before, i);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<M: Machine> Machine for Mutant<M> {
+    fn handle(&mut self, now: Time, input: Input, effects: &mut Effects) {
+        let input = if self.fault.is_some() { self.change_input(input) } else { Some(input) };
+        if let Some(input) = input {
+            self.inner.handle(now, input, effects);
+        }
+    }
+
+    fn end_of_round(&mut self, now: Time, effects: &mut Effects) {
+        self.inner.end_of_round(now, effects);
+        let Some(fault) = self.fault else { return };
+        let mut from = 0;
+        loop {
+            let done = self.change_effects(fault, from, effects);
+            if done.is_empty() {
+                return;
+            }
+            from = effects.len();
+            for op in done {
+                self.inner.handle(now, Input::DiskDone { op, result: Ok(DiskOutput::Done) }, effects);
+            }
+            self.inner.end_of_round(now, effects);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Deadline> {
+        self.inner.next_deadline()
+    }
+}
+
+fn kind_of(what: &DiskOp) -> FileKind {
+    match what {
+        DiskOp::Write { file, .. } | DiskOp::Sync { file } | DiskOp::Read { file, .. } => FileKind::of(&path_of(file)),
+        DiskOp::ReplaceFile { path, .. } => FileKind::of(path),
+        _ => FileKind::Other,
+    }
+}
+
+/// Gives every batch in these bytes of a segment, wherever one begins, the checksum that its content has.
+fn with_right_checksums(data: &Bytes) -> Bytes {
+    const HEADER: usize = 61;
+    let mut out = data.to_vec();
+    let int = |bytes: &[u8], at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    let mut at = 0;
+    while at + HEADER <= out.len() {
+        let batch = &out[at..];
+        let len = int(batch, 8);
+        let is_batch = batch[..4] == [0; 4] && batch[12..17] == [0, 0, 0, 0, 2] && int(batch, 57) == int(batch, 23) + 1;
+        let end = at + 12 + len.max(0) as usize;
+        if !is_batch || len < (HEADER - 12) as i32 || end > out.len() {
+            at += 1;
+            continue;
+        }
+        let crc = crc32c(&out[at + 21..end]).to_be_bytes();
+        out[at + 17..at + 21].copy_from_slice(&crc);
+        at = end;
+    }
+    Bytes::from(out)
+}
+
+/// The same request, if it is one to produce, from a producer without identity.
+fn without_producers(frame: &Bytes) -> Option<Bytes> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == 0)?;
+    let mut request = ProduceRequest::decode(&mut reader, header.api_version).ok()?;
+    let mut changed: Vec<Vec<u8>> = Vec::new();
+    for part in request.topic_data.iter().flat_map(|topic| &topic.partition_data) {
+        let Records::Borrowed(batch) = &part.records else { return None };
+        let mut batch = batch.to_vec();
+        batch.get_mut(43..57)?.fill(0xff);
+        let crc = crc32c(&batch[21..]).to_be_bytes();
+        batch[17..21].copy_from_slice(&crc);
+        changed.push(batch);
+    }
+    let parts = request.topic_data.iter_mut().flat_map(|topic| &mut topic.partition_data);
+    parts.zip(&changed).for_each(|(part, batch)| part.records = Records::Borrowed(batch));
+    let mut writer = Writer::new();
+    header.encode(&mut writer);
+    request.encode(&mut writer, header.api_version);
+    Some(writer.finish_contiguous())
+}

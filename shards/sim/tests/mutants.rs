@@ -1,0 +1,82 @@
+//! The judge bites: a broker with a bug is condemned, for a reason that the bug causes, within a bounded number of runs.
+
+use std::panic;
+
+use floe_sim::kind::Kind;
+use floe_sim::mutant::Fault;
+use floe_sim::run::Options;
+
+/// Runs in which a bug must show itself.
+const RUNS: u64 = 300;
+
+fn found_out(fault: Fault, reasons: &[&str]) {
+    panic::set_hook(Box::new(|_| {}));
+    let mut others = Vec::new();
+    let found = (0..RUNS).find(|seed| {
+        let outcome = Kind::Broker.run(*seed, Options { fault: Some(fault), ..Options::default() });
+        let Some(failure) = outcome.failure else { return false };
+        let for_the_reason = reasons.iter().any(|reason| failure.contains(reason));
+        if !for_the_reason {
+            others.push(failure);
+        }
+        for_the_reason
+    });
+    let _ = panic::take_hook();
+    match found {
+        Some(seed) => println!("{fault:?}: found out by seed {seed}, {} other failures before", others.len()),
+        None => panic!("{fault:?} was not found out in {RUNS} runs; other failures: {others:#?}"),
+    }
+}
+
+#[test]
+fn acknowledging_before_the_write_completes() {
+    found_out(Fault::AcknowledgesBeforeWritten, &["is lost", "went back", "was record"]);
+}
+
+#[test]
+fn believing_what_segments_say() {
+    found_out(Fault::SkipsChecksums, &["a bad batch was served", "other bytes than were sent"]);
+}
+
+#[test]
+fn forgetting_to_sync_a_segment() {
+    found_out(Fault::ForgetsSegmentSync, &["no injected fault", "is lost", "went back"]);
+}
+
+#[test]
+fn forgetting_to_sync_the_metadata_log() {
+    found_out(
+        Fault::ForgetsMetadataSync,
+        &["was created and is not shown", "creation was acknowledged", "does not start"],
+    );
+}
+
+#[test]
+fn taking_a_failed_sync_for_a_good_one() {
+    found_out(Fault::IgnoresFailedSyncs, &["is lost", "went back", "was record", "no injected fault"]);
+}
+
+#[test]
+fn forgetting_what_producers_sent() {
+    found_out(Fault::ForgetsProducers, &["as well"]);
+}
+
+#[test]
+fn answering_out_of_order() {
+    found_out(Fault::SwapsReplies, &["was next"]);
+}
+
+#[test]
+fn not_answering() {
+    found_out(Fault::LosesReplies, &["was next", "deadlock"]);
+}
+
+#[test]
+fn forgetting_checkpoints() {
+    found_out(Fault::ForgetsCheckpoints, &["is lost", "went back", "no injected fault", "does not start"]);
+}
+
+#[test]
+fn leaving_files_of_deleted_topics() {
+    found_out(Fault::ForgetsRemoval, &["is of a deleted topic and still there"]);
+}
