@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use floe_sim::kind::Kind;
+use floe_sim::mutant::Fault;
 use floe_sim::run::{Options, Outcome};
 
 const USAGE: &str = "usage: sim <seed> [--only broker|log] [--trace]
            replay the runs of a seed; the last events of one that fails are printed, with --trace all of all
        sim --seeds N [--from K] [--only broker|log] [--keep-going]
-           do the runs of N seeds from K (0) on, until one fails; its seed is printed, exit 1";
+           do the runs of N seeds from K (0) on, until one fails; its seed is printed, exit 1
+       with --fault F: a broker with a deliberate bug (tests of the judge), one of the names in shards/sim/src/mutant.rs";
 
 /// Events printed of a run that fails.
 const LAST_EVENTS: usize = 300;
@@ -25,6 +27,7 @@ thread_local! {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (mut seed, mut seeds, mut from, mut trace, mut keep_going) = (None, None, 0, false, false);
+    let mut fault = None;
     let mut kinds = Kind::ALL.to_vec();
     let mut words = args.iter();
     while let Some(word) = words.next() {
@@ -34,6 +37,10 @@ fn main() -> ExitCode {
             "--keep-going" => keep_going = true,
             "--seeds" => seeds = number(),
             "--from" => from = number().unwrap_or(0),
+            "--fault" => match words.next().and_then(|name| Fault::of(name)) {
+                Some(found) => fault = Some(found),
+                None => return usage("--fault takes a name of shards/sim/src/mutant.rs"),
+            },
             "--only" => match words.next().and_then(|name| Kind::of(name)) {
                 Some(kind) => kinds = vec![kind],
                 None => return usage("--only takes broker or log"),
@@ -55,10 +62,10 @@ fn main() -> ExitCode {
     }));
     match (seed, seeds) {
         (Some(seed), None) => {
-            let all_good = kinds.into_iter().filter(|kind| !replay(*kind, seed, trace)).count() == 0;
+            let all_good = kinds.into_iter().filter(|kind| !replay(*kind, seed, trace, fault)).count() == 0;
             if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        (None, Some(seeds)) => many(&kinds, from, seeds, keep_going),
+        (None, Some(seeds)) => many(&kinds, from, seeds, keep_going, fault),
         _ => usage("a seed, or --seeds N"),
     }
 }
@@ -69,9 +76,9 @@ fn usage(what: &str) -> ExitCode {
 }
 
 /// Does one run; whether it was good.
-fn replay(kind: Kind, seed: u64, trace: bool) -> bool {
+fn replay(kind: Kind, seed: u64, trace: bool, fault: Option<Fault>) -> bool {
     let keep_events = if trace { usize::MAX } else { LAST_EVENTS };
-    let outcome = kind.run(seed, Options { print: trace, keep_events, ..Options::default() });
+    let outcome = kind.run(seed, Options { print: trace, keep_events, fault, ..Options::default() });
     if !trace && outcome.failure.is_some() {
         println!("{} (what the run is made of, and its last {} events; all with --trace)", outcome.plan, LAST_EVENTS);
         outcome.last_events.iter().for_each(|line| println!("{line}"));
@@ -81,13 +88,13 @@ fn replay(kind: Kind, seed: u64, trace: bool) -> bool {
 }
 
 /// Does the runs of seeds `from..from + seeds`.
-fn many(kinds: &[Kind], from: u64, seeds: u64, keep_going: bool) -> ExitCode {
+fn many(kinds: &[Kind], from: u64, seeds: u64, keep_going: bool, fault: Option<Fault>) -> ExitCode {
     #[allow(clippy::disallowed_methods)] // For the lines of progress; no run sees it.
     let began = Instant::now();
     let (mut runs, mut acked, mut seen, mut refused, mut failed) = (0u64, 0, 0, 0, Vec::new());
     for seed in from..from + seeds {
         for &kind in kinds {
-            let outcome = kind.run(seed, Options::default());
+            let outcome = kind.run(seed, Options { fault, ..Options::default() });
             runs += 1;
             acked += outcome.tally.acked;
             seen += outcome.tally.seen;

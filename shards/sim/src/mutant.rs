@@ -41,6 +41,27 @@ pub enum Fault {
     ForgetsRemoval,
 }
 
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 10] = [
+        Fault::AcknowledgesBeforeWritten,
+        Fault::SkipsChecksums,
+        Fault::ForgetsSegmentSync,
+        Fault::ForgetsMetadataSync,
+        Fault::IgnoresFailedSyncs,
+        Fault::ForgetsProducers,
+        Fault::SwapsReplies,
+        Fault::LosesReplies,
+        Fault::ForgetsCheckpoints,
+        Fault::ForgetsRemoval,
+    ];
+
+    /// The fault of this name.
+    pub fn of(name: &str) -> Option<Fault> {
+        Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name)
+    }
+}
+
 /// Of so many answers, one is lost.
 const REPLIES_PER_LOSS: u64 = 40;
 
@@ -183,7 +204,7 @@ impl<M: Machine> Machine for Mutant<M> {
 
 fn kind_of(what: &DiskOp) -> FileKind {
     match what {
-        DiskOp::Write { file, .. } | DiskOp::Sync { file } | DiskOp::Read { file, .. } => FileKind::of(&path_of(file)),
+        DiskOp::Write { file, .. } | DiskOp::Sync { file } | DiskOp::Read { file, .. } => FileKind::of(path_of(file)),
         DiskOp::ReplaceFile { path, .. } => FileKind::of(path),
         _ => FileKind::Other,
     }

@@ -7,7 +7,7 @@ use floe_sim::mutant::Fault;
 use floe_sim::run::Options;
 
 /// Runs in which a bug must show itself.
-const RUNS: u64 = 300;
+const RUNS: u64 = 500;
 
 fn found_out(fault: Fault, reasons: &[&str]) {
     panic::set_hook(Box::new(|_| {}));

@@ -23,6 +23,7 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
     (Kind::Broker, 2945, "ListOffsets told the ends of a partition that had lost records"),
     (Kind::Broker, 5, "files of a topic deleted just before a crash stayed for ever"),
     (Kind::Broker, 14, "a stopping broker answered with a storage error"),
+    (Kind::Log, 9_006, "room in a buffer depended on where the memory lay: the same inputs, other effects"),
     (Kind::Log, 23, "what a killed process left in the cache counted without being synced"),
 ];
 
@@ -104,14 +105,14 @@ fn regressions() {
 #[test]
 fn the_same_seed_is_the_same_history() {
     quiet();
+    let all = Options { keep_events: usize::MAX, ..Options::default() };
     for (seed, kind) in (9_000..9_012).flat_map(|seed| Kind::ALL.map(|kind| (seed, kind))) {
-        let (once, again) = (kind.run(seed, Options::default()), kind.run(seed, Options::default()));
-        let name = kind.name();
-        assert_eq!(
-            (once.hash, once.events, once.tally),
-            (again.hash, again.events, again.tally),
-            "seed {seed} ({name})"
-        );
+        let (once, again) = (kind.run(seed, all), kind.run(seed, all));
+        if (once.hash, once.events, once.tally) != (again.hash, again.events, again.tally) {
+            let both = once.last_events.iter().zip(&again.last_events);
+            let parting = both.enumerate().find(|(_, (a, b))| a != b);
+            panic!("seed {seed} ({}) is two histories, parting at {parting:#?}", kind.name());
+        }
     }
 }
 

@@ -41,11 +41,11 @@ impl Buffers {
         for _ in 0..self.retired.len().min(2) {
             let mut buffer = self.retired.pop_front().expect("asked for no more than there are");
             if buffer.try_reclaim(bytes + BLOCK) {
-                return aligned(buffer);
+                return aligned(buffer, bytes);
             }
             self.retired.push_back(buffer);
         }
-        aligned(BytesMut::with_capacity(bytes + BLOCK))
+        aligned(BytesMut::with_capacity(bytes + BLOCK), bytes)
     }
 
     /// Gives a buffer back: its memory is used again once all slices are gone.
@@ -57,12 +57,14 @@ impl Buffers {
     }
 }
 
-fn aligned(mut buffer: BytesMut) -> BytesMut {
+/// The aligned part of `buffer`, of exactly `bytes`: the engine decides by the room there is, which must not depend on where the memory lies.
+fn aligned(mut buffer: BytesMut, bytes: usize) -> BytesMut {
     buffer.clear();
     let skip = (BLOCK - buffer.as_ptr() as usize % BLOCK) % BLOCK;
     buffer.resize(skip, 0);
     drop(buffer.split_to(skip));
-    debug_assert_eq!(buffer.as_ptr() as usize % BLOCK, 0);
+    drop(buffer.split_off(bytes));
+    debug_assert_eq!((buffer.as_ptr() as usize % BLOCK, buffer.capacity()), (0, bytes));
     buffer
 }
 
@@ -75,6 +77,7 @@ mod tests {
         let mut buffers = Buffers::new(3 * BLOCK, 4);
         let mut buffer = buffers.take(1);
         let first = buffer.as_ptr() as usize;
+        assert_eq!(buffer.capacity(), 3 * BLOCK, "the room does not depend on the address");
         buffer.resize(BLOCK, 7);
         let held = buffer.split().freeze();
         assert_eq!(buffer.as_ptr() as usize % BLOCK, 0);
