@@ -131,9 +131,9 @@ impl ShardLog {
     fn suspect(&self, doubt: &Doubt, gathered: &[Gathered], verdicts: &mut [Verdict], fx: &mut Effects) {
         let concerned = |i: usize| {
             let g = &gathered[i];
-            let last_seen = g.last_seen.get(&doubt.source);
+            let last_seen = g.last_seen.iter().find(|(source, _)| *source == doubt.source);
             (doubt.source == 0 || g.sources.contains(&doubt.source))
-                && last_seen.is_none_or(|last| *last < (doubt.seq, doubt.at))
+                && last_seen.is_none_or(|(_, last)| *last < (doubt.seq, doubt.at))
         };
         let all = 0..gathered.len();
         let mut suspects: Vec<usize> = match &doubt.held {

@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 
 use super::replay::{Candidate, Known, select};
 use super::rescan::Rescanned;
@@ -44,8 +42,8 @@ pub(super) struct Gathered {
     pub(super) log_start: i64,
     /// Acknowledged batches that are damaged: base offset and where.
     pub(super) damaged: Vec<(i64, String)>,
-    /// The newest commit, by source, in which it has an entry, and where in it.
-    pub(super) last_seen: HashMap<usize, (u64, usize), FxBuildHasher>,
+    /// For each source, the newest commit in which it has an entry, and where in it. Sources come one after the other.
+    pub(super) last_seen: Vec<(usize, (u64, usize))>,
     pub(super) sources: Vec<usize>,
     /// What its segments hold beyond the checkpoint.
     pub(super) rescanned: Rescanned,
@@ -190,8 +188,13 @@ impl ShardLog {
         let Some(ix) = self.find(header.topic, header.partition) else { return };
         let g = &mut gathered[ix.0 as usize];
         let at = entry.batch_at;
-        g.last_seen.insert(from.source, (header.seq, at));
-        g.sources.push(from.source);
+        match g.last_seen.last_mut() {
+            Some((source, seen)) if *source == from.source => *seen = (header.seq, at),
+            _ => {
+                g.last_seen.push((from.source, (header.seq, at)));
+                g.sources.push(from.source);
+            }
+        }
         if !entry.whole {
             let place = format!("{}/j{} at byte {}", from.folder, from.slot, from.offset + at as u64);
             g.damaged.push((header.base_offset, place));
@@ -201,10 +204,13 @@ impl ShardLog {
             g.log_start = g.log_start.max(header.base_offset);
             return;
         }
-        let bytes = from.commit.slice(at..at + header.length as usize);
-        let info = batch::header(&bytes).expect("a whole batch has a header");
+        let range = at..at + header.length as usize;
+        let info = batch::header(&from.commit[range.clone()]).expect("a whole batch has a header");
         let own = from.source == 0;
-        let place = if own { Place::Own { ring: from.ring, at: at as u32 } } else { Place::Old(bytes) };
+        let place = match own {
+            true => Place::Own { ring: from.ring, at: at as u32 },
+            false => Place::Old(from.commit.slice(range)),
+        };
         // Own copies are the newest: they were made of the others.
         let age = (if own { usize::MAX } else { from.source }, header.seq);
         g.entries.push(Replayed { info, age, place });

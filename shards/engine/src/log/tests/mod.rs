@@ -4,6 +4,7 @@
 mod damage;
 mod lookup;
 mod recovery;
+mod restart;
 mod retention;
 mod settling;
 
@@ -21,6 +22,8 @@ const TOPIC: TopicId = TopicId([7; 16]);
 #[derive(Clone, Default)]
 struct Disk {
     files: BTreeMap<String, Vec<u8>>,
+    /// What goes to partitions is thrown away: for tests that never read it.
+    forgets_segments: bool,
 }
 
 impl Disk {
@@ -80,6 +83,9 @@ impl Disk {
     }
 
     fn write(&mut self, path: &str, offset: u64, data: &[u8]) {
+        if self.forgets_segments && path.starts_with("partitions/") {
+            return;
+        }
         let file = self.files.get_mut(path).expect("open");
         let end = offset as usize + data.len();
         if file.len() < end {
@@ -99,6 +105,10 @@ struct Node {
     lines: Vec<String>,
     /// Decides what becomes of an operation: carried out, failed, or neither (`None`: it never ends).
     fault: fn(&DiskOp) -> Option<Result<(), DiskErrorKind>>,
+    /// What was carried out: the operation's name, the file, bytes read.
+    done: Vec<(&'static str, String, u64)>,
+    /// The same, up to the end of recovery.
+    boot: Vec<(&'static str, String, u64)>,
 }
 
 fn small() -> LogSettings {
@@ -115,14 +125,27 @@ fn small() -> LogSettings {
 
 impl Node {
     fn start(disk: Disk, shard: u16, shards: u16, partitions: i32, config: LogConfig) -> Node {
+        Node::start_with(small(), disk, shard, shards, partitions, config)
+    }
+
+    fn start_with(
+        settings: LogSettings,
+        disk: Disk,
+        shard: u16,
+        shards: u16,
+        partitions: i32,
+        config: LogConfig,
+    ) -> Node {
         let mut node = Node {
-            log: ShardLog::of_shard(shard, shards, [5; 32], small()),
+            log: ShardLog::of_shard(shard, shards, [5; 32], settings),
             disk,
             fx: Vec::new(),
             now: Time { mono_ns: 1, wall_ms: 1_000_000 },
             events: Vec::new(),
             lines: Vec::new(),
             fault: |_| Some(Ok(())),
+            done: Vec::new(),
+            boot: Vec::new(),
         };
         let mine = (0..partitions).filter(|p| p % i32::from(shards) == i32::from(shard));
         let list = mine.map(|p| (TOPIC, p, "t".to_string(), config.clone())).collect();
@@ -135,6 +158,9 @@ impl Node {
         loop {
             self.log.end_of_round(self.now, &mut self.fx);
             while let Some(event) = self.log.poll_event() {
+                if matches!(event, LogEvent::Recovered) {
+                    self.boot = std::mem::take(&mut self.done);
+                }
                 self.events.push(event);
             }
             if self.fx.is_empty() {
@@ -145,7 +171,11 @@ impl Node {
                     Effect::Disk { op, what } => {
                         let result = match (self.fault)(&what) {
                             None => continue,
-                            Some(Ok(())) => self.disk.carry_out(&what),
+                            Some(Ok(())) => {
+                                let result = self.disk.carry_out(&what);
+                                self.done.push(described(&what, &result));
+                                result
+                            }
                             Some(Err(kind)) => Err(DiskError { kind, message: "injected".into() }),
                         };
                         self.now.mono_ns += 1000;
@@ -234,6 +264,29 @@ impl Node {
         }
         Ok(found)
     }
+}
+
+fn described(what: &DiskOp, result: &Result<DiskOutput, DiskError>) -> (&'static str, String, u64) {
+    let path_of = |file: &FileHandle| file.get::<String>().expect("ours").clone();
+    let bytes = match result {
+        Ok(DiskOutput::Data(data)) => data.len() as u64,
+        _ => 0,
+    };
+    let (name, path) = match what {
+        DiskOp::Open { path, create: true, .. } => ("create", path.clone()),
+        DiskOp::Open { path, .. } => ("open", path.clone()),
+        DiskOp::Preallocate { file, .. } => ("preallocate", path_of(file)),
+        DiskOp::WriteZeros { file, .. } => ("zero", path_of(file)),
+        DiskOp::Write { file, .. } => ("write", path_of(file)),
+        DiskOp::Sync { file } => ("sync", path_of(file)),
+        DiskOp::Read { file, .. } => ("read", path_of(file)),
+        DiskOp::Truncate { file, .. } => ("truncate", path_of(file)),
+        DiskOp::ReadFile { path, .. } => ("read file", path.clone()),
+        DiskOp::ReplaceFile { path, .. } => ("replace", path.clone()),
+        DiskOp::Remove { path } => ("remove", path.clone()),
+        DiskOp::List { path } => ("list", path.clone()),
+    };
+    (name, path, bytes)
 }
 
 fn make_batch(records: i32, bytes: usize, producer: (i64, i16, i32), time_ms: i64) -> Vec<u8> {
