@@ -39,6 +39,9 @@ pub const DESCRIBED_RESOURCES_MAX: usize = 10_000;
 /// Partitions in one answer to DescribeTopicPartitions (Kafka: max.request.partition.size.limit).
 pub const DESCRIBED_PARTITIONS_MAX: i32 = 2000;
 
+/// Partitions that one request makes (Kafka's number): they are made on their shards without a pause.
+pub const NEW_PARTITIONS_MAX: i32 = 10_000;
+
 /// Partitions of one topic.
 pub const PARTITIONS_MAX: i32 = 100_000;
 

@@ -56,6 +56,8 @@ pub enum Change {
 pub enum Refusal {
     /// There is such a topic already.
     Exists,
+    /// There is a topic whose name differs in `.` and `_` alone.
+    Collides(String),
     /// There is no such topic.
     Unknown,
     /// A topic never gets fewer partitions; how many it has.
@@ -364,6 +366,10 @@ impl Controller {
                 for NewTopic { name, partitions, configs } in topics {
                     if image.topic(&name).is_some() {
                         done.parts.push(Err(Refusal::Exists));
+                        continue;
+                    }
+                    if let Some(other) = image.colliding(&name) {
+                        done.parts.push(Err(Refusal::Collides(other.to_owned())));
                         continue;
                     }
                     let id = self.uuid();

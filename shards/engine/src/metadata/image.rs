@@ -54,6 +54,8 @@ pub struct Image {
     pub next_placement: u32,
     by_name: BTreeMap<String, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
+    /// Names with `.` or `_`, by what they are when both are the same.
+    by_flat_name: BTreeMap<String, String>,
 }
 
 impl Image {
@@ -65,6 +67,12 @@ impl Image {
     /// The topic of this id.
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
         self.by_id.get(&id)
+    }
+
+    /// A topic whose name differs from this one in `.` and `_` alone.
+    pub fn colliding(&self, name: &str) -> Option<&str> {
+        let other = self.by_flat_name.get(&flat(name)?)?;
+        (other != name).then_some(other.as_str())
     }
 
     /// All topics, by name.
@@ -91,6 +99,9 @@ impl Image {
                     return Err(format!("topic {name} ({id}) is created twice"));
                 }
                 self.next_placement = placement.wrapping_add(partitions.unsigned_abs());
+                if let Some(flat) = flat(name) {
+                    self.by_flat_name.insert(flat, name.clone());
+                }
                 self.put(Topic {
                     id: *id,
                     name: name.clone(),
@@ -102,6 +113,9 @@ impl Image {
             Record::DeleteTopic { id } => {
                 let topic = self.by_id.remove(id).ok_or_else(|| format!("topic {id} is deleted and was not there"))?;
                 self.by_name.remove(&topic.name);
+                if let Some(flat) = flat(&topic.name).filter(|flat| self.by_flat_name.get(flat) == Some(&topic.name)) {
+                    self.by_flat_name.remove(&flat);
+                }
             }
             Record::Partitions { id, partitions } => {
                 let mut topic = self.cloned(*id)?;
@@ -152,6 +166,11 @@ impl Image {
         self.by_name.insert(topic.name.clone(), topic.clone());
         self.by_id.insert(topic.id, topic);
     }
+}
+
+/// What a name is when `.` and `_` are the same; `None` when it has neither.
+fn flat(name: &str) -> Option<String> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }
 
 fn set(values: &mut Values, name: &str, value: Option<&str>) {

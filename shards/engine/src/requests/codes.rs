@@ -36,3 +36,4 @@ pub const INVALID_RECORD: i16 = ErrorCode::INVALID_RECORD.code();
 pub const UNKNOWN_TOPIC_ID: i16 = ErrorCode::UNKNOWN_TOPIC_ID.code();
 pub const MISMATCHED_ENDPOINT_TYPE: i16 = ErrorCode::MISMATCHED_ENDPOINT_TYPE.code();
 pub const UNSUPPORTED_ENDPOINT_TYPE: i16 = ErrorCode::UNSUPPORTED_ENDPOINT_TYPE.code();
+pub const POLICY_VIOLATION: i16 = ErrorCode::POLICY_VIOLATION.code();

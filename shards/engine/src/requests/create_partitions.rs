@@ -10,10 +10,10 @@ use floe_wire::messages::create_partitions::{
 };
 use floe_wire::primitives::DecodeError;
 
-use super::topics::refused;
+use super::topics::{refused, too_many};
 use super::{Caller, Wait, codes};
 use crate::event::Effects;
-use crate::limits::PARTITIONS_MAX;
+use crate::limits::{NEW_PARTITIONS_MAX, PARTITIONS_MAX};
 use crate::metadata::{Change, ChangeDone, Refusal, Topic};
 use crate::shard::Shard;
 
@@ -36,11 +36,16 @@ impl Shard {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         request.topics.iter().for_each(|asked| *counts.entry(asked.name.as_ref()).or_default() += 1);
         let (mut results, mut places, mut topics) = (Vec::new(), Vec::new(), Vec::new());
+        let mut left = NEW_PARTITIONS_MAX;
         for asked in &request.topics {
             let checked = if counts[asked.name.as_ref()] > 1 {
                 Err((codes::INVALID_REQUEST, "Duplicate topic name.".to_owned()))
             } else {
-                self.check_growth(asked)
+                self.check_growth(asked).and_then(|topic| {
+                    let more = asked.count - topic.partitions;
+                    left = left.checked_sub(more).filter(|left| *left >= 0).ok_or_else(too_many)?;
+                    Ok(topic)
+                })
             };
             let mut result = CreatePartitionsTopicResult {
                 name: Cow::Owned(asked.name.clone().into_owned()),

@@ -15,6 +15,7 @@ use super::topics::name_is_valid;
 use super::{Caller, Wait, codes};
 use crate::config::Values;
 use crate::event::Effects;
+use crate::limits::NEW_PARTITIONS_MAX;
 use crate::metadata::{Change, NewTopic, Topic};
 use crate::shard::Shard;
 
@@ -48,8 +49,12 @@ impl Shard {
                 }
                 Err(_) if by_name.is_some_and(|name| !name_is_valid(name)) => codes::INVALID_TOPIC_EXCEPTION,
                 Err(code) => {
-                    if creates && let Some(name) = by_name {
-                        let partitions = self.partitions_default;
+                    let partitions = self.partitions_default;
+                    let room = missing.len() < (NEW_PARTITIONS_MAX / partitions.max(1)) as usize;
+                    if creates
+                        && room
+                        && let Some(name) = by_name
+                    {
                         missing.push(NewTopic { name: name.to_owned(), partitions, configs: Values::new() });
                     }
                     code

@@ -4,7 +4,9 @@ mod alter_configs;
 mod cluster;
 pub mod codes;
 mod create_partitions;
+mod create_topics;
 mod delete_records;
+mod delete_topics;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_producers;
@@ -21,11 +23,12 @@ mod visits;
 
 pub use alter_configs::ConfigsWait;
 pub use create_partitions::GrowWait;
+pub use create_topics::CreateWait;
+pub use delete_topics::DeleteWait;
 pub use fetch::FetchWait;
 pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
 pub use sessions::Sessions;
-pub use topics::TopicsWait;
 pub use visits::VisitWait;
 
 use bytes::Bytes;
@@ -83,8 +86,10 @@ pub enum Wait {
     Visit(VisitWait),
     /// The controller makes the topics that a Metadata request names; the request itself, asked again then.
     Metadata(Bytes),
-    /// The controller makes or deletes topics.
-    Topics(TopicsWait),
+    /// The controller makes topics.
+    Create(CreateWait),
+    /// The controller deletes topics.
+    Delete(DeleteWait),
     /// The controller gives topics more partitions.
     Grow(GrowWait),
     /// The controller changes settings.
@@ -195,7 +200,8 @@ impl Shard {
     pub(crate) fn changed(&mut self, token: u64, done: ChangeDone, fx: &mut Effects) {
         let Some(Pending { caller, wait }) = self.pending.remove(&token) else { return };
         match wait {
-            Wait::Topics(wait) => self.topics_changed(caller, wait, done, fx),
+            Wait::Create(wait) => self.created(caller, wait, done, fx),
+            Wait::Delete(wait) => self.deleted(caller, wait, done, fx),
             Wait::Grow(wait) => self.grown(caller, wait, done, fx),
             Wait::Configs(wait) => self.altered(caller, wait, done, fx),
             Wait::Metadata(body) => {

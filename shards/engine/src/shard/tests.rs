@@ -3,6 +3,7 @@
 mod cluster;
 mod configs;
 mod partitions;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
