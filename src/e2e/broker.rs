@@ -32,6 +32,8 @@ pub struct Broker {
     pub address: SocketAddr,
     /// Where its admin HTTP is.
     pub admin: SocketAddr,
+    /// What runs it, if not the test itself.
+    wrapper: Vec<String>,
     /// More arguments of `floe serve`.
     arguments: Vec<String>,
 }
@@ -46,15 +48,25 @@ impl Broker {
     pub fn start_with(shards: usize, arguments: &[&str]) -> Broker {
         let dir = scratch();
         let data = dir.join("data");
-        Broker::start_in(shards, dir, data, arguments)
+        let (address, admin) = (free_port(), free_port());
+        let wrapper = vec![];
+        let mut broker = Broker { child: None, dir, data, address, admin, wrapper, arguments: owned(arguments) };
+        broker.resume(shards);
+        broker
     }
 
-    /// [`Broker::start_with`] with its data in a directory of the caller's.
-    pub fn start_in(shards: usize, dir: PathBuf, data: PathBuf, arguments: &[&str]) -> Broker {
+    /// One shard with its data on a file system of a limited size. Only the broker sees it, through `namespace`, a command that runs
+    /// another one with mounts of its own; it is gone when the broker ends.
+    pub fn start_on_tmpfs(namespace: &[&str], size: &str, arguments: &[&str]) -> Broker {
+        let dir = scratch();
+        let data = dir.join("data");
+        fs::create_dir(&data).expect("a place to mount");
+        let mut wrapper = owned(namespace);
+        let script = r#"mount -t tmpfs -o size="$0" floe "$1" && shift && exec "$@""#;
+        wrapper.extend(owned(&["sh", "-c", script, size, data.to_str().expect("a readable path")]));
         let (address, admin) = (free_port(), free_port());
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut broker = Broker { child: None, dir, data, address, admin, arguments };
-        broker.resume(shards);
+        let mut broker = Broker { child: None, dir, data, address, admin, wrapper, arguments: owned(arguments) };
+        broker.resume(1);
         broker
     }
 
@@ -75,8 +87,17 @@ impl Broker {
     fn command(&self, shards: usize) -> Command {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log file");
         // Ended by the kernel when the thread that started it ends.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_floe"), "serve", "--oversubscribe"]);
+        let mut words = self.wrapper.clone();
+        words.extend(owned(&[
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            env!("CARGO_BIN_EXE_floe"),
+            "serve",
+            "--oversubscribe",
+        ]));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.args(["--cores", &shards.to_string()]);
         command.args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()]);
         command.arg("--data-dir").arg(&self.data).args(&self.arguments);
@@ -174,6 +195,10 @@ impl Drop for Broker {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Whether a broker answers ApiVersions 0 there.

@@ -10,4 +10,5 @@ mod crash;
 mod exchange;
 mod hostile;
 mod restart;
+mod storage;
 mod volume;
