@@ -12,11 +12,11 @@ use slab::Slab;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::aligned::AlignedBuf;
 use crate::files::{OpenFile, disk_error};
 use crate::helpers::{Helpers, Job};
 use crate::inbox::Sender;
 use crate::limits::IO_BYTES_MAX;
+use crate::memory::AlignedBuf;
 use crate::ring::{Completion, Kind, Ring, token};
 
 /// Linux's RWF_DSYNC (linux/fs.h).
@@ -57,7 +57,7 @@ impl Disk {
             DiskOp::Read { file, offset, len } => {
                 // Whole blocks also where they are not called for: one size of allocation fits both kinds of files.
                 let want = len as usize;
-                let buf = AlignedBuf::zeroed(want.next_multiple_of(BLOCK_BYTES as usize));
+                let buf = AlignedBuf::unwritten(want.next_multiple_of(BLOCK_BYTES as usize));
                 (file, offset, What::Read { buf, want })
             }
             DiskOp::Write { file, offset, data, dsync } => (file, offset, What::Write { data, dsync }),
@@ -122,7 +122,8 @@ impl Disk {
         let slot = self.slots.remove(index);
         let path = &OpenFile::of(&slot.file).path;
         let result: Result<DiskOutput, DiskError> = match (result, slot.what) {
-            (Ok(()), What::Read { buf, .. }) => Ok(DiskOutput::Data(buf.freeze(slot.done))),
+            // SAFETY: the kernel has written so many bytes.
+            (Ok(()), What::Read { buf, .. }) => Ok(DiskOutput::Data(unsafe { buf.freeze(slot.done) })),
             (Ok(()), _) => Ok(DiskOutput::Done),
             (Err(error), What::Read { .. }) => Err(disk_error("read", path, &error)),
             (Err(error), What::Write { .. }) => Err(disk_error("write", path, &error)),

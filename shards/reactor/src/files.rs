@@ -11,8 +11,8 @@ use bytes::Bytes;
 use floe_engine::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileHandle};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::aligned::AlignedBuf;
 use crate::limits::ZEROS_BYTES;
+use crate::memory::AlignedBuf;
 
 /// What a [`FileHandle`] is in this driver.
 #[derive(Debug)]
@@ -131,7 +131,8 @@ fn write_zeros(file: &OpenFile, mut offset: u64, len: u64) -> io::Result<()> {
         Err(rustix::io::Errno::OPNOTSUPP) | Ok(()) => {}
         Err(error) => return Err(error.into()),
     }
-    let zeros = AlignedBuf::zeroed(ZEROS_BYTES).freeze(ZEROS_BYTES);
+    // SAFETY: zeroed at first.
+    let zeros = unsafe { AlignedBuf::zeroed(ZEROS_BYTES).freeze(ZEROS_BYTES) };
     while offset < end {
         let count = (end - offset).min(ZEROS_BYTES as u64) as usize;
         let written = rustix::io::pwrite(&file.file, &zeros[..count], offset)?;

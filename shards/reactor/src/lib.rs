@@ -3,13 +3,13 @@
 //! [`run::start`] starts the threads; [`pump`] is the loop; [`net`], [`disk`] and [`mesh`] are what it carries between. What a ring
 //! cannot do without blocking is done by [`helpers`]. Nothing here decides anything about records, topics or clients.
 
-pub mod aligned;
 mod conn;
 mod disk;
 mod files;
 mod helpers;
 mod inbox;
 pub mod limits;
+pub mod memory;
 mod mesh;
 mod net;
 mod pump;

@@ -15,6 +15,7 @@ use slab::Slab;
 use crate::disk::Disk;
 use crate::helpers::Helpers;
 use crate::inbox::{self, Inbox, Outside, Sender};
+use crate::memory;
 use crate::mesh::{self, Mesh};
 use crate::net::Net;
 use crate::pump::{Accepting, Pump};
@@ -111,6 +112,7 @@ where
     M: Machine + 'static,
     F: Fn(ShardId) -> M + Clone + Send + 'static,
 {
+    memory::keep_what_is_freed();
     let count = plan.cpus.len();
     let (events_to, events) = flume::unbounded();
     let together = Arc::new(Together {

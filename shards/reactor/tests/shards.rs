@@ -15,7 +15,7 @@ use floe_engine::event::{
 };
 use floe_engine::mesh::MeshMsg;
 use floe_engine::time::{Deadline, Time};
-use floe_reactor::aligned::AlignedBuf;
+use floe_reactor::memory::AlignedBuf;
 use floe_reactor::run::{self, Event, Plan, Shards};
 
 /// Length of the file that the machine writes at its start and sends on request.
@@ -105,7 +105,9 @@ impl Machine for Small {
                     // SAFETY: within the buffer, which nobody else knows yet.
                     unsafe { buf.at(at).write(pattern(at)) };
                 }
-                let what = DiskOp::Write { file, offset: 0, data: buf.freeze(FILE_BYTES), dsync: true };
+                // SAFETY: zeroed at first, and written since.
+                let data = unsafe { buf.freeze(FILE_BYTES) };
+                let what = DiskOp::Write { file, offset: 0, data, dsync: true };
                 fx.push(Effect::Disk { op: OpId(2), what });
             }
             Input::DiskDone { op: OpId(2), result: Ok(DiskOutput::Done) } => {
