@@ -19,6 +19,7 @@ use crate::problem::{Outcome, Problem};
 const WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ConsumeArgs {
     /// Which topic.
     topic: String,
@@ -49,6 +50,16 @@ pub(super) struct ConsumeArgs {
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
+
+const EXAMPLES: &str = "Without --exit or --count it waits for more; Ctrl-C ends it.
+
+Examples:
+  floe consume orders --exit                                 everything there is
+  floe consume orders --from end                             only what comes from now on
+  floe consume orders --from -10 --exit                      the last ten of each partition
+  floe consume orders --from time:2026-01-31T12:00:00Z --count 5
+  floe consume orders --exit --json | jq -r .key
+  floe consume orders --exit --format '%p/%o %T %k=%s %h\\n'";
 
 pub(super) fn run(args: ConsumeArgs) -> Outcome {
     let format = args.format.as_deref().unwrap_or("%s\\n");

@@ -52,6 +52,7 @@ enum Acks {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ProduceArgs {
     /// Which topic; a broker with auto.create.topics.enable creates it on first use.
     topic: String,
@@ -94,6 +95,14 @@ pub(super) struct ProduceArgs {
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
+
+const EXAMPLES: &str = "Ends with 0 when every record was delivered, else with 1 and the number of those that were.
+
+Examples:
+  echo hello | floe produce greetings
+  printf 'k1:v1\\nk2:v2\\n' | floe produce pairs --key-separator :
+  floe produce images --file a.png --key a --header type=image/png
+  floe consume orders --exit --json | floe produce orders-copy --json --idempotent --codec zstd";
 
 pub(super) fn run(args: ProduceArgs) -> Outcome {
     let separator = match &args.key_separator {

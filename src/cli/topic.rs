@@ -45,6 +45,12 @@ pub(super) enum TopicCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  floe topic create orders
+  floe topic create orders --partitions 12 --config retention.ms=86400000
+  floe topic create metrics --config floe.durability=memory --if-not-exists
+
+The settings there are: floe topic describe TOPIC --all-configs")]
 pub(super) struct CreateArgs {
     /// Its name: letters, digits, `.`, `_`, `-`.
     topic: String,
@@ -97,6 +103,12 @@ pub(super) struct DescribeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  floe topic alter orders --config retention.ms=3600000 --config max.message.bytes=4194304
+  floe topic alter orders --delete-config retention.ms
+  floe topic alter orders --partitions 24
+
+The settings there are: floe topic describe TOPIC --all-configs")]
 pub(super) struct AlterArgs {
     /// Which.
     topic: String,
@@ -305,7 +317,8 @@ fn describe(args: DescribeArgs) -> Outcome {
 
 fn settings(cluster: &mut Cluster, topic: &str) -> Outcome<Vec<Setting>> {
     let connection = cluster.any();
-    let version = connection.version(ApiKey::DescribeConfigs, 1, 4)?;
+    // A broker that shows no settings can still tell about partitions and offsets.
+    let Ok(version) = connection.version(ApiKey::DescribeConfigs, 1, 4) else { return Ok(Vec::new()) };
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
             resource_type: RESOURCE_TOPIC,

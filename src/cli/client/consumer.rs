@@ -173,7 +173,7 @@ impl Consumer {
     fn out_of_range(&self, partition: i32) -> Problem {
         Problem::new(format!("partition {}-{partition} has no offset {}", self.topic.name, self.next[&partition]))
             .because_of("it is past the end, or retention removed it while it was being read")
-            .next("begin with --from beginning, or see the offsets: floe topic describe --offsets")
+            .next(format!("begin with --from beginning, or see the offsets: floe topic describe {}", self.topic.name))
     }
 
     /// Asks one leader. `None`: it cannot be reached now, look for another leader.
