@@ -4,6 +4,7 @@
 //! `scripts/dev e2e HOST:PORT` points the tests of `exchange.rs` at another broker; against Apache Kafka they show that they ask for
 //! nothing but Kafka's behaviour.
 
+mod behaviour;
 mod broker;
 mod clients;
 mod crash;
