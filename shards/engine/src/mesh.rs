@@ -60,7 +60,7 @@ pub enum MeshMsg {
     },
 }
 
-/// Work for the owner of partitions. `at` numbers the parts of the request they came with.
+/// Work for the owner of partitions. `at` tells the parts of the request apart that they came with.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// Append batches.
@@ -85,11 +85,14 @@ pub enum Call {
     Visit(Vec<Visit>),
 }
 
+/// Where a part stands in its request, and its answer in the response: index of the topic, index of the partition in it.
+pub type Place = (u32, u32);
+
 /// One batch.
 #[derive(Clone, Debug)]
 pub struct ProducePart {
     /// Which part of the request.
-    pub at: u32,
+    pub at: Place,
     /// Topic.
     pub topic: TopicId,
     /// Partition.
@@ -119,7 +122,7 @@ pub struct FetchPart {
 #[derive(Clone, Debug)]
 pub struct LookupPart {
     /// Which part of the request.
-    pub at: u32,
+    pub at: Place,
     /// Topic.
     pub topic: TopicId,
     /// Partition.
@@ -219,7 +222,7 @@ pub struct ProducerSeen {
 #[derive(Clone, Debug)]
 pub struct Produced {
     /// Which part of the request.
-    pub at: u32,
+    pub at: Place,
     /// Kafka's error code.
     pub error_code: i16,
     /// Why, for people.
@@ -251,7 +254,7 @@ pub struct Fetched {
 #[derive(Clone, Debug)]
 pub struct Found {
     /// Which part of the request.
-    pub at: u32,
+    pub at: Place,
     /// Kafka's error code.
     pub error_code: i16,
     /// The record's timestamp, or -1.

@@ -4,7 +4,7 @@
 
 mod visits;
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use floe_wire::ids::TopicId;
@@ -18,7 +18,7 @@ use crate::log::{
     AppendError, CommitSeq, LookupOutcome, PartitionIx, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket,
     ShardLog,
 };
-use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, ProducePart, Produced};
+use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, Place, ProducePart, Produced};
 use crate::metrics::Histogram;
 use crate::requests::codes;
 use crate::time::Time;
@@ -47,12 +47,13 @@ pub struct Owner {
     pub full: Option<String>,
     jobs: HashMap<u64, Job, FxBuildHasher>,
     last_job: u64,
-    commits: BTreeMap<CommitSeq, Vec<u64>>,
+    /// Jobs that wait for commits, in the order of these.
+    commits: VecDeque<(CommitSeq, u64)>,
     tickets: HashMap<ReadTicket, (u64, usize), FxBuildHasher>,
     /// Who waits for more, by partition index (dense).
     watches: Vec<Vec<(ShardId, u64)>>,
     watched: HashMap<(ShardId, u64), Vec<PartitionIx>, FxBuildHasher>,
-    answers: Vec<(ShardId, u64, Answer)>,
+    answers: VecDeque<(ShardId, u64, Answer)>,
 }
 
 impl Owner {
@@ -83,28 +84,25 @@ impl Owner {
         self.settle_job(job, 0);
     }
 
-    /// Answers that are whole now.
-    pub fn answers(&mut self) -> Vec<(ShardId, u64, Answer)> {
-        std::mem::take(&mut self.answers)
+    /// The next answer that is whole: whose it is, and by which token it is awaited.
+    pub fn next_answer(&mut self) -> Option<(ShardId, u64, Answer)> {
+        self.answers.pop_front()
     }
 
     /// Commits up to this one have completed.
     pub fn committed(&mut self, now: Time, up_to: CommitSeq) {
-        while let Some(entry) = self.commits.first_entry().filter(|entry| *entry.key() <= up_to) {
-            for id in entry.remove() {
-                if let Some(Job { answer: Answer::Produced { durable_ns, .. }, begun_ns, .. }) = self.jobs.get_mut(&id)
-                {
-                    *durable_ns = now.mono_ns;
-                    self.durable_ns.record(now.mono_ns.saturating_sub(*begun_ns));
-                }
-                self.settle_job(id, 1);
+        while let Some((_, id)) = self.commits.pop_front_if(|(commit, _)| *commit <= up_to) {
+            if let Some(Job { answer: Answer::Produced { durable_ns, .. }, begun_ns, .. }) = self.jobs.get_mut(&id) {
+                *durable_ns = now.mono_ns;
+                self.durable_ns.record(now.mono_ns.saturating_sub(*begun_ns));
             }
+            self.settle_job(id, 1);
         }
     }
 
     /// No commit completes any more: what waits for one ends in an error.
     pub fn journal_failed(&mut self, reason: &str) {
-        for job in std::mem::take(&mut self.commits).into_values().flatten() {
+        for (_, job) in std::mem::take(&mut self.commits) {
             match self.jobs.get_mut(&job).map(|job| &mut job.answer) {
                 Some(Answer::Produced { parts, .. }) => {
                     for part in parts.iter_mut().filter(|part| part.error_code == codes::NONE) {
@@ -178,7 +176,7 @@ impl Owner {
         if entry.waits == 0
             && let Some(Job { from, token, answer, .. }) = self.jobs.remove(&job)
         {
-            self.answers.push((from, token, answer));
+            self.answers.push_back((from, token, answer));
         }
     }
 
@@ -192,9 +190,20 @@ impl Owner {
             last = last.max(wait);
         }
         if let Some(commit) = last {
-            self.commits.entry(commit).or_default().push(job);
+            self.await_commit(commit, job);
         }
         (Answer::Produced { parts: produced, durable_ns: now.mono_ns }, usize::from(last.is_some()))
+    }
+
+    fn await_commit(&mut self, commit: CommitSeq, job: u64) {
+        // A repeat may wait for an older commit than those before it do.
+        match self.commits.back() {
+            Some((last, _)) if *last > commit => {
+                let at = self.commits.partition_point(|(earlier, _)| *earlier <= commit);
+                self.commits.insert(at, (commit, job));
+            }
+            _ => self.commits.push_back((commit, job)),
+        }
     }
 
     fn append(&self, now: Time, log: &mut ShardLog, part: &ProducePart) -> (Produced, Option<CommitSeq>) {
@@ -335,7 +344,7 @@ impl Owner {
 }
 
 /// A batch that was not appended.
-fn not_produced(at: u32, error_code: i16, message: String) -> Produced {
+fn not_produced(at: Place, error_code: i16, message: String) -> Produced {
     Produced { at, error_code, message: Some(message), base_offset: -1, append_time_ms: -1, log_start: -1 }
 }
 

@@ -215,7 +215,7 @@ impl Shard {
                 idle = false;
                 self.log_event(now, event, fx);
             }
-            for (to, token, answer) in self.owner.answers() {
+            while let Some((to, token, answer)) = self.owner.next_answer() {
                 idle = false;
                 if to == self.shard {
                     self.answered(now, to, token, answer, fx);

@@ -197,6 +197,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes of the length ahead of a message.
+const LENGTH_BYTES: usize = 4;
+/// Memory for a message to begin with: most answers fit.
+const FRAME_BYTES_FIRST: usize = 256;
+/// Payloads below this are copied between the fields around them.
+const SPLICE_BYTES_MIN: usize = 1024;
+
 /// Writes a message as a gather list: small fields are copied together, payloads are spliced in by reference.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -210,6 +217,13 @@ impl Writer {
     /// An empty writer.
     pub fn new() -> Writer {
         Writer::default()
+    }
+
+    /// One for a message with its length ahead, as it goes over the wire; ends with [`Writer::finish_framed`].
+    pub fn framed() -> Writer {
+        let mut writer = Writer { open: BytesMut::with_capacity(FRAME_BYTES_FIRST), ..Writer::default() };
+        writer.put(&[0; LENGTH_BYTES]);
+        writer
     }
 
     /// Bytes written so far, holes included.
@@ -228,8 +242,13 @@ impl Writer {
         self.open.put_slice(bytes);
     }
 
-    /// Splices a part in by reference.
+    /// Splices a part in by reference; a short one is copied, as a part of its own costs the kernel more than the copy.
     pub fn splice(&mut self, piece: Piece) {
+        if let Piece::Mem(bytes) = &piece
+            && bytes.len() < SPLICE_BYTES_MIN
+        {
+            return self.put(bytes);
+        }
         if !self.open.is_empty() {
             let memory = self.open.split().freeze();
             self.done_bytes += memory.len();
@@ -287,6 +306,24 @@ impl Writer {
             self.done.push(Piece::Mem(self.open.freeze()));
         }
         self.done
+    }
+
+    /// The gather list with the length of all that follows in its first 4 bytes; of a [`Writer::framed`].
+    ///
+    /// # Panics
+    /// When the message has 4 GiB or more: a message of ours that large is our bug.
+    pub fn finish_framed(mut self) -> Vec<Piece> {
+        let length = u32::try_from(self.len() - LENGTH_BYTES).expect("a message is smaller than 4 GiB").to_be_bytes();
+        match self.done.first_mut() {
+            None => self.open[..LENGTH_BYTES].copy_from_slice(&length),
+            Some(Piece::Mem(first)) => {
+                // It shares its memory with what came behind it, so it stays as it is.
+                let _ = first.split_to(LENGTH_BYTES);
+                self.done.insert(0, Piece::Mem(Bytes::copy_from_slice(&length)));
+            }
+            Some(Piece::Hole { .. }) => unreachable!("a framed message begins with memory"),
+        }
+        self.finish()
     }
 
     /// Everything in one piece of memory.
@@ -520,5 +557,32 @@ mod tests {
         let ctx = Context { version: 0, flexible: true };
         let bytes = writer.finish_contiguous();
         assert_eq!(<Cow<'_, str>>::read(&mut Reader::new(&bytes), ctx), Err(DecodeError::StringLength(32_768)));
+    }
+
+    #[test]
+    fn a_framed_message_begins_with_its_length() {
+        let long = Bytes::from(vec![7; SPLICE_BYTES_MIN]);
+        let short = Bytes::from_static(b"short");
+        for pieces in [vec![], vec![short.clone()], vec![long.clone()], vec![long.clone(), short, long]] {
+            let mut writer = Writer::framed();
+            writer.put(b"head");
+            let expected: Vec<u8> = b"head".iter().chain(pieces.iter().flatten()).copied().collect();
+            let spliced = pieces.iter().filter(|piece| piece.len() >= SPLICE_BYTES_MIN).count();
+            pieces.into_iter().for_each(|piece| writer.splice(Piece::Mem(piece)));
+            let parts = writer.finish_framed();
+            assert_eq!(parts.len(), [1, 3, 5][spliced], "short ones are copied");
+            let bytes: Vec<u8> = parts
+                .iter()
+                .flat_map(|part| match part {
+                    Piece::Mem(bytes) => bytes.to_vec(),
+                    Piece::Hole { .. } => unreachable!(),
+                })
+                .collect();
+            assert_eq!(bytes[..4], (expected.len() as u32).to_be_bytes());
+            assert_eq!(bytes[4..], expected);
+        }
+        let mut writer = Writer::framed();
+        writer.splice(Piece::Hole { len: 9 });
+        assert_eq!(writer.finish_framed()[0], Piece::Mem(Bytes::from_static(&[0, 0, 0, 9])));
     }
 }

@@ -19,7 +19,7 @@ impl Owner {
         });
         let visited = visited.collect();
         if let Some(commit) = last {
-            self.commits.entry(commit).or_default().push(job);
+            self.await_commit(commit, job);
         }
         (Answer::Visited(visited), usize::from(last.is_some()))
     }

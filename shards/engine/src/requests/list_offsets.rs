@@ -22,7 +22,6 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct LookupWait {
     response: ListOffsetsResponse<'static>,
-    places: Vec<(u32, u32)>,
     left: usize,
 }
 
@@ -35,7 +34,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = ListOffsetsRequest::decode_all(body, caller.version)?;
-        let mut wait = LookupWait { response: ListOffsetsResponse::default(), places: Vec::new(), left: 0 };
+        let mut wait = LookupWait { response: ListOffsetsResponse::default(), left: 0 };
         let mut split = Split::new(self.shards);
         let twice = named_twice(&request);
         for (asked, topic_at) in request.topics.iter().zip(0..) {
@@ -57,8 +56,7 @@ impl Shard {
                     None => answer.error_code = codes::UNKNOWN_TOPIC_OR_PARTITION,
                     Some(_) if part.current_leader_epoch > 0 => answer.error_code = codes::UNKNOWN_LEADER_EPOCH,
                     Some(topic) => {
-                        let at = wait.places.len() as u32;
-                        wait.places.push((topic_at, partition_at));
+                        let at = (topic_at, partition_at);
                         let part = LookupPart { at, topic: topic.id, partition, timestamp };
                         split.push(topic.shard_of(partition, self.shards), part);
                     }
@@ -85,7 +83,7 @@ impl Shard {
         let caller = *caller;
         wait.left = wait.left.saturating_sub(1);
         for part in parts {
-            let (topic, partition) = wait.places[part.at as usize];
+            let (topic, partition) = part.at;
             let answer = &mut wait.response.topics[topic as usize].partitions[partition as usize];
             answer.error_code = part.error_code;
             answer.timestamp = part.timestamp_ms;

@@ -101,20 +101,19 @@ pub enum Wait {
 impl Caller {
     /// The answer, encoded; `files` go into its holes in their order.
     pub fn reply<'a>(&self, response: &impl Message<'a>, files: Vec<FileRange>) -> Ending {
-        let mut writer = Writer::new();
+        let mut writer = Writer::framed();
         encode_response_header(&mut writer, self.api, self.version, self.correlation_id);
         response.encode(&mut writer, self.version);
-        let len = writer.len() as u32;
-        let mut parts = vec![ReplyPart::Mem(Bytes::copy_from_slice(&len.to_be_bytes()))];
         let mut files = files.into_iter();
-        parts.extend(writer.finish().into_iter().map(|piece| match piece {
+        let part = |piece| match piece {
             Piece::Mem(bytes) => ReplyPart::Mem(bytes),
             Piece::Hole { len } => {
                 let file = files.next().expect("a file for each hole");
                 assert!(file.len == u64::from(len), "a hole is as long as its file range");
                 ReplyPart::File(file)
             }
-        }));
+        };
+        let parts = writer.finish_framed().into_iter().map(part).collect();
         Ending::Reply(Reply { parts })
     }
 }

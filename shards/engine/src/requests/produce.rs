@@ -29,8 +29,6 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct ProduceWait {
     response: ProduceResponse<'static>,
-    /// Topic and partition in the response, by part.
-    places: Vec<(u32, u32)>,
     /// Owners that have not answered.
     left: usize,
     /// When the last of the others had it durable.
@@ -55,7 +53,6 @@ impl Shard {
         };
         let mut wait = ProduceWait {
             response: ProduceResponse::default(),
-            places: Vec::with_capacity(request.topic_data.iter().map(|data| data.partition_data.len()).sum()),
             left: 0,
             durable_ns: now.mono_ns,
             silent: request.acks == 0,
@@ -71,8 +68,7 @@ impl Shard {
                 let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
                 match accept(&target, index, partition.records, body, caller.version, now.wall_ms) {
                     Ok((topic, batch, info)) => {
-                        let at = wait.places.len() as u32;
-                        wait.places.push((topic_at, partition_at));
+                        let at = (topic_at, partition_at);
                         let part = ProducePart { at, topic: topic.id, partition: index, batch, info };
                         split.push(topic.shard_of(index, self.shards), part);
                     }
@@ -143,7 +139,7 @@ impl Shard {
 
 impl ProduceWait {
     fn enter(&mut self, part: Produced) {
-        let (topic, partition) = self.places[part.at as usize];
+        let (topic, partition) = part.at;
         let answer = &mut self.response.responses[topic as usize].partition_responses[partition as usize];
         self.failed |= part.error_code != codes::NONE;
         answer.error_code = part.error_code;
