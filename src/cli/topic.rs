@@ -18,7 +18,7 @@ use floe_wire::primitives::Reader;
 use serde_json::json;
 
 use super::Bootstrap;
-use super::client::connection::{error_of, refused};
+use super::client::connection::{error_of, no_topic, refused};
 use super::client::keys::ApiKey;
 use super::client::{Cluster, Topic, consumer};
 use super::output::Output;
@@ -407,6 +407,7 @@ fn alter_configs(cluster: &mut Cluster, topic: &str, changes: &[(&str, i8, Optio
     let response = IncrementalAlterConfigsResponse::decode(&mut Reader::new(&answer), version)
         .map_err(|error| connection.nonsense(ApiKey::IncrementalAlterConfigs, error.to_string()))?;
     match response.responses.iter().find(|response| response.error_code != 0) {
+        Some(failed) if error_of(failed.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(no_topic(topic)),
         Some(failed) => {
             let problem = refused(
                 connection.address(),
@@ -433,6 +434,7 @@ fn grow(cluster: &mut Cluster, topic: &str, partitions: i32) -> Outcome {
     let response = CreatePartitionsResponse::decode(&mut Reader::new(&answer), version)
         .map_err(|error| connection.nonsense(ApiKey::CreatePartitions, error.to_string()))?;
     match response.results.iter().find(|result| result.error_code != 0) {
+        Some(failed) if error_of(failed.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(no_topic(topic)),
         Some(failed) => Err(refused(
             connection.address(),
             ApiKey::CreatePartitions,
@@ -472,6 +474,12 @@ fn delete(args: DeleteArgs) -> Outcome {
             output.line(format!("deleted topic {name}"))?;
         } else if missing && args.if_exists {
             output.line(format!("there is no topic {name}"))?;
+        } else if missing {
+            failed = Some(
+                Problem::new(format!("there is no topic `{name}`"))
+                    .next("see what there is: floe topic list")
+                    .next("do nothing about those that are not there with --if-exists"),
+            );
         } else {
             let problem =
                 refused(connection.address(), ApiKey::DeleteTopics, result.error_code, result.error_message.as_deref());

@@ -19,7 +19,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
     let journals = config.cpus.len() as u64 * config.broker.log_settings().journal_bytes;
     let mut findings = vec![
         data_dir(&config.data_dir),
-        writable(&folder),
+        writable(&folder, &config.data_dir),
         file_system(&folder),
         free_space(&folder, journals + FREE_BYTES_WANTED),
     ];
@@ -43,12 +43,7 @@ fn data_dir(path: &Path) -> Finding {
     let shown = path.display();
     match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
         Err(_) if !path.exists() => Finding::good(what, format!("{shown} will be made by the first start")),
-        Err(error) => Finding::with(
-            Bad,
-            what,
-            format!("cannot look into {shown}: {error}"),
-            format!("chown -R $(id -un) {shown} (as root), or choose another --data-dir"),
-        ),
+        Err(error) => Finding::with(Bad, what, format!("cannot look into {shown}: {error}"), give_it(path)),
         Ok(true) => Finding::good(what, format!("{shown} is empty")),
         Ok(false) => match DataDir::inspect(path) {
             Ok(_) => Finding::good(what, format!("{shown} is one of Floe, of a format that this program reads")),
@@ -58,7 +53,7 @@ fn data_dir(path: &Path) -> Finding {
 }
 
 /// Tries what the journals need: a file opened with O_DIRECT.
-fn writable(folder: &Path) -> Finding {
+fn writable(folder: &Path, data_dir: &Path) -> Finding {
     let path = folder.join(format!(".floe-check-{}", std::process::id()));
     let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
     let made = OpenOptions::new().write(true).create_new(true).custom_flags(direct).open(&path);
@@ -73,13 +68,17 @@ fn writable(folder: &Path) -> Finding {
             format!("the file system of {shown} does not know O_DIRECT, which the journals are written with"),
             "put the data on ext4 or XFS: mkfs.xfs /dev/DISK && mount /dev/DISK /var/lib/floe, then --data-dir /var/lib/floe",
         ),
-        Err(error) => Finding::with(
-            Bad,
-            "direct writes",
-            format!("cannot write in {shown}: {error}"),
-            format!("chown -R $(id -un) {shown} (as root), or choose another --data-dir"),
-        ),
+        Err(error) => {
+            Finding::with(Bad, "direct writes", format!("cannot write in {shown}: {error}"), give_it(data_dir))
+        }
     }
+}
+
+/// Makes the data directory this user's, and no more than that.
+fn give_it(data_dir: &Path) -> String {
+    let (user, shown) = (rustix::process::getuid().as_raw(), data_dir.display());
+    let what = if data_dir.exists() { "chown -R" } else { "install -d -o" };
+    format!("{what} {user} {shown} (as root), or choose another --data-dir")
 }
 
 fn file_system(folder: &Path) -> Finding {
@@ -210,9 +209,11 @@ mod tests {
     fn looking_leaves_nothing_behind() {
         let folder = std::env::temp_dir().join(format!("floe-check-place-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        writable(&folder);
+        writable(&folder, &folder);
         assert_eq!(data_dir(&folder).grade, Good);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        assert!(give_it(&folder).starts_with("chown -R"));
+        assert!(give_it(&folder.join("data")).starts_with("install -d"));
         fs::write(folder.join("thesis.tex"), "x").unwrap();
         assert_eq!(data_dir(&folder).grade, Bad);
         fs::remove_dir_all(&folder).unwrap();

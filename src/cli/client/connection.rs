@@ -227,6 +227,13 @@ impl Connection {
     }
 }
 
+/// What everybody is told about a topic that is not there.
+pub(in crate::cli) fn no_topic(name: &str) -> Problem {
+    Problem::new(format!("there is no topic `{name}`"))
+        .next(format!("create it: floe topic create {name}"))
+        .next("see what there is: floe topic list")
+}
+
 /// A broker's refusal in its own words.
 pub(in crate::cli) fn refused(address: &str, api: ApiKey, code: i16, message: Option<&str>) -> Problem {
     let name = ErrorCode::from_code(code).map_or_else(|| format!("error {code}"), |error| error.name().to_owned());

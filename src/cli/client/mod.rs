@@ -167,9 +167,7 @@ impl Cluster {
                 continue;
             }
             return Err(match error {
-                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Problem::new(format!("there is no topic `{name}`"))
-                    .next(format!("create it: floe topic create {name}"))
-                    .next("see what there is: floe topic list"),
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => connection::no_topic(name),
                 ErrorCode::INVALID_TOPIC_EXCEPTION => Problem::new(format!("`{name}` cannot be the name of a topic"))
                     .next("use letters, digits, `.`, `_` and `-`, at most 249 of them"),
                 _ if code == 0 => Problem::new(format!("topic `{name}` has partitions without a leader"))

@@ -21,7 +21,18 @@ fn topics_are_made_listed_and_removed() {
         (&["topic", "list"], 0, &["ice"]),
         (&["consume", "snow", "--exit"], 1, &["no topic `snow`", "floe topic create snow"]),
         (&["consume", "ice", "--exit", "--partitions", "9"], 1, &["has no partition 9", "from 0 to 2"]),
-        (&["topic", "delete", "snow"], 1, &["UNKNOWN_TOPIC_OR_PARTITION", "floe topic list"]),
+        (
+            &["topic", "alter", "ice", "-p", "5", "-c", "segment.ms=5", "--delete-config", "retention.ms"],
+            0,
+            &["has 5 partitions now"],
+        ),
+        (&["topic", "alter", "ice", "-p", "2"], 1, &["INVALID_PARTITIONS", "can only grow"]),
+        (&["topic", "alter", "ice", "-c", "retention.ms=-5"], 1, &["INVALID_CONFIG", "at least -1"]),
+        (&["topic", "alter", "snow", "-p", "2"], 1, &["no topic `snow`"]),
+        (&["topic", "alter", "snow", "-c", "retention.ms=5"], 1, &["no topic `snow`"]),
+        (&["topic", "describe", "ice"], 0, &["5 partitions", "segment.ms  5", "next offset"]),
+        (&["topic", "describe", "ice", "--all-configs", "--json"], 0, &["\"retention.ms\":{\"value\":\"604800000\""]),
+        (&["topic", "delete", "snow"], 1, &["no topic `snow`", "floe topic list", "--if-exists"]),
         (&["topic", "delete", "snow", "ice", "--if-exists"], 0, &["deleted topic ice", "no topic snow"]),
     ];
     for (args, code, parts) in rows {
