@@ -37,8 +37,13 @@ fetch() {
 [ -e "$cache/venv/bin/pip" ] || python3 -m venv "$cache/venv"
 fetch "$cache/venv" "confluent-kafka==2.16.1 kafka-python==3.0.12 aiokafka==0.14.0 lz4 zstandard python-snappy cramjam" \
   "$cache/venv/bin/pip" install -q --disable-pip-version-check
-fetch "$cache/npm" "kafkajs@2.2.4 kafkajs-snappy@1.1.0 kafkajs-lz4@1.2.1 @platformatic/kafka@1.35.0 zstd-codec@0.1.5" \
+fetch "$cache/npm" "kafkajs@2.2.4 kafkajs-snappy@1.1.0 @platformatic/kafka@1.35.0 zstd-codec@0.1.5" \
   npm install --silent --no-fund --no-audit --prefix "$cache/npm"
+# @platformatic/kafka wants Node 20.19 or newer; distributions often have an older one, and npm has them all.
+if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)'; then
+  mkdir -p "$cache/node"
+  fetch "$cache/node" "node@22" npm install --silent --no-fund --no-audit --prefix "$cache/node"
+fi
 if [ ! -s "$cache/java/classpath" ]; then
   cat >"$cache/java/pom.xml" <<'XML'
 <project xmlns="http://maven.apache.org/POM/4.0.0">

@@ -2,9 +2,13 @@
 const { main, package: load, read, record, times } = require('./records')
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = load('kafkajs')
 const Cluster = load('kafkajs/src/cluster')
-const Lz4 = load('kafkajs-lz4')
+const { lz4Compress, lz4Decompress } = load('@platformatic/wasm-utils')
 CompressionCodecs[CompressionTypes.Snappy] = load('kafkajs-snappy')
-CompressionCodecs[CompressionTypes.LZ4] = new Lz4().codec
+// kafkajs-lz4 would have to be compiled here, for the very Node that runs it.
+CompressionCodecs[CompressionTypes.LZ4] = () => ({
+  compress: async encoder => lz4Compress(encoder.buffer),
+  decompress: async bytes => lz4Decompress(bytes),
+})
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async encoder => (await require('./zstd')).zstdCompressSync(encoder.buffer),
   decompress: async bytes => (await require('./zstd')).zstdDecompressSync(bytes),
