@@ -27,6 +27,8 @@ pub enum Fault {
     ForgetsSegmentSync,
     /// Changes of the metadata log are not made durable.
     ForgetsMetadataSync,
+    /// What recovery reads of the metadata log is not made durable before it counts.
+    TrustsTheCache,
     /// A sync that failed counts as one that succeeded.
     IgnoresFailedSyncs,
     /// Sequences of idempotent producers are not looked at.
@@ -43,11 +45,12 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 10] = [
+    pub const ALL: [Fault; 11] = [
         Fault::AcknowledgesBeforeWritten,
         Fault::SkipsChecksums,
         Fault::ForgetsSegmentSync,
         Fault::ForgetsMetadataSync,
+        Fault::TrustsTheCache,
         Fault::IgnoresFailedSyncs,
         Fault::ForgetsProducers,
         Fault::SwapsReplies,
@@ -114,6 +117,7 @@ impl<M: Machine> Mutant<M> {
             let (believe, forget) = match (fault, &what, kind) {
                 (Fault::AcknowledgesBeforeWritten, DiskOp::Write { .. }, FileKind::Journal) => (true, false),
                 (Fault::ForgetsSegmentSync, DiskOp::Sync { .. }, FileKind::Segment)
+                | (Fault::TrustsTheCache, DiskOp::Sync { .. }, FileKind::Metadata)
                 | (Fault::ForgetsCheckpoints, DiskOp::ReplaceFile { .. }, FileKind::Checkpoint) => (true, true),
                 (Fault::ForgetsRemoval, DiskOp::Remove { path }, _) if path.starts_with("partitions/") => (true, true),
                 _ => (false, false),

@@ -52,6 +52,11 @@ fn forgetting_to_sync_the_metadata_log() {
 }
 
 #[test]
+fn counting_on_the_page_cache_after_a_kill() {
+    found_out(Fault::TrustsTheCache, &["was created and is not shown", "creation was acknowledged", "does not start"]);
+}
+
+#[test]
 fn taking_a_failed_sync_for_a_good_one() {
     found_out(Fault::IgnoresFailedSyncs, &["is lost", "went back", "was record", "no injected fault"]);
 }
