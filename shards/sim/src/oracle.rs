@@ -125,6 +125,8 @@ struct Fact {
     /// The life of the node in which it became a fact.
     life: u64,
     in_doubt: bool,
+    /// Its producer knows: it is not sent again.
+    acked: bool,
 }
 
 #[derive(Debug)]
@@ -413,6 +415,7 @@ impl Oracle {
     }
 
     fn fact(&mut self, tp: Tp, offset: i64, record: RecordId, timestamp_ms: i64, how: &str) {
+        let acked = how == "acknowledged";
         self.moment += 1;
         let moment = self.moment;
         let sent = &self.sent[record.0 as usize - 1];
@@ -424,10 +427,15 @@ impl Oracle {
                     let before = old.timestamp_ms;
                     return self.fail(format!("{tp}: offset {offset} had timestamp {before}, now {timestamp_ms}"));
                 }
-                // A suffix may be lost, so what stands before a survivor has survived.
-                p.facts.range_mut(..=offset).for_each(|(_, fact)| fact.in_doubt = false);
+                // A suffix may be lost, so what stands before a survivor has survived. Without an acknowledgement it may also have been sent again and have
+                // come to its old place by chance.
+                if old.in_doubt && old.acked {
+                    p.facts.range_mut(..=offset).for_each(|(_, fact)| fact.in_doubt = false);
+                }
                 if let Some(fact) = p.facts.get_mut(&offset) {
                     fact.timestamp_ms = timestamp_ms;
+                    fact.in_doubt = false;
+                    fact.acked |= acked;
                 }
                 return;
             }
@@ -471,7 +479,7 @@ impl Oracle {
         if once {
             p.places.insert(record, offset);
         }
-        p.facts.insert(offset, Fact { record, timestamp_ms, moment, life: self.life, in_doubt: false });
+        p.facts.insert(offset, Fact { record, timestamp_ms, moment, life: self.life, in_doubt: false, acked });
     }
 
     /// The facts in doubt from `offset` on turned out to be lost.

@@ -122,6 +122,11 @@ fn lesser_tiers() {
             ("power loss may cost the tail", true, lost),
             ("so may a kill", true, &[Ack(0, R[0]), Crash(Ending::Process), End(0), Ack(0, R[1])]),
             ("a clean stop must not", false, &[Ack(0, R[0]), Crash(Ending::Clean), End(0)]),
+            (
+                "sent again and at its old place by chance: it vouches for nothing",
+                true,
+                &[Show(0, R[0]), Show(1, R[3]), Crash(Ending::Power), Ack(1, R[3]), Show(0, R[3])],
+            ),
             ("what survived stays", false, &[Ack(0, R[0]), Crash(Ending::Power), Show(0, R[0]), End(0)]),
             (
                 "a survivor vouches for all before it",

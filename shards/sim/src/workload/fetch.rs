@@ -425,6 +425,10 @@ fn judge_records(cx: &mut Cx<'_>, want: &Want, data: &PartitionData<'_>) -> Resu
         if last >= data.high_watermark {
             return Err(format!("offset {last} is shown, the high watermark is {}", data.high_watermark));
         }
+        let (now_ns, tp) = (cx.world.now_ns(), want.tp);
+        cx.world
+            .trace
+            .event(now_ns, 23, &[base as u64, last as u64], || format!("{tp}: offsets {base} to {last} are shown"));
         let mut offset = base;
         for record in batch::records(this, &mut scratch).map_err(|error| format!("batch at {base}: {error}"))? {
             let record = record.map_err(|error| format!("batch at {base}: {error}"))?;

@@ -287,6 +287,10 @@ impl Producer {
             Verdict::Done => {
                 let batch = part.open.remove(at).expect("found");
                 let append_time_ms = (result.append_time_ms >= 0).then_some(result.append_time_ms);
+                cx.world.trace.event(now_ns, 22, &[result.base_offset as u64], || {
+                    let (first, n) = (batch.records[0].0, batch.records.len());
+                    format!("{tp}: {n} records from {first} on are acknowledged from offset {} on", result.base_offset)
+                });
                 cx.oracle.acked(tp, result.base_offset, &batch.records, append_time_ms);
                 self.acked_batches += 1;
                 part.refusals = 0;
