@@ -70,7 +70,7 @@ pub(super) fn run(args: DumpLogArgs) -> Outcome {
     files.sort_by_key(|(name, _)| (rank(name), name.clone()));
     let mut known = Known::default();
     for (name, path) in &files {
-        if name == metadata::NAME {
+        if metadata::NAMES.contains(&name.as_str()) {
             metadata::learn(&read(path)?, &mut known);
         } else if journal::is_checkpoint(name) {
             journal::learn(name, &read(path)?, &mut known);
@@ -81,7 +81,7 @@ pub(super) fn run(args: DumpLogArgs) -> Outcome {
         if args.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             continue;
         }
-        if name == metadata::NAME {
+        if metadata::NAMES.contains(&name.as_str()) {
             metadata::show(&mut dump, name, &read(path)?)?;
         } else if journal::is_checkpoint(name) {
             journal::checkpoint(&mut dump, name, &read(path)?)?;
@@ -104,10 +104,11 @@ pub(super) fn run(args: DumpLogArgs) -> Outcome {
 /// Files that explain others come first.
 fn rank(name: &str) -> u8 {
     match name {
-        metadata::NAME => 0,
-        name if journal::is_checkpoint(name) => 1,
-        name if name.starts_with("journal/") => 2,
-        _ => 3,
+        name if name == metadata::NAMES[0] => 0,
+        name if name == metadata::NAMES[1] => 1,
+        name if journal::is_checkpoint(name) => 2,
+        name if name.starts_with("journal/") => 3,
+        _ => 4,
     }
 }
 

@@ -1,19 +1,25 @@
-//! The metadata log: changes of topics and settings, in the order in which they were made.
+//! The metadata log and its snapshot: changes of topics and settings, in the order in which they were made.
 
-use floe_engine::metadata::{Frame, Record, decode_change};
+use floe_engine::limits::METADATA_BYTES_MAX;
+use floe_engine::metadata::{Frame, Record, decode_change_within};
 use serde_json::json;
 
 use super::Known;
 use super::print::Dump;
 use crate::problem::Outcome;
 
-/// The file's name in the data directory.
-pub(super) const NAME: &str = "metadata/log";
+/// The names in the data directory: what the changes so far came to, and the changes since.
+pub(super) const NAMES: [&str; 2] = ["metadata/snapshot", "metadata/log"];
+
+/// A snapshot is one change, which may be as large as a log.
+fn decode(bytes: &[u8]) -> Frame {
+    decode_change_within(bytes, METADATA_BYTES_MAX as usize)
+}
 
 /// Takes the names of topics.
 pub(super) fn learn(bytes: &[u8], known: &mut Known) {
     let mut at = 0;
-    while let Frame::Whole { records, bytes: len, .. } = decode_change(&bytes[at..]) {
+    while let Frame::Whole { records, bytes: len, .. } = decode(&bytes[at..]) {
         for record in records {
             if let Record::CreateTopic { id, name, .. } = record {
                 known.topics.insert(id.to_hex(), name);
@@ -28,7 +34,7 @@ pub(super) fn show(dump: &mut Dump, name: &str, bytes: &[u8]) -> Outcome {
     dump.head(name, bytes.len() as u64, "")?;
     let mut at = 0;
     while at < bytes.len() {
-        match decode_change(&bytes[at..]) {
+        match decode(&bytes[at..]) {
             Frame::Whole { version, records, bytes: len } => {
                 for record in &records {
                     let what = words(record, &dump.known);
@@ -40,6 +46,7 @@ pub(super) fn show(dump: &mut Dump, name: &str, bytes: &[u8]) -> Outcome {
                 }
                 at += len;
             }
+            Frame::Broken if name == NAMES[0] => return dump.damage(name, at as u64, "the snapshot is not whole"),
             // A change that was cut off by a crash was never answered, and recovery takes it away.
             Frame::Broken => {
                 return dump.note(
@@ -74,6 +81,7 @@ fn words(record: &Record, known: &Known) -> String {
         Record::TopicConfig { id, name, value } => format!("topic {}: {}", topic(id), set(name, value)),
         Record::BrokerConfig { name, value } => format!("this broker: {}", set(name, value)),
         Record::ClusterConfig { name, value } => format!("every broker: {}", set(name, value)),
+        Record::Deleted { id } => format!("topic {} was deleted before", id.to_hex()),
         Record::ProducerIds { next } => format!("producer ids below {next} may be in use"),
         Record::Placement { next } => format!("the next topic begins at place {next} in the row of shards"),
     }

@@ -1,4 +1,5 @@
-//! The controller, on shard 0: takes changes in turn, writes each to `metadata/log`, shows it to every shard, and only then answers.
+//! The controller, on shard 0: takes changes in turn, writes each to `metadata/log`, shows it to every shard, and only then answers. When the
+//! log has grown long, the image takes its place ([`super::snapshot`]).
 //!
 //! Invariants: at most one disk operation is under way. A change counts once its frame is durable. What lies behind the last whole frame of the
 //! log was never answered and is cut off at start; damage with a whole frame behind it is not a torn write, and the broker does not start.
@@ -12,11 +13,15 @@ use floe_wire::ids::TopicId;
 use super::configs::ConfigChange;
 use super::image::Image;
 use super::records::{self, Frame, Record};
+use super::snapshot;
 use crate::config::Values;
 use crate::event::{
     DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel, OpId, ShardId,
 };
-use crate::limits::{CHANGES_WAITING_MAX, METADATA_BYTES_MAX, METADATA_FRAME_BYTES_MAX, PRODUCER_ID_BLOCK};
+use crate::limits::{
+    CHANGES_WAITING_MAX, DELETED_TOPICS_MAX, METADATA_BYTES_MAX, METADATA_FRAME_BYTES_MAX, METADATA_LOG_BYTES_MIN,
+    PRODUCER_ID_BLOCK,
+};
 
 /// The highest byte of every [`OpId`] that the controller gives out.
 pub const OP_TAG: u8 = 0x02;
@@ -103,6 +108,8 @@ pub enum Told {
 #[derive(Debug)]
 enum Step {
     Idle,
+    /// Reading the snapshot.
+    Starting,
     Opening,
     Reading,
     Cutting,
@@ -116,6 +123,14 @@ enum Step {
         frame_bytes: u64,
         records: Vec<Record>,
         answer: Waiter,
+    },
+    /// Replacing the snapshot.
+    Snapshotting {
+        bytes: u64,
+    },
+    /// Cutting the log that the snapshot has replaced.
+    Emptying {
+        bytes: u64,
     },
     /// Taking back what a full disk may have kept of a frame.
     Undoing {
@@ -139,8 +154,16 @@ pub struct Controller {
     last_op: u64,
     random: [u64; 2],
     cluster_id: String,
-    /// Topics that the log says were deleted; only while it is read. What no topic ever owned is not touched.
-    deleted: BTreeSet<TopicId>,
+    /// Topics that were deleted and whose files may still be there, the last ones. What no topic ever owned is not touched.
+    deleted: VecDeque<TopicId>,
+    /// The change that the snapshot was made at; 0 without one.
+    snapshot_version: u64,
+    /// Bytes of the log from which a snapshot takes its place.
+    snapshot_at: u64,
+    /// The least that can be; smaller in tests.
+    log_bytes_min: u64,
+    /// The first image has been shown.
+    begun: bool,
     /// Folders of deleted topics that are still there.
     leftovers: Vec<String>,
 }
@@ -153,16 +176,20 @@ impl Controller {
             image: Image::default(),
             file: None,
             end: 0,
-            step: Step::Opening,
+            step: Step::Starting,
             waiting: VecDeque::new(),
             told: VecDeque::new(),
             last_op: 0,
             random: [word(0) ^ word(16), word(8) ^ word(24)],
             cluster_id: cluster_id.to_owned(),
-            deleted: BTreeSet::new(),
+            deleted: VecDeque::new(),
+            snapshot_version: 0,
+            snapshot_at: METADATA_LOG_BYTES_MIN,
+            log_bytes_min: METADATA_LOG_BYTES_MIN,
+            begun: false,
             leftovers: Vec::new(),
         };
-        controller.issue(DiskOp::Open { path: PATH.into(), create: true, direct: false }, fx);
+        controller.issue(DiskOp::ReadFile { path: snapshot::PATH.into(), bytes_max: METADATA_BYTES_MAX }, fx);
         controller
     }
 
@@ -195,6 +222,23 @@ impl Controller {
     /// A disk operation tagged [`OP_TAG`] ended.
     pub fn handle_disk(&mut self, result: Result<DiskOutput, DiskError>, fx: &mut Effects) {
         match (std::mem::replace(&mut self.step, Step::Idle), result) {
+            (Step::Starting, Ok(DiskOutput::Data(bytes))) => match snapshot::decode(&bytes) {
+                Ok(snapshot) => {
+                    self.snapshot_version = snapshot.image.version;
+                    self.snapshot_at = self.log_bytes_min.max(2 * bytes.len() as u64);
+                    self.image = snapshot.image;
+                    self.deleted = snapshot.deleted.into();
+                    self.open(fx);
+                }
+                Err(what) => {
+                    let path = snapshot::PATH;
+                    let line = format!(
+                        "{path} cannot be used: {what}. It holds the topics and settings, so the broker does not start: put {path} and {PATH} from one backup in their places."
+                    );
+                    fatal(line, fx);
+                }
+            },
+            (Step::Starting, Err(e)) if e.kind == DiskErrorKind::NotFound => self.open(fx),
             (Step::Opening, Ok(DiskOutput::Opened { len, .. })) if len > METADATA_BYTES_MAX => {
                 fatal(format!("{PATH} has {len} bytes, more than the {METADATA_BYTES_MAX} that can be"), fx);
             }
@@ -209,16 +253,16 @@ impl Controller {
             }
             (Step::Reading, Ok(DiskOutput::Data(bytes))) => self.loaded(&bytes, fx),
             (Step::Cutting, Ok(_)) => self.sync(fx),
-            (Step::Syncing, Ok(_)) if self.deleted.is_empty() => self.begin(fx),
+            (Step::Syncing, Ok(_)) if self.deleted.is_empty() => self.settled(fx),
             (Step::Syncing, Ok(_)) => {
                 self.step = Step::Listing;
                 self.issue(DiskOp::List { path: PARTITIONS.into() }, fx);
             }
             (Step::Listing, Ok(DiskOutput::Entries(entries))) => {
                 let of = |name: &str| TopicId::from_hex(name.split_once('-')?.0);
-                let left = entries.into_iter().filter(|e| of(&e.name).is_some_and(|id| self.deleted.contains(&id)));
+                let deleted: BTreeSet<TopicId> = self.deleted.iter().copied().collect();
+                let left = entries.into_iter().filter(|e| of(&e.name).is_some_and(|id| deleted.contains(&id)));
                 self.leftovers = left.map(|e| format!("{PARTITIONS}/{}", e.name)).collect();
-                self.deleted = BTreeSet::new();
                 self.sweep(fx);
             }
             (Step::Sweeping, Ok(_)) => self.sweep(fx),
@@ -227,7 +271,7 @@ impl Controller {
                 let line = format!("files of deleted topics stay in {PARTITIONS} until the next start: {}", e.message);
                 fx.push(Effect::Log { level: LogLevel::Warn, line });
                 self.leftovers.clear();
-                self.begin(fx);
+                self.settled(fx);
             }
             (Step::Writing { frame_bytes, records, answer }, Ok(_)) => {
                 self.end += frame_bytes;
@@ -235,7 +279,26 @@ impl Controller {
                 for record in &records {
                     self.image.apply(record).expect("records are made for the image they meet");
                 }
+                self.remember_deleted(&records);
                 self.publish(answer);
+            }
+            (Step::Snapshotting { bytes }, Ok(_)) => {
+                let file = self.file.clone().expect("open since the start");
+                self.step = Step::Emptying { bytes };
+                self.issue(DiskOp::Truncate { file, len: 0 }, fx);
+            }
+            // The log has everything still, so there is no harm in going on with it.
+            (Step::Snapshotting { .. }, Err(e)) => {
+                self.snapshot_at = self.end + self.log_bytes_min.max(self.end / 2);
+                let line = format!("{} cannot be written, so {PATH} grows on: {}", snapshot::PATH, e.message);
+                fx.push(Effect::Log { level: LogLevel::Warn, line });
+                self.proceed(fx);
+            }
+            (Step::Emptying { bytes }, Ok(_)) => {
+                self.end = 0;
+                self.snapshot_version = self.image.version;
+                self.snapshot_at = self.log_bytes_min.max(2 * bytes);
+                self.proceed(fx);
             }
             (Step::Writing { answer, .. }, Err(e)) if e.kind == DiskErrorKind::NoSpace => {
                 let file = self.file.clone().expect("open since the start");
@@ -262,19 +325,30 @@ impl Controller {
     }
 
     fn loaded(&mut self, bytes: &[u8], fx: &mut Effects) {
-        let mut at = 0;
+        let (mut at, mut covered) = (0, true);
         while at < bytes.len() {
             match records::decode(&bytes[at..]) {
+                // The snapshot has it: a crash came before the log was cut.
+                Frame::Whole { version, records, bytes } if covered && version <= self.snapshot_version => {
+                    self.remember_deleted(&records);
+                    at += bytes;
+                }
                 Frame::Whole { version, records, bytes } if version == self.image.version + 1 => {
+                    covered = false;
                     self.image.version = version;
-                    self.deleted.extend(records.iter().filter_map(|record| match record {
-                        Record::DeleteTopic { id } => Some(*id),
-                        _ => None,
-                    }));
+                    self.remember_deleted(&records);
                     if let Some(what) = records.iter().find_map(|record| self.image.apply(record).err()) {
                         return fatal(format!("{PATH} at byte {at} contradicts what is before it: {what}"), fx);
                     }
                     at += bytes;
+                }
+                Frame::Whole { version, .. } if version > self.image.version + 1 => {
+                    let (has, path) = (self.image.version, snapshot::PATH);
+                    let line = format!(
+                        "{PATH} goes on at byte {at} with change {version}, and {path} and what is before it end at change {has}: changes are missing. \
+                         Topics may be missing, so the broker does not start: put {path} and {PATH} from one backup in their places."
+                    );
+                    return fatal(line, fx);
                 }
                 Frame::Unknown(reason) => {
                     return fatal(format!("{PATH} at byte {at}: {reason}; it was written by a newer Floe"), fx);
@@ -314,13 +388,58 @@ impl Controller {
 
     /// Removes what is left of topics that were deleted just before the broker ended.
     fn sweep(&mut self, fx: &mut Effects) {
-        let Some(path) = self.leftovers.pop() else { return self.begin(fx) };
+        let Some(path) = self.leftovers.pop() else {
+            self.deleted.clear();
+            return self.settled(fx);
+        };
         self.step = Step::Sweeping;
         self.issue(DiskOp::Remove { path }, fx);
     }
 
+    fn remember_deleted(&mut self, records: &[Record]) {
+        for record in records {
+            if let Record::DeleteTopic { id } = record {
+                if self.deleted.len() == DELETED_TOPICS_MAX {
+                    self.deleted.pop_front();
+                }
+                self.deleted.push_back(*id);
+            }
+        }
+    }
+
+    fn open(&mut self, fx: &mut Effects) {
+        self.step = Step::Opening;
+        self.issue(DiskOp::Open { path: PATH.into(), create: true, direct: false }, fx);
+    }
+
+    /// What was read is whole and durable. A log that the snapshot has all of was about to be cut when the broker ended; whether the snapshot
+    /// is durable is not known, so it is written again first.
+    fn settled(&mut self, fx: &mut Effects) {
+        let repeat = self.end > 0 && self.image.version == self.snapshot_version;
+        if !repeat || !self.snapshot(fx) {
+            self.begin(fx);
+        }
+    }
+
+    /// Begins to replace the log by a snapshot; `false` when it cannot be.
+    fn snapshot(&mut self, fx: &mut Effects) -> bool {
+        let Some(bytes) = snapshot::encode(&self.image, self.deleted.iter()) else {
+            self.snapshot_at = u64::MAX;
+            return false;
+        };
+        self.step = Step::Snapshotting { bytes: bytes.len() as u64 };
+        self.issue(DiskOp::ReplaceFile { path: snapshot::PATH.into(), data: bytes.into() }, fx);
+        true
+    }
+
+    /// After a snapshot: to the first image, or to the next change.
+    fn proceed(&mut self, fx: &mut Effects) {
+        if self.begun { self.go_on(fx) } else { self.begin(fx) }
+    }
+
     /// The log has been read: the image is shown for the first time, at a first start with the cluster's identity.
     fn begin(&mut self, fx: &mut Effects) {
+        self.begun = true;
         if !self.image.cluster_id.is_empty() {
             return self.publish(None);
         }
@@ -335,7 +454,10 @@ impl Controller {
     }
 
     fn go_on(&mut self, fx: &mut Effects) {
-        while matches!(self.step, Step::Idle) && self.file.is_some() {
+        while matches!(self.step, Step::Idle) && self.begun {
+            if self.end >= self.snapshot_at && self.snapshot(fx) {
+                return;
+            }
             let Some((from, token, change)) = self.waiting.pop_front() else { return };
             let (records, done) = self.decide(change);
             if records.is_empty() {
@@ -451,9 +573,11 @@ impl Controller {
 impl Step {
     fn what(&self) -> &'static str {
         match self {
+            Step::Starting => "reading its snapshot",
             Step::Opening => "opening it",
             Step::Reading => "reading it",
-            Step::Cutting | Step::Undoing { .. } => "cutting it",
+            Step::Snapshotting { .. } => "replacing its snapshot",
+            Step::Cutting | Step::Emptying { .. } | Step::Undoing { .. } => "cutting it",
             Step::Syncing | Step::Listing | Step::Sweeping => "syncing it",
             Step::Idle | Step::Writing { .. } | Step::Showing { .. } => "writing it",
         }
@@ -474,3 +598,6 @@ fn refused(change: &Change, refusal: &Refusal) -> ChangeDone {
 fn fatal(message: String, fx: &mut Effects) {
     fx.push(Effect::Fatal { message });
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,6 +131,8 @@ impl Image {
             Record::ClusterConfig { name, value } => set(&mut self.dynamic.cluster, name, value.as_deref()),
             Record::ProducerIds { next } => self.next_producer_id = *next,
             Record::Placement { next } => self.next_placement = *next,
+            // About files, not about the image.
+            Record::Deleted { .. } => {}
         }
         Ok(())
     }

@@ -72,6 +72,11 @@ pub enum Record {
         /// The first that is free.
         next: i64,
     },
+    /// In a snapshot: a topic that was deleted before it, and whose files may still be there.
+    Deleted {
+        /// Which.
+        id: TopicId,
+    },
     /// Where the next topic begins in the row of shards.
     Placement {
         /// There.
@@ -111,10 +116,15 @@ pub fn encode(version: u64, records: &[Record]) -> Vec<u8> {
 
 /// What stands at the beginning of `bytes`.
 pub fn decode(bytes: &[u8]) -> Frame {
+    decode_within(bytes, METADATA_FRAME_BYTES_MAX)
+}
+
+/// The same, with a bound of its own on the body.
+pub fn decode_within(bytes: &[u8], bytes_max: usize) -> Frame {
     let mut head = Fields(bytes);
     let (Some(len), Some(crc)) = (head.u32(), head.u32()) else { return Frame::Broken };
     let len = len as usize;
-    let Some(body) = head.0.get(..len).filter(|_| (8..=METADATA_FRAME_BYTES_MAX).contains(&len)) else {
+    let Some(body) = head.0.get(..len).filter(|_| (8..=bytes_max).contains(&len)) else {
         return Frame::Broken;
     };
     if crc32fast::hash(body) != crc {
@@ -174,6 +184,10 @@ fn put(out: &mut Vec<u8>, record: &Record) {
             out.push(9);
             put_text(out, name);
             put_optional(out, value.as_deref());
+        }
+        Record::Deleted { id } => {
+            out.push(10);
+            out.extend_from_slice(&id.0);
         }
         Record::ProducerIds { next } => {
             out.push(7);
@@ -244,6 +258,7 @@ impl Fields<'_> {
             6 => Record::BrokerConfig { name: self.text()?, value: self.optional()? },
             7 => Record::ProducerIds { next: self.u64()? as i64 },
             8 => Record::Placement { next: self.u32()? },
+            10 => Record::Deleted { id: TopicId(self.array()?) },
             9 => Record::ClusterConfig { name: self.text()?, value: self.optional()? },
             _ => return None,
         })
@@ -280,6 +295,7 @@ mod tests {
             Record::ClusterConfig { name: "c".into(), value: Some("d".into()) },
             Record::ProducerIds { next: i64::MAX },
             Record::Placement { next: u32::MAX },
+            Record::Deleted { id },
             Record::DeleteTopic { id },
         ];
         let mut frame = encode(12, &records);
