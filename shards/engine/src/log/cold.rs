@@ -9,13 +9,16 @@ use bytes::Bytes;
 use super::checkpoint::CHECKPOINT_BYTES_MAX;
 use super::ops::Op;
 use super::read::segment_end;
+use super::segment::INDEX_BYTES;
 use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, LogLevel, ReplyPart};
 use crate::limits::BLOCK_BYTES;
 use crate::partition::Partition;
 
-/// Bytes of one read, unless a single batch is larger.
+/// Bytes of one read at most, unless a single batch is larger.
 const WINDOW_BYTES: u64 = 1 << 20;
+/// Bytes read around what is wanted: the chunk of the index that it begins in, and one to end with.
+const MARGIN_BYTES: u64 = 2 * INDEX_BYTES;
 /// Segments held open for reading.
 const OPEN_SEGMENTS_MAX: usize = 512;
 
@@ -61,11 +64,12 @@ pub(super) struct Cold {
 
 impl Cold {
     pub(super) fn new(ix: PartitionIx, want: Want) -> Cold {
-        let seek = match want {
-            Want::Batches { from, .. } => from,
-            Want::Timestamp { not_below, .. } => not_below,
+        let (seek, window) = match want {
+            // A client that takes little at a time would otherwise have everything read many times over.
+            Want::Batches { from, limits } => (from, limits.bytes_max.saturating_add(MARGIN_BYTES).min(WINDOW_BYTES)),
+            Want::Timestamp { not_below, .. } => (not_below, WINDOW_BYTES),
         };
-        Cold { ix, want, segment: -1, seek, window: WINDOW_BYTES, step: None, place: None, index_dropped: false }
+        Cold { ix, want, segment: -1, seek, window, step: None, place: None, index_dropped: false }
     }
 }
 
