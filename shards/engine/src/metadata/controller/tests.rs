@@ -171,7 +171,7 @@ fn change(n: usize, image: &Image) -> Change {
             Change::Configs(vec![on_topic, ConfigChange { resource: Resource::Cluster, replace: false, ops }])
         }
         (3, _) => Change::ProducerIds,
-        (4, Some(id)) if n % 2 == 0 => Change::Delete(vec![id]),
+        (4, Some(id)) if n.is_multiple_of(2) => Change::Delete(vec![id]),
         _ => {
             let topic = |part: &str| NewTopic { name: format!("t{n}.{part}"), partitions: 2, configs: Values::new() };
             Change::Create(vec![topic("a"), topic("b")])
