@@ -7,11 +7,27 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use floe_wire::batch::{BatchBuilder, BatchRecord};
+use floe_wire::compression::Codec;
+use floe_wire::frame::RequestHeader;
+use floe_wire::messages::Message;
+use floe_wire::messages::delete_records::*;
+use floe_wire::messages::fetch::*;
+use floe_wire::messages::init_producer_id::*;
+use floe_wire::messages::list_offsets::*;
+use floe_wire::messages::produce::*;
+use floe_wire::primitives::{Records, Writer};
+
 use crate::broker::Broker;
 use crate::clients::{CLIENTS, CODECS};
 
 /// Memory that hostile connections may make the broker take: what an attack claims is hundreds of times that.
 const GROWTH_BYTES_MAX: u64 = 256 << 20;
+
+/// How many kinds of attack there are.
+const KINDS: u64 = 10;
+/// What almost valid requests are about.
+const TOPIC: &str = "hostile-kcat-none";
 
 /// SplitMix64: repeatable noise.
 struct Noise(u64);
@@ -48,6 +64,50 @@ fn frame(api_key: i16, version: i16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A whole frame with a message of the protocol in it.
+fn message<'a>(api_key: i16, version: i16, body: &impl Message<'a>) -> Vec<u8> {
+    let mut writer = Writer::new();
+    RequestHeader { api_key, api_version: version, correlation_id: 7, client_id: None }.encode(&mut writer);
+    body.encode(&mut writer, version);
+    let bytes = writer.finish_contiguous();
+    [&(bytes.len() as i32).to_be_bytes()[..], &bytes].concat()
+}
+
+/// Requests as a client sends them, about a topic that nobody else uses.
+fn plausible() -> Vec<Vec<u8>> {
+    let mut builder = BatchBuilder::new(Codec::Lz4);
+    builder.producer(3, 0, 0);
+    (0..50).for_each(|i| builder.push(BatchRecord { timestamp: i, value: Some(b"ice"), ..Default::default() }));
+    let batch = builder.finish();
+    let mut requests = Vec::new();
+    for version in [3, 9, 12] {
+        let partition = PartitionProduceData { records: Records::Borrowed(&batch), ..Default::default() };
+        let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![partition], ..Default::default() };
+        let body = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() };
+        requests.push(message(0, version, &body));
+    }
+    for version in [4, 7, 12] {
+        let partition = FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
+        let topic = FetchTopic { topic: TOPIC.into(), partitions: vec![partition], ..Default::default() };
+        let body = FetchRequest { max_wait_ms: 10, max_bytes: 1 << 20, topics: vec![topic], ..Default::default() };
+        requests.push(message(1, version, &body));
+    }
+    for version in [1, 6, 11] {
+        let partition = ListOffsetsPartition { timestamp: 20, ..Default::default() };
+        let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition] };
+        requests.push(message(2, version, &ListOffsetsRequest { topics: vec![topic], ..Default::default() }));
+    }
+    for version in [0, 2] {
+        let partition = DeleteRecordsPartition { partition_index: 0, offset: 1 };
+        let topic = DeleteRecordsTopic { name: TOPIC.into(), partitions: vec![partition] };
+        requests.push(message(21, version, &DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000 }));
+    }
+    for version in [0, 5] {
+        requests.push(message(22, version, &InitProducerIdRequest::default()));
+    }
+    requests
+}
+
 /// One attack of a kind.
 fn attack(kind: u64, address: SocketAddr, noise: &mut Noise) {
     let Some(mut stream) = connect(address) else { return };
@@ -55,7 +115,7 @@ fn attack(kind: u64, address: SocketAddr, noise: &mut Noise) {
         // A broker that has closed already did what it should.
         let _ = stream.write_all(bytes);
     };
-    match kind % 9 {
+    match kind % KINDS {
         // Noise without any frame.
         0 => send(&noise.bytes(4096)),
         // Sizes that cannot be: negative, none, too small for a header, as large as can be said.
@@ -101,6 +161,16 @@ fn attack(kind: u64, address: SocketAddr, noise: &mut Noise) {
             }
             return;
         }
+        // Almost what a client sends: a few bytes are others.
+        8 => {
+            for mut frame in plausible() {
+                for _ in 0..noise.next() % 4 {
+                    let at = 4 + noise.next() as usize % (frame.len() - 4);
+                    frame[at] = [noise.next() as u8, 0, 0xff, 0x7f][noise.next() as usize % 4];
+                }
+                send(&frame);
+            }
+        }
         // Half a header.
         _ => send(&[0, 0, 0, 30, 0, 3]),
     }
@@ -125,6 +195,8 @@ fn a_client_works_undisturbed(cores: usize) {
         }
     };
     work("before");
+    let kcat = CLIENTS.iter().find(|client| client.name == "kcat").expect("a known client");
+    kcat.run(&bootstrap, "write", &[TOPIC.to_owned()]).unwrap();
     let before = broker.resident_bytes();
     let (is_over, attacks) = (AtomicBool::new(false), AtomicUsize::new(0));
     // Over on a panic of the client too: the scope waits for every thread in it.
@@ -141,7 +213,7 @@ fn a_client_works_undisturbed(cores: usize) {
                 let mut noise = Noise(lane);
                 let mut kind = lane;
                 // Every kind at least once, however fast the client was.
-                while !is_over.load(Ordering::Relaxed) || kind < lane + 9 {
+                while !is_over.load(Ordering::Relaxed) || kind < lane + KINDS {
                     attack(kind, address, &mut noise);
                     attacks.fetch_add(1, Ordering::Relaxed);
                     kind += 1;
