@@ -226,6 +226,7 @@ impl ShardLog {
             (Some(Step::Index), Err(_)) => {
                 // Lost or not written yet: found again while reading.
                 segment.index_loaded = true;
+                segment.index_saved_len = 0;
                 Outcome::More
             }
             (Some(Step::Read { from, asked }), Ok(DiskOutput::Data(blocks))) => {
@@ -277,9 +278,10 @@ impl ShardLog {
         while self.open_segments.len() > OPEN_SEGMENTS_MAX {
             let (ix, base) = self.open_segments.pop_front().expect("there are many");
             if let Some(p) = self.partition_mut(ix)
-                && let Some(segment) = p.segments.iter_mut().find(|s| s.base == base)
+                && let Some(at) = p.segments.iter().position(|s| s.base == base)
             {
-                (segment.file, segment.reader) = (None, None);
+                let is_last = at + 1 == p.segments.len();
+                p.segments[at].close(is_last);
             }
         }
     }

@@ -101,6 +101,10 @@ impl Segment {
 
     /// Enters a batch boundary met while reading behind entry `i`, if it is far enough from its neighbours. Gives the entry it belongs to now.
     pub(crate) fn refine(&mut self, i: usize, offset: i64, position: u64, max_timestamp_before: i64) -> usize {
+        if !self.index_loaded {
+            // Let go of while this read was under way: what the file says comes first.
+            return i;
+        }
         if position == self.chunk_end(i) && i + 1 < self.index.len() {
             return i + 1;
         }
@@ -109,6 +113,18 @@ impl Segment {
         }
         self.index.insert(i + 1, IndexEntry { offset, position, max_timestamp_before, verified: false });
         i + 1
+    }
+
+    /// Lets go of the open file, and of the index if its file has all of it: read again, and the segment checked again, when it is asked for. The last
+    /// segment keeps what it has, it is being added to.
+    pub(crate) fn close(&mut self, is_last: bool) {
+        (self.file, self.reader) = (None, None);
+        if !is_last && self.index_saved_len == self.len {
+            self.index.truncate(1);
+            self.index[0].verified = false;
+            self.index.shrink_to_fit();
+            self.index_loaded = false;
+        }
     }
 
     /// The index file's bytes.
@@ -131,7 +147,10 @@ impl Segment {
     /// Takes over what an index file says, in front of what is known already. Nonsense is left out: the file is only a hint.
     pub(crate) fn load_index(&mut self, bytes: &[u8]) {
         self.index_loaded = true;
-        let Some(found) = read_index(bytes).filter(|(base, _)| *base == self.base) else { return };
+        let Some(found) = read_index(bytes).filter(|(base, _)| *base == self.base) else {
+            self.index_saved_len = 0;
+            return;
+        };
         let known_from = self.index.get(1).map_or(self.len, |e| e.position);
         let rest = self.index.split_off(1);
         for entry in found.1 {

@@ -23,6 +23,8 @@ const JOBS_MAX: usize = 16;
 const WRITE_BYTES_MAX: u64 = 4 << 20;
 /// A partition with fewer unsettled bytes is carried rather than written, unless that would carry too much.
 const SMALL_BYTES: u64 = 64 << 10;
+/// Bytes reserved on disk ahead, at least: thousands of partitions with little in them must not take gigabytes.
+const RESERVE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes reserved on disk ahead, at most.
 const RESERVE_BYTES_MAX: u64 = 32 << 20;
 /// A segment's index file is written after this many bytes: what a crash leaves unindexed.
@@ -54,7 +56,9 @@ pub(super) struct Settle {
     /// State after the last round: only growth since then is worth another.
     unsettled_then: u64,
     files_then: usize,
-    /// Close segments to get rid of large remainders: the last round could not free a file.
+    /// Bytes settled ever, when the round under way began.
+    settled_then: u64,
+    /// Close segments to get rid of large remainders: the last round could not make room.
     force: bool,
     in_checkpoint: Option<InCheckpoint>,
     /// The disk was full: the timer writes it again.
@@ -110,6 +114,7 @@ impl Settle {
             at_bytes: settings.settle_bytes.min(journal_bytes / 2).min(settings.cache_bytes / 2),
             unsettled_then: 0,
             files_then: 0,
+            settled_then: 0,
             force: false,
             in_checkpoint: None,
             checkpoint_failed: false,
@@ -166,23 +171,29 @@ impl ShardLog {
             return;
         }
         self.metrics.settle_rounds += 1;
+        self.settle.settled_then = self.metrics.settled_bytes;
         if full || lapped || crowded || rolls {
             let small: u64 =
                 self.partitions.iter().flatten().map(|p| p.unsettled_bytes).filter(|b| *b < SMALL_BYTES).sum();
             let bytes_min = match small > self.settle.at_bytes / 4 {
-                // Nothing could be carried: the smallest remainder may be what holds the oldest file.
-                _ if self.settle.force => 1,
                 true => BLOCK_BYTES,
                 false => SMALL_BYTES.min(self.settle.at_bytes / 16),
             };
             let all = self.partitions.iter().enumerate();
-            let chosen =
-                all.filter(|(_, p)| p.as_ref().is_some_and(|p| p.unsettled_bytes >= bytes_min.max(1) || p.roll_wanted));
+            let chosen = all.filter(|(_, p)| {
+                p.as_ref().is_some_and(|p| p.unsettled_bytes >= bytes_min || p.roll_wanted || self.is_forced(p))
+            });
             self.settle.queue = chosen.map(|(i, _)| PartitionIx(i as u32)).collect();
         }
         // What was written without DSYNC counts as there from the checkpoint on: make it so.
         self.journal.want_sync(&mut self.ops, fx);
         self.settle.phase = Phase::Writing;
+    }
+
+    /// Nothing could be carried, and this partition is one of those that hold the oldest file, however little it has there.
+    fn is_forced(&self, p: &Partition) -> bool {
+        let oldest = || p.tail.get(p.tail_index(p.settled_end)).and_then(|e| self.journal.commit(e.ring));
+        self.settle.force && oldest().is_some_and(|commit| self.journal.order.front() == Some(&commit.slot))
     }
 
     fn start_jobs(&mut self, now: Time, fx: &mut Effects) {
@@ -202,7 +213,7 @@ impl ShardLog {
     /// Begins to settle a partition. `false`: there is nothing to do.
     fn start_job(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) -> bool {
         let completed = self.journal.completed_ring;
-        let force = self.settle.force;
+        let force = self.partition(ix).is_some_and(|p| self.is_forced(p));
         let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none()) else { return false };
         let Some(job) = plan(p, completed, force) else {
             p.roll_wanted = false;
@@ -265,7 +276,7 @@ impl ShardLog {
         let file = job.file.clone().expect("opened first");
         let next = match job.step {
             JobStep::Open if segment.reserved < job.end => {
-                let len = ((job.end - job.written) * 4).clamp(1 << 20, RESERVE_BYTES_MAX);
+                let len = ((job.end - job.written) * 4).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
                 let (offset, end) =
                     (block_down(segment.reserved.max(segment.len)), job.end.max(segment.reserved + len));
                 segment.reserved = end;
@@ -519,7 +530,13 @@ impl ShardLog {
             self.drop_segment(ix, base, fx);
         }
         self.evict();
-        self.settle.force = done.files == 0 && self.journal.used_percent() >= 75;
+        // Little was settled, and the copies carried forward took what was freed: remainders fill the journal.
+        let little = self.metrics.settled_bytes - self.settle.settled_then < self.settle.at_bytes / 2;
+        let full = self.journal.files_free() <= 1;
+        let stuck = little && (full || (done.files == 0 && self.journal.used_percent() >= 75));
+        // Once at once: what clients send meanwhile finds no room. If that does not help either, the timer tries again.
+        self.settle.retry |= stuck && !self.settle.force;
+        self.settle.force = stuck;
         self.settle.unsettled_then = self.unsettled_bytes;
         self.settle.files_then = self.journal.order.len();
         self.settle.phase = Phase::Idle;

@@ -17,3 +17,24 @@ fn idle_partitions_are_carried_and_the_journal_laps() {
     assert_eq!(node.read_all(1, 0).unwrap(), [(0, 700)]);
     assert_eq!(node.read_all(0, 0).unwrap().len(), 800);
 }
+
+/// More in remainders than the journal can carry: segments are closed to make room, those of the oldest file only, and at once.
+#[test]
+fn remainders_larger_than_the_journal_do_not_stop_it() {
+    let mut node = Node::start(Disk::default(), 0, 1, 100, LogConfig::default());
+    for i in 0..3000 {
+        let mut refused = 0;
+        while node.append(i % 100, 1, 12_000) == Err(AppendError::Full) {
+            refused += 1;
+            assert!(refused < 4, "only what is under way may be waited for, never the timer (batch {i})");
+            node.run();
+        }
+        node.run();
+    }
+    let files = node.disk.files.keys().filter(|p| p.ends_with(".log")).count();
+    assert!(files < 3000, "{files} segments");
+    let mut node = Node::start(node.disk, 0, 1, 100, LogConfig::default());
+    for p in 0..100 {
+        assert_eq!(node.read_all(p, 0).unwrap().len(), 30, "partition {p}");
+    }
+}
