@@ -66,7 +66,12 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         let mut labels = label(shard);
         let name = ErrorCode::from_code(code).map_or_else(|| code.to_string(), |error| error.name().to_owned());
         labels.push(("error", name));
-        page.add("floe_errors", "Parts of requests answered with an error, by its name", labels, Number::Count(count));
+        page.add(
+            "floe_errors",
+            "Partitions answered with an error in produce, fetch and lookups of offsets, by its name",
+            labels,
+            Number::Count(count),
+        );
     }
     spreads(page, shard, metrics);
     for (tier, count) in ["flushed", "written", "memory"].into_iter().zip(log.acks) {

@@ -246,6 +246,8 @@ pub struct Fetched {
     pub high_watermark: i64,
     /// First offset of the partition, or -1.
     pub log_start: i64,
+    /// Offset that the partition's next record gets, or -1.
+    pub log_end: i64,
     /// The batches.
     pub data: ReadData,
 }

@@ -125,7 +125,7 @@ pub struct ShardMetrics {
     pub bytes_in: u64,
     /// Bytes of replies.
     pub bytes_out: u64,
-    /// Parts of requests (a partition, a topic) answered with an error, by its code.
+    /// Partitions answered with an error in Produce, Fetch and ListOffsets, by its code.
     pub errors: ErrorCounts,
     /// From a request's arrival to its answer's being given to the driver, by [`RequestKind`].
     pub request_ns: [Histogram; RequestKind::ALL.len()],

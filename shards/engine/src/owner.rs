@@ -269,11 +269,13 @@ impl Owner {
                 error_code: codes::NONE,
                 high_watermark: -1,
                 log_start: -1,
+                log_end: -1,
                 data: ReadData::default(),
             };
             let ix = log.find(part.topic, part.partition);
             if let Some((ix, p)) = ix.and_then(|ix| Some((ix, log.partition(ix)?))) {
                 (answer.high_watermark, answer.log_start) = (p.high_watermark(), p.log_start());
+                answer.log_end = p.log_end();
                 let at_least_one = left == bytes_max;
                 let limits =
                     ReadLimits { bytes_max: part.bytes_max.min(left), at_least_one, up_to: p.high_watermark() };
@@ -287,10 +289,7 @@ impl Owner {
                         waits += 1;
                         self.tickets.insert(ticket, (job, fetched.len()));
                     }
-                    Err(error) => {
-                        answer.error_code = read_code(&error);
-                        (answer.high_watermark, answer.log_start) = (-1, -1);
-                    }
+                    Err(error) => answer.error_code = read_code(&error),
                 }
             } else {
                 answer.error_code = codes::UNKNOWN_TOPIC_OR_PARTITION;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use floe_wire::compression::Codec;
 use floe_wire::messages::Message;
-use floe_wire::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use floe_wire::messages::fetch::{EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use floe_wire::piece::Piece;
 use floe_wire::primitives::{DecodeError, Records};
 
@@ -25,6 +25,8 @@ use crate::time::{Deadline, Time};
 
 /// Fetch requests name topics by id from this version on (KIP-516).
 const IDS_SINCE: i16 = 13;
+/// The one epoch of every leader, as long as there is one node.
+const LEADER_EPOCH: i32 = 0;
 /// Fetch requests below this version cannot read zstd (KIP-110).
 const ZSTD_SINCE: i16 = 10;
 
@@ -73,6 +75,8 @@ struct Part {
     error_code: i16,
     high_watermark: i64,
     log_start: i64,
+    /// Where the client's log and this one part, when it has read what is not here any more (KIP-320).
+    diverges_at: Option<i64>,
     data: ReadData,
 }
 
@@ -172,7 +176,7 @@ impl Shard {
                 }
             };
             let zstd = |settings: &Arc<crate::config::TopicSettings>| settings.recompress_to == Some(Codec::Zstd);
-            if part.asked.leader_epoch > 0 {
+            if part.asked.leader_epoch > LEADER_EPOCH {
                 part.error_code = codes::UNKNOWN_LEADER_EPOCH;
             } else if version < ZSTD_SINCE && self.owner.settings.get(&topic.id).is_some_and(zstd) {
                 part.error_code = codes::UNSUPPORTED_COMPRESSION_TYPE;
@@ -223,11 +227,8 @@ impl Shard {
         }
         for fetched in parts {
             let part = &mut wait.parts[fetched.at as usize];
-            part.error_code = fetched.error_code;
-            part.high_watermark = fetched.high_watermark;
-            part.log_start = fetched.log_start;
-            wait.failed |= fetched.error_code != codes::NONE;
-            part.data = fetched.data;
+            part.take(fetched);
+            wait.failed |= part.error_code != codes::NONE || part.diverges_at.is_some();
         }
         if wait.left > 0 {
             return;
@@ -310,7 +311,7 @@ impl Shard {
             // After an error the partition is told again, whatever it then is.
             entry.high_watermark = if failed { -1 } else { part.high_watermark };
             entry.log_start = part.log_start;
-            failed || !told || part.data.bytes > 0
+            failed || !told || part.data.bytes > 0 || part.diverges_at.is_some()
         });
         if let Some(last) = wait.parts.iter().rfind(|part| part.data.bytes > 0) {
             session.first = last.place as usize + 1;
@@ -372,7 +373,23 @@ impl Part {
             error_code: codes::NONE,
             high_watermark: -1,
             log_start: -1,
+            diverges_at: None,
             data: ReadData::default(),
+        }
+    }
+
+    fn take(&mut self, fetched: Fetched) {
+        (self.error_code, self.data) = (fetched.error_code, fetched.data);
+        (self.high_watermark, self.log_start) = (fetched.high_watermark, fetched.log_start);
+        if self.error_code == codes::OFFSET_OUT_OF_RANGE
+            && self.asked.last_epoch == LEADER_EPOCH
+            && self.asked.offset > fetched.log_end
+        {
+            // Records of the only epoch there is are gone (a weaker tier, and a crash): the client goes on from the end instead of resetting.
+            self.diverges_at = Some(fetched.log_end);
+            self.error_code = codes::NONE;
+        } else if self.error_code != codes::NONE {
+            (self.high_watermark, self.log_start) = (-1, -1);
         }
     }
 
@@ -403,6 +420,9 @@ impl Part {
             high_watermark: self.high_watermark,
             last_stable_offset: self.high_watermark,
             log_start_offset: self.log_start,
+            diverging_epoch: self
+                .diverges_at
+                .map_or_else(EpochEndOffset::default, |end_offset| EpochEndOffset { epoch: LEADER_EPOCH, end_offset }),
             aborted_transactions: committed_only.then(Vec::new),
             records: Records::Gather(pieces),
             ..PartitionData::default()

@@ -40,6 +40,8 @@ pub struct Asked {
     pub leader_epoch: i32,
     /// First offset.
     pub offset: i64,
+    /// The epoch of the record before that; -1: not known.
+    pub last_epoch: i32,
     /// Bytes, at most.
     pub bytes_max: u64,
 }
@@ -49,6 +51,7 @@ impl From<&FetchPartition> for Asked {
         Asked {
             leader_epoch: part.current_leader_epoch,
             offset: part.fetch_offset,
+            last_epoch: part.last_fetched_epoch,
             bytes_max: part.partition_max_bytes.max(0) as u64,
         }
     }

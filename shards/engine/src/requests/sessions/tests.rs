@@ -39,7 +39,7 @@ fn request(session: (i32, i32), add: &[(&'static str, i32)], forget: &[(&'static
 fn begin(sessions: &mut Sessions, now: Time, conn: ConnId, partitions: i32) -> i32 {
     let key = TopicKey { name: "t".into(), id: TopicId::ZERO };
     let topics = vec![SessionTopic { key, found: Err(3) }];
-    let asked = Asked { leader_epoch: -1, offset: 0, bytes_max: 1 };
+    let asked = Asked { leader_epoch: -1, offset: 0, last_epoch: -1, bytes_max: 1 };
     let entries =
         (0..partitions).map(|partition| Entry { topic: 0, partition, asked, high_watermark: 5, log_start: 0 });
     sessions.begin(now, conn, false, topics, entries)

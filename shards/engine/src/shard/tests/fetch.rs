@@ -202,3 +202,25 @@ fn versions_and_topics_have_their_errors() {
     assert_eq!(nothing.ask(&mut node, &[], &[]), (0, vec![]));
     assert_eq!(nothing.session.0, 0);
 }
+
+#[test]
+fn who_has_read_what_is_gone_is_told_where_the_log_ends() {
+    let mut node = Node::start(2, BTreeMap::new());
+    node.create("t", 2, 1);
+    node.produce("t", 1, &batch(), 0);
+    let part = |partition, last_fetched_epoch| FetchPartition {
+        partition,
+        fetch_offset: 5,
+        last_fetched_epoch,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    for (last_epoch, code, diverges) in [(0, codes::NONE, (0, 1)), (-1, codes::OFFSET_OUT_OF_RANGE, (-1, -1))] {
+        let topic = FetchTopic { topic: "t".into(), partitions: vec![part(1, last_epoch)], ..FetchTopic::default() };
+        node.send(1, 12, &FetchRequest { max_wait_ms: 500, min_bytes: 1, topics: vec![topic], ..Default::default() });
+        let response = FetchResponse::decode_all(node.reply(1, 12), 12).unwrap();
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(answer.error_code, code);
+        assert_eq!((answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset), diverges);
+    }
+}
