@@ -12,7 +12,12 @@ use crate::metadata::{Change, ChangeDone, Image};
 #[derive(Debug)]
 pub enum MeshMsg {
     /// Shard 0 shows a new image.
-    Image(Arc<Image>),
+    Image {
+        /// The image.
+        image: Arc<Image>,
+        /// The topics that changed; `None`: look at all.
+        changed: Option<Arc<[TopicId]>>,
+    },
     /// A shard uses the image of this version, or a newer one.
     ImageShown {
         /// Its version.

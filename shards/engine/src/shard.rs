@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use floe_wire::ids::TopicId;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
@@ -13,7 +14,7 @@ use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Inpu
 use crate::limits::{DISK_RESERVE_BYTES, SLOW_READER_MS};
 use crate::log::{LogEvent, ShardLog};
 use crate::mesh::{Answer, Call, MeshMsg};
-use crate::metadata::{self, Change, Controller, Image, Told};
+use crate::metadata::{self, Change, Controller, Image, Told, Topic};
 use crate::metrics::ShardMetrics;
 use crate::owner::Owner;
 use crate::pressure::Pressure;
@@ -185,9 +186,9 @@ impl Shard {
 
     fn mesh(&mut self, now: Time, from: ShardId, msg: MeshMsg, fx: &mut Effects) {
         match msg {
-            MeshMsg::Image(image) => {
+            MeshMsg::Image { image, changed } => {
                 let version = image.version;
-                self.show(now, image, fx);
+                self.show(now, image, changed.as_deref(), fx);
                 fx.push(Effect::Mesh { to: from, msg: MeshMsg::ImageShown { version } });
             }
             MeshMsg::ImageShown { .. } => self.shown(fx),
@@ -226,12 +227,13 @@ impl Shard {
             while let Some(told) = self.controller.as_mut().and_then(Controller::told) {
                 idle = false;
                 match told {
-                    Told::Publish(image) => {
+                    Told::Publish(image, changed) => {
                         self.not_shown = self.shards;
                         for to in (1..self.shards).map(ShardId) {
-                            fx.push(Effect::Mesh { to, msg: MeshMsg::Image(image.clone()) });
+                            let msg = MeshMsg::Image { image: image.clone(), changed: changed.clone() };
+                            fx.push(Effect::Mesh { to, msg });
                         }
-                        self.show(now, image, fx);
+                        self.show(now, image, changed.as_deref(), fx);
                         self.shown(fx);
                     }
                     Told::Answer(to, token, done) if to == self.shard => self.changed(token, done, fx),
@@ -276,7 +278,7 @@ impl Shard {
     }
 
     /// Uses a new image: the first one starts the log, later ones change what is in it.
-    fn show(&mut self, now: Time, image: Arc<Image>, fx: &mut Effects) {
+    fn show(&mut self, now: Time, image: Arc<Image>, changed: Option<&[TopicId]>, fx: &mut Effects) {
         let old = std::mem::replace(&mut self.image, image.clone());
         let dynamic = &image.dynamic;
         let same_defaults = old.dynamic == *dynamic && self.log.is_some();
@@ -285,7 +287,11 @@ impl Shard {
         self.auto_create = self.config.switch("auto.create.topics.enable", dynamic);
         self.delete_enabled = self.config.switch("delete.topic.enable", dynamic);
         let mut new = Vec::new();
-        for topic in image.topics() {
+        let topics: Vec<&Arc<Topic>> = match changed {
+            Some(ids) => ids.iter().filter_map(|id| image.topic_by_id(*id)).collect(),
+            None => image.topics().collect(),
+        };
+        for topic in topics {
             let before = old.topic_by_id(topic.id);
             if same_defaults && before.is_some_and(|before| Arc::ptr_eq(before, topic)) {
                 continue;
@@ -304,7 +310,11 @@ impl Shard {
             }
             self.owner.settings.insert(topic.id, Arc::new(settings));
         }
-        for topic in old.topics().filter(|topic| image.topic_by_id(topic.id).is_none()) {
+        let topics: Vec<&Arc<Topic>> = match changed {
+            Some(ids) => ids.iter().filter_map(|id| old.topic_by_id(*id)).collect(),
+            None => old.topics().collect(),
+        };
+        for topic in topics.into_iter().filter(|topic| image.topic_by_id(topic.id).is_none()) {
             self.owner.settings.remove(&topic.id);
             for partition in 0..topic.partitions {
                 let Some(log) = self.log.as_mut() else { continue };

@@ -99,8 +99,8 @@ type Waiter = Option<(ShardId, u64, ChangeDone)>;
 /// What the controller tells its shard.
 #[derive(Debug)]
 pub enum Told {
-    /// Show this to every shard and say [`Controller::shown`] when all have it.
-    Publish(Arc<Image>),
+    /// Show this to every shard and say [`Controller::shown`] when all have it. With the topics that changed; `None`: look at all.
+    Publish(Arc<Image>, Option<Arc<[TopicId]>>),
     /// Answer a change.
     Answer(ShardId, u64, ChangeDone),
 }
@@ -122,6 +122,8 @@ enum Step {
     Writing {
         frame_bytes: u64,
         records: Vec<Record>,
+        /// What the records make of the image.
+        image: Arc<Image>,
         answer: Waiter,
     },
     /// Replacing the snapshot.
@@ -145,7 +147,7 @@ enum Step {
 /// The controller.
 #[derive(Debug)]
 pub struct Controller {
-    image: Image,
+    image: Arc<Image>,
     file: Option<FileHandle>,
     end: u64,
     step: Step,
@@ -173,7 +175,7 @@ impl Controller {
     pub fn start(seed: [u8; 32], cluster_id: &str, fx: &mut Effects) -> Controller {
         let word = |at: usize| u64::from_le_bytes(seed[at..at + 8].try_into().expect("8 bytes"));
         let mut controller = Controller {
-            image: Image::default(),
+            image: Arc::default(),
             file: None,
             end: 0,
             step: Step::Starting,
@@ -226,7 +228,7 @@ impl Controller {
                 Ok(snapshot) => {
                     self.snapshot_version = snapshot.image.version;
                     self.snapshot_at = self.log_bytes_min.max(2 * bytes.len() as u64);
-                    self.image = snapshot.image;
+                    self.image = Arc::new(snapshot.image);
                     self.deleted = snapshot.deleted.into();
                     self.open(fx);
                 }
@@ -273,14 +275,11 @@ impl Controller {
                 self.leftovers.clear();
                 self.settled(fx);
             }
-            (Step::Writing { frame_bytes, records, answer }, Ok(_)) => {
+            (Step::Writing { frame_bytes, records, image, answer }, Ok(_)) => {
                 self.end += frame_bytes;
-                self.image.version += 1;
-                for record in &records {
-                    self.image.apply(record).expect("records are made for the image they meet");
-                }
+                self.image = image;
                 self.remember_deleted(&records);
-                self.publish(answer);
+                self.publish(changed_topics(&records), answer);
             }
             (Step::Snapshotting { bytes }, Ok(_)) => {
                 let file = self.file.clone().expect("open since the start");
@@ -335,9 +334,11 @@ impl Controller {
                 }
                 Frame::Whole { version, records, bytes } if version == self.image.version + 1 => {
                     covered = false;
-                    self.image.version = version;
+                    Arc::make_mut(&mut self.image).version = version;
                     self.remember_deleted(&records);
-                    if let Some(what) = records.iter().find_map(|record| self.image.apply(record).err()) {
+                    if let Some(what) =
+                        records.iter().find_map(|record| Arc::make_mut(&mut self.image).apply(record).err())
+                    {
                         return fatal(format!("{PATH} at byte {at} contradicts what is before it: {what}"), fx);
                     }
                     at += bytes;
@@ -441,16 +442,21 @@ impl Controller {
     fn begin(&mut self, fx: &mut Effects) {
         self.begun = true;
         if !self.image.cluster_id.is_empty() {
-            return self.publish(None);
+            return self.publish(None, None);
         }
         let id = if self.cluster_id.is_empty() { self.uuid().to_hex() } else { self.cluster_id.clone() };
         let first = [Record::Cluster { id }, Record::ProducerIds { next: 0 }];
-        self.write(records::encode(self.image.version + 1, &first), first.into(), None, fx);
+        let frame = records::encode(self.image.version + 1, &first);
+        let mut image = self.image.clone();
+        let next = Arc::make_mut(&mut image);
+        next.version += 1;
+        first.iter().for_each(|record| next.apply(record).expect("they fit an empty image"));
+        self.write(frame, first.into(), image, None, fx);
     }
 
-    fn publish(&mut self, answer: Waiter) {
+    fn publish(&mut self, changed: Option<Arc<[TopicId]>>, answer: Waiter) {
         self.step = Step::Showing { answer };
-        self.told.push_back(Told::Publish(Arc::new(self.image.clone())));
+        self.told.push_back(Told::Publish(self.image.clone(), changed));
     }
 
     fn go_on(&mut self, fx: &mut Effects) {
@@ -459,7 +465,7 @@ impl Controller {
                 return;
             }
             let Some((from, token, change)) = self.waiting.pop_front() else { return };
-            let (records, done) = self.decide(change);
+            let (records, image, done) = self.decide(change);
             if records.is_empty() {
                 self.told.push_back(Told::Answer(from, token, done));
                 continue;
@@ -470,17 +476,20 @@ impl Controller {
                 self.told.push_back(Told::Answer(from, token, done.fail(&Refusal::TooLarge)));
                 continue;
             }
-            self.write(frame, records, Some((from, token, done)), fx);
+            self.write(frame, records, image, Some((from, token, done)), fx);
         }
     }
 
-    fn decide(&mut self, change: Change) -> (Vec<Record>, ChangeDone) {
+    fn decide(&mut self, change: Change) -> (Vec<Record>, Arc<Image>, ChangeDone) {
         let mut records = Vec::new();
         let mut done = ChangeDone::default();
-        // What the records so far make of the image.
+        // What the records so far make of the image; copied with the first of them.
         let mut image = self.image.clone();
-        let mut add = |record: Record, image: &mut Image| {
-            image.apply(&record).expect("checked just now");
+        let version = image.version + 1;
+        let mut add = |record: Record, image: &mut Arc<Image>| {
+            let next = Arc::make_mut(image);
+            next.version = version;
+            next.apply(&record).expect("checked just now");
             records.push(record);
         };
         match change {
@@ -540,12 +549,12 @@ impl Controller {
                 add(Record::ProducerIds { next }, &mut image);
             }
         }
-        (records, done)
+        (records, image, done)
     }
 
-    fn write(&mut self, frame: Vec<u8>, records: Vec<Record>, answer: Waiter, fx: &mut Effects) {
+    fn write(&mut self, frame: Vec<u8>, records: Vec<Record>, image: Arc<Image>, answer: Waiter, fx: &mut Effects) {
         let file = self.file.clone().expect("open since the start");
-        self.step = Step::Writing { frame_bytes: frame.len() as u64, records, answer };
+        self.step = Step::Writing { frame_bytes: frame.len() as u64, records, image, answer };
         self.issue(DiskOp::Write { file, offset: self.end, data: frame.into(), dsync: true }, fx);
     }
 
@@ -582,6 +591,23 @@ impl Step {
             Step::Idle | Step::Writing { .. } | Step::Showing { .. } => "writing it",
         }
     }
+}
+
+/// The topics that records are about; `None` when they may be about all.
+fn changed_topics(records: &[Record]) -> Option<Arc<[TopicId]>> {
+    let mut changed = Vec::new();
+    for record in records {
+        match record {
+            Record::CreateTopic { id, .. }
+            | Record::DeleteTopic { id }
+            | Record::Partitions { id, .. }
+            | Record::TopicConfig { id, .. } => changed.push(*id),
+            Record::BrokerConfig { .. } | Record::ClusterConfig { .. } => return None,
+            Record::Cluster { .. } | Record::ProducerIds { .. } | Record::Deleted { .. } | Record::Placement { .. } => {
+            }
+        }
+    }
+    Some(changed.into())
 }
 
 fn refused(change: &Change, refusal: &Refusal) -> ChangeDone {

@@ -52,10 +52,10 @@ pub struct Image {
     pub next_producer_id: i64,
     /// Where the next topic begins in the row of shards.
     pub next_placement: u32,
-    by_name: BTreeMap<String, Arc<Topic>>,
+    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
     /// Names with `.` or `_`, by what they are when both are the same.
-    by_flat_name: BTreeMap<String, String>,
+    by_flat_name: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Image {
@@ -71,8 +71,8 @@ impl Image {
 
     /// A topic whose name differs from this one in `.` and `_` alone.
     pub fn colliding(&self, name: &str) -> Option<&str> {
-        let other = self.by_flat_name.get(&flat(name)?)?;
-        (other != name).then_some(other.as_str())
+        let other = self.by_flat_name.get(flat(name)?.as_str())?;
+        (&**other != name).then_some(&**other)
     }
 
     /// All topics, by name.
@@ -82,7 +82,8 @@ impl Image {
 
     /// All topics from this name on.
     pub fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Topic>> + use<'a> {
-        self.by_name.range(name.to_owned()..).map(|(_, topic)| topic)
+        let from = (std::ops::Bound::Included(name), std::ops::Bound::Unbounded);
+        self.by_name.range::<str, _>(from).map(|(_, topic)| topic)
     }
 
     /// How many topics there are.
@@ -95,12 +96,12 @@ impl Image {
         match record {
             Record::Cluster { id } => self.cluster_id.clone_from(id),
             Record::CreateTopic { id, name, partitions, placement, configs } => {
-                if self.by_name.contains_key(name) || self.by_id.contains_key(id) {
+                if self.by_name.contains_key(name.as_str()) || self.by_id.contains_key(id) {
                     return Err(format!("topic {name} ({id}) is created twice"));
                 }
                 self.next_placement = placement.wrapping_add(partitions.unsigned_abs());
                 if let Some(flat) = flat(name) {
-                    self.by_flat_name.insert(flat, name.clone());
+                    self.by_flat_name.insert(flat.into(), name.as_str().into());
                 }
                 self.put(Topic {
                     id: *id,
@@ -112,9 +113,11 @@ impl Image {
             }
             Record::DeleteTopic { id } => {
                 let topic = self.by_id.remove(id).ok_or_else(|| format!("topic {id} is deleted and was not there"))?;
-                self.by_name.remove(&topic.name);
-                if let Some(flat) = flat(&topic.name).filter(|flat| self.by_flat_name.get(flat) == Some(&topic.name)) {
-                    self.by_flat_name.remove(&flat);
+                self.by_name.remove(topic.name.as_str());
+                if let Some(flat) = flat(&topic.name)
+                    && self.by_flat_name.get(flat.as_str()).is_some_and(|name| **name == *topic.name)
+                {
+                    self.by_flat_name.remove(flat.as_str());
                 }
             }
             Record::Partitions { id, partitions } => {
@@ -165,7 +168,7 @@ impl Image {
 
     fn put(&mut self, topic: Topic) {
         let topic = Arc::new(topic);
-        self.by_name.insert(topic.name.clone(), topic.clone());
+        self.by_name.insert(topic.name.as_str().into(), topic.clone());
         self.by_id.insert(topic.id, topic);
     }
 }

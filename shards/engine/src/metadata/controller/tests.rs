@@ -125,7 +125,7 @@ impl Run {
             let mut fx = Effects::new();
             while let Some(told) = self.controller.told() {
                 match told {
-                    Told::Publish(image) => {
+                    Told::Publish(image, _) => {
                         self.shown = Some(image);
                         self.controller.shown(&mut fx);
                     }
