@@ -85,3 +85,7 @@ pub const SLOW_READER_CHECK_MS: u64 = 1000;
 
 const _: () = assert!(ANSWER_BYTES_MIN <= UNSENT_BYTES_MAX);
 const _: () = assert!(SLOW_READER_CHECK_MS < SLOW_READER_MS);
+
+/// Topics and partitions that one Produce, Fetch or ListOffsets may name: answers take hundreds of bytes for each, of requests as small as 8 bytes
+/// for each. A client with more on one broker asks in turns.
+pub const REQUEST_PARTITIONS_MAX: usize = 200_000;

@@ -38,6 +38,14 @@ pub enum DecodeError {
     /// A tagged field that comes twice, or behind one with a higher tag.
     #[error("tagged field {0} comes twice or out of order")]
     TagOrder(u32),
+    /// More elements than the caller takes, in all of a message's arrays of them.
+    #[error("{count} topics and partitions, where {count_max} are taken")]
+    TooMany {
+        /// As many as came.
+        count: usize,
+        /// The bound.
+        count_max: usize,
+    },
     /// A version outside those declared.
     #[error("version {0} is not known")]
     Version(i16),

@@ -14,7 +14,7 @@ use floe_wire::piece::Piece;
 use floe_wire::primitives::{DecodeError, Records};
 
 use super::sessions::{Asked, Entry, Mode, SessionTopic, TopicKey};
-use super::split::Split;
+use super::split::{Split, bounded};
 use super::{Caller, Pending, Wait, codes};
 use crate::connection::Ending;
 use crate::event::{Effect, Effects, FileRange, ReplyPart, ShardId};
@@ -89,6 +89,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = FetchRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().map(|topic| topic.partitions.len()))?;
         let mode = match self.sessions.enter(now, caller.conn, &request, caller.version >= IDS_SINCE) {
             Ok(mode) => mode,
             Err(error_code) => {

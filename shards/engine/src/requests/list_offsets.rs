@@ -11,7 +11,7 @@ use floe_wire::messages::list_offsets::{
 };
 use floe_wire::primitives::DecodeError;
 
-use super::split::Split;
+use super::split::{Split, bounded};
 use super::{Caller, Pending, Wait, codes};
 use crate::event::Effects;
 use crate::mesh::{Call, Found, LookupPart};
@@ -34,6 +34,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = ListOffsetsRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().map(|topic| topic.partitions.len()))?;
         let mut wait = LookupWait { response: ListOffsetsResponse::default(), left: 0 };
         let mut split = Split::new(self.shards);
         let twice = named_twice(&request);

@@ -13,7 +13,7 @@ use floe_wire::messages::produce::{
 };
 use floe_wire::primitives::{DecodeError, Records};
 
-use super::split::Split;
+use super::split::{Split, bounded};
 use super::{Caller, Pending, Wait, codes};
 use crate::batch::{Refused, judge};
 use crate::config::TopicSettings;
@@ -46,6 +46,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = ProduceRequest::decode_all(body, caller.version)?;
+        bounded(request.topic_data.iter().map(|data| data.partition_data.len()))?;
         let refusal = match request.acks {
             -1..=1 if request.transactional_id.is_none() => None,
             -1..=1 => Some(Refused::new(codes::INVALID_TXN_STATE, "Transactions are not there yet.")),

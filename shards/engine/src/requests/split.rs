@@ -1,6 +1,15 @@
 //! A request's parts by the shard that owns them: what Produce, Fetch, ListOffsets and others hand to the owners.
 
+use floe_wire::primitives::DecodeError;
+
 use crate::event::ShardId;
+use crate::limits::REQUEST_PARTITIONS_MAX;
+
+/// Holds a request to the bound on what it may name; `partitions` are the numbers of partitions of its topics.
+pub fn bounded(partitions: impl Iterator<Item = usize>) -> Result<(), DecodeError> {
+    let (count, count_max) = (partitions.map(|count| count + 1).sum(), REQUEST_PARTITIONS_MAX);
+    if count > count_max { Err(DecodeError::TooMany { count, count_max }) } else { Ok(()) }
+}
 
 /// Parts by owner; the parts of one owner stay in the order of the request.
 #[derive(Debug)]

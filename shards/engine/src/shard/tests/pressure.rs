@@ -106,3 +106,30 @@ fn pipelined_fetches_are_answered_one_by_one() {
     let lengths: Vec<usize> = node.replies.iter().map(Vec::len).collect();
     assert!(lengths.len() == 3 && lengths[1] == lengths[0] + batch().len(), "{lengths:?}");
 }
+
+#[test]
+fn a_request_that_names_more_than_is_taken_ends_its_connection() {
+    let at_most = crate::limits::REQUEST_PARTITIONS_MAX - 1;
+    for (api, count, closed) in (0..3).flat_map(|api| [(api, at_most, false), (api, at_most + 1, true)]) {
+        let mut node = Node::start(1, BTreeMap::new());
+        match api {
+            0 => {
+                let partition = |index| PartitionProduceData { index, records: Records::Null };
+                let partition_data = (0..count as i32).map(partition).collect();
+                let topics = vec![TopicProduceData { name: "t".into(), partition_data, ..TopicProduceData::default() }];
+                node.send(0, 3, &ProduceRequest { acks: 1, topic_data: topics, ..ProduceRequest::default() });
+            }
+            1 => {
+                let partitions = vec![FetchPartition::default(); count];
+                let topics = vec![FetchTopic { topic: "t".into(), partitions, ..FetchTopic::default() }];
+                node.send(1, 4, &FetchRequest { topics, ..FetchRequest::default() });
+            }
+            _ => {
+                let partitions = vec![ListOffsetsPartition::default(); count];
+                let topics = vec![ListOffsetsTopic { name: "t".into(), partitions }];
+                node.send(2, 1, &ListOffsetsRequest { topics, ..ListOffsetsRequest::default() });
+            }
+        }
+        assert_eq!((node.closed, node.replies.len()), (closed, usize::from(!closed)), "{api}");
+    }
+}
