@@ -116,7 +116,13 @@ impl Cluster {
             let broker = self.brokers.get(&node_id).cloned().ok_or_else(|| {
                 Problem::new(format!("broker {node_id} is not in the cluster's metadata")).next("try again in a moment")
             })?;
-            let connection = Connection::open(&broker.host, broker.port, self.timeout)?;
+            // The commonest slip with a broker on another host: it can be reached, but not by the name that it tells.
+            let connection = Connection::open(&broker.host, broker.port, self.timeout).map_err(|problem| {
+                problem.next(format!(
+                    "the broker at {} told this address; if it is wrong from here, start that broker with --advertise HOST:PORT (Kafka: advertised.listeners)",
+                    self.bootstrap.address()
+                ))
+            })?;
             self.connections.insert(node_id, connection);
         }
         Ok(self.connections.get_mut(&node_id).expect("inserted above"))

@@ -74,6 +74,21 @@ fn the_log_says_where_clients_are_sent_and_health_and_metrics_answer() {
 }
 
 #[test]
+fn each_listener_tells_its_own_address_and_a_wrong_one_is_explained() {
+    let scratch = Scratch::new();
+    let listen = ["--listen", "IN://127.0.0.1:0,OUT://127.0.0.1:0", "--advertise", "OUT://127.0.0.1:1"];
+    let broker = Serving::start(&scratch, &listen);
+    broker.floe_reading(&scratch, &["produce", "ice"], "one\n").expect(0, &["delivered 1 record"]);
+    let log = broker.log();
+    let outside =
+        log.split("listener OUT: ").nth(1).and_then(|rest| rest.split(';').next()).expect("the second listener");
+    assert!(log.contains("told 127.0.0.1:1\n"), "{log}");
+    scratch.floe(&["topic", "list", "-b", outside]).expect(0, &["ice"]);
+    let lost = scratch.floe(&["consume", "ice", "--exit", "-b", outside]);
+    lost.expect(1, &["cannot connect", "127.0.0.1:1", "told this address", "--advertise"]);
+}
+
+#[test]
 fn settings_of_file_and_environment_reach_the_running_broker() {
     let scratch = Scratch::new();
     fs::write(scratch.path().join("floe.toml"), "num.partitions = 4\nauto.create.topics.enable = true\n").unwrap();

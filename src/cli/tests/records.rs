@@ -31,7 +31,11 @@ fn topics_are_made_listed_and_removed() {
         (&["topic", "alter", "snow", "-p", "2"], 1, &["no topic `snow`"]),
         (&["topic", "alter", "snow", "-c", "retention.ms=5"], 1, &["no topic `snow`"]),
         (&["topic", "describe", "ice"], 0, &["5 partitions", "segment.ms  5", "next offset"]),
-        (&["topic", "describe", "ice", "--all-configs", "--json"], 0, &["\"retention.ms\":{\"value\":\"604800000\""]),
+        (
+            &["topic", "describe", "ice", "--all-configs", "--json"],
+            0,
+            &["\"retention.ms\":{\"value\":\"-1\",\"source\":\"broker's start\""],
+        ),
         (&["topic", "delete", "snow"], 1, &["no topic `snow`", "floe topic list", "--if-exists"]),
         (&["topic", "delete", "snow", "ice", "--if-exists"], 0, &["deleted topic ice", "no topic snow"]),
     ];

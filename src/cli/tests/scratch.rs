@@ -6,6 +6,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a command may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder of its own for each test, in which the commands run; removed when dropped.
 pub struct Scratch(PathBuf);
@@ -38,7 +45,18 @@ impl Scratch {
         let mut child = command.spawn().unwrap();
         // The command may end before it reads anything.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        Run::of(args, child.wait_with_output().unwrap())
+        let pid = Pid::from_raw(child.id() as i32).unwrap();
+        let (done, watch) = mpsc::channel::<()>();
+        // A command that waits for what never comes shows as a failed test, not as one that hangs.
+        let watchdog = std::thread::spawn(move || {
+            if watch.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(done);
+        watchdog.join().unwrap();
+        Run::of(args, output)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::scratch::{Run, Scratch};
 /// How long a start or an end may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Settings that make a start cheap.
-const SMALL: &[&str] = &["--set", "journal.bytes=48MiB", "--set", "cache.bytes=16MiB", "--set", "memory.bytes=16MiB"];
+/// Settings that make a start cheap, and keep records with whatever time they carry.
+const SETTINGS: &str = "journal.bytes=48MiB cache.bytes=16MiB memory.bytes=16MiB log.retention.ms=-1";
 
 /// A broker of the binary under test, its data in the folder `data` of a scratch.
 pub struct Serving {
@@ -30,11 +30,13 @@ impl Serving {
     /// Starts it and waits until it is ready.
     pub fn start(scratch: &Scratch, flags: &[&str]) -> Serving {
         let mut command = Command::new(env!("CARGO_BIN_EXE_floe"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        if !flags.contains(&"--cores") {
-            command.args(["--cores", "1"]);
+        command.args(["serve", "--admin-listen", "127.0.0.1:0"]);
+        for (flag, value) in [("--listen", "127.0.0.1:0"), ("--cores", "1")] {
+            if !flags.contains(&flag) {
+                command.args([flag, value]);
+            }
         }
-        command.args(SMALL).args(flags).current_dir(scratch.path());
+        command.args(SETTINGS.split(' ').flat_map(|pair| ["--set", pair])).args(flags).current_dir(scratch.path());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLOE_")) {
             command.env_remove(name);
         }
