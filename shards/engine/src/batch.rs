@@ -69,7 +69,7 @@ pub fn judge(
         check_timestamps(&bytes, &validated, settings, wall_ms)?;
     }
     match settings.recompress_to.filter(|codec| header.codec() != Some(*codec)) {
-        None => Ok((bytes, info(&header))),
+        None => Ok((bytes, BatchInfo::of(&header))),
         Some(codec) => recompress(&bytes, codec, bytes_max),
     }
 }
@@ -84,7 +84,7 @@ fn recompress(bytes: &[u8], codec: Codec, bytes_max: usize) -> Result<(Bytes, Ba
         return Err(refused(&BatchError::TooLarge { bytes, bytes_max }));
     }
     let header = BatchHeader::decode(&bytes).expect("made just now");
-    Ok((bytes, info(&header)))
+    Ok((bytes, BatchInfo::of(&header)))
 }
 
 /// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`.
@@ -147,21 +147,6 @@ fn refused(error: &BatchError) -> Refused {
         _ => Vec::new(),
     };
     Refused { code, message: message.into(), records }
-}
-
-fn info(header: &BatchHeader) -> BatchInfo {
-    BatchInfo {
-        base_offset: header.base_offset,
-        last_offset_delta: header.last_offset_delta,
-        record_count: header.records_count,
-        base_timestamp: header.base_timestamp,
-        max_timestamp: header.max_timestamp,
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        attributes: header.attributes,
-        bytes: header.total_bytes() as u64,
-    }
 }
 
 #[cfg(test)]

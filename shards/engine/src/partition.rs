@@ -27,6 +27,8 @@ pub struct Partition {
     pub(crate) log_end: i64,
     /// With tier `memory`, records from here on may be shown before their commit completed (the tier may have changed before).
     pub(crate) memory_from: i64,
+    /// The lowest and the highest leader epoch of its batches.
+    pub(crate) leader_epochs: Option<(i32, i32)>,
     pub(crate) failed: Option<String>,
     /// The failure that a restart does not mend: acknowledged records were not found again.
     pub(crate) lost: Option<String>,
@@ -71,6 +73,7 @@ impl Partition {
             high_watermark: 0,
             log_end: 0,
             memory_from: 0,
+            leader_epochs: None,
             failed: None,
             lost: None,
             gaps: Vec::new(),

@@ -319,6 +319,8 @@ pub struct BatchInfo {
     pub base_timestamp: i64,
     /// Highest timestamp in ms.
     pub max_timestamp: i64,
+    /// Of the leader that appended it; the log stamps it.
+    pub leader_epoch: i32,
     /// -1: not idempotent.
     pub producer_id: i64,
     /// Epoch of the producer.
@@ -340,6 +342,7 @@ impl BatchInfo {
             record_count: header.records_count,
             base_timestamp: header.base_timestamp,
             max_timestamp: header.max_timestamp,
+            leader_epoch: header.partition_leader_epoch,
             producer_id: header.producer_id,
             producer_epoch: header.producer_epoch,
             base_sequence: header.base_sequence,

@@ -1,5 +1,6 @@
 //! The way of a batch in: judged, copied into the commit being filled, acknowledged when that commit completes.
 
+use super::batch::note_epoch;
 use super::frame::{EntryHeader, EntryKind};
 use super::journal::Carry;
 use super::{
@@ -80,6 +81,7 @@ impl ShardLog {
         }
         p.tail.push_back(TailEntry { base_offset, last_offset, max_timestamp, ring, at, len: bytes.len() as u32 });
         p.log_end = last_offset + 1;
+        note_epoch(&mut p.leader_epochs, leader_epoch);
         p.unsettled_bytes += bytes.len() as u64;
         self.unsettled_bytes += bytes.len() as u64;
         // Acknowledged now, so shown now: unless something before it still waits for another tier.

@@ -18,9 +18,9 @@ pub(super) fn whole(batch: &[u8]) -> Option<BatchInfo> {
     (header.total_bytes() == batch.len() && header.crc_holds(batch)).then(|| BatchInfo::of(&header))
 }
 
-/// The leader epoch in the header at the start of `bytes`.
-pub(super) fn leader_epoch(bytes: &[u8]) -> i32 {
-    BatchHeader::decode(bytes).map_or(0, |header| header.partition_leader_epoch)
+/// Widens the range of the leader epochs of a partition's batches.
+pub(super) fn note_epoch(epochs: &mut Option<(i32, i32)>, epoch: i32) {
+    *epochs = Some(epochs.map_or((epoch, epoch), |(lowest, highest)| (lowest.min(epoch), highest.max(epoch))));
 }
 
 /// The first record of a whole batch at or past `not_below` whose timestamp is at least this. Compressed records are decompressed for it, within

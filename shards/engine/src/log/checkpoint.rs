@@ -68,6 +68,8 @@ pub struct PartitionState {
     pub written_pos: u64,
     /// Wall-clock ms of the first append to the last segment.
     pub segment_since_ms: i64,
+    /// The lowest and the highest leader epoch of its batches: the checksums do not cover them.
+    pub leader_epochs: Option<(i32, i32)>,
     /// Why acknowledged records are lost or in doubt, if so: it stays failed.
     pub failed: Option<String>,
     /// Offsets that are missing between batches: from, up to.
@@ -155,6 +157,7 @@ mod tests {
                 topic: [1; 16],
                 failed: Some("x".into()),
                 gaps: vec![(1, 2)],
+                leader_epochs: Some((1, 2)),
                 segments: vec![SegmentState {
                     base: 1,
                     len: 2,

@@ -319,7 +319,10 @@ impl ShardLog {
             }
             let one = &rest[..info.bytes as usize];
             let follows = info.base_offset == place.offset || p.gaps.contains(&(place.offset, info.base_offset));
-            if batch::whole(one).is_none() || !follows {
+            // The checksum does not cover the epoch.
+            let possible =
+                p.leader_epochs.is_some_and(|(lowest, highest)| (lowest..=highest).contains(&info.leader_epoch));
+            if batch::whole(one).is_none() || !follows || !possible {
                 damage =
                     Some(format!("the batch with offset {} does not hold its checksum or its place", place.offset));
                 behind = batch::header(&rest[one.len()..])

@@ -96,7 +96,9 @@ fn read_body(header: &CommitHeader, commit: &[u8]) -> Body {
         let batch_at = at + ENTRY_HEADER_BYTES;
         let whole = match commit.get(batch_at..batch_at + entry.length as usize) {
             Some([]) => entry.kind == EntryKind::LogStart,
-            Some(bytes) => batch::whole(bytes).is_some_and(|b| b.base_offset == entry.base_offset),
+            Some(bytes) => batch::whole(bytes)
+                // Neither is covered by the batch's checksum.
+                .is_some_and(|b| b.base_offset == entry.base_offset && b.leader_epoch == entry.leader_epoch),
             None => false,
         };
         body.entries.push(FoundEntry { header: entry, batch_at, whole });
@@ -124,7 +126,7 @@ fn held(seq: u64, hole: &[u8]) -> Option<Held> {
         partition: 0,
         base_offset: info.base_offset,
         length: len as u32,
-        leader_epoch: batch::leader_epoch(rest),
+        leader_epoch: info.leader_epoch,
         kind: EntryKind::Batch,
     };
     Some(Held::Batch { header, found: *found })

@@ -602,6 +602,7 @@ fn state(p: &Partition) -> PartitionState {
         settled_pos: p.settled_pos,
         written_pos: p.written_pos,
         segment_since_ms: p.segment_since_ms,
+        leader_epochs: p.leader_epochs,
         failed: p.lost.clone(),
         gaps: p.gaps.iter().filter(|(_, to)| *to > p.log_start).copied().collect(),
         segments: p

@@ -264,6 +264,7 @@ fn append(log: &mut ShardLog, now: Time, ix: PartitionIx, batch: &[u8]) -> (Stat
         record_count: i32_at(57),
         base_timestamp: i64_at(27),
         max_timestamp: i64_at(35),
+        leader_epoch: 0,
         producer_id: i64_at(43),
         producer_epoch: i16_at(51),
         base_sequence: i32_at(53),

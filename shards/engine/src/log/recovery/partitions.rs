@@ -9,6 +9,7 @@ use super::ShardLog;
 use super::import::Import;
 use super::rebuild::{Doubt, Gathered, Place};
 use crate::event::{Effect, Effects, LogLevel};
+use crate::log::batch::note_epoch;
 use crate::log::checkpoint::PartitionState;
 use crate::log::frame::{EntryHeader, EntryKind};
 use crate::log::scan::Held;
@@ -193,6 +194,7 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
     p.segment_since_ms = state.segment_since_ms;
     p.lost = state.failed;
     p.gaps = state.gaps;
+    p.leader_epochs = state.leader_epochs;
     for s in &state.segments {
         let mut segment = Segment::new(s.base, s.created_ms);
         segment.len = s.len;
@@ -221,6 +223,7 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
 /// Puts a batch into the tail and into what is known of its producer.
 pub(super) fn enter(p: &mut Partition, now: Time, info: &BatchInfo, entry: TailEntry) {
     p.unsettled_bytes += info.bytes;
+    note_epoch(&mut p.leader_epochs, info.leader_epoch);
     if p.segment_since_ms == 0 {
         p.segment_since_ms = now.wall_ms;
     }

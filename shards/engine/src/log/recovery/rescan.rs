@@ -207,6 +207,7 @@ impl Scan {
                 self.found.produced.push(info);
             }
             self.expected = last_offset + 1;
+            batch::note_epoch(&mut self.state.leader_epochs, info.leader_epoch);
             self.grown = true;
             seen += info.bytes as usize;
         }

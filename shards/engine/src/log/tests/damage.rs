@@ -226,3 +226,46 @@ fn damage_in_a_segment_is_passed_over_when_accepted() {
     let mut again = Node::start(disk, 0, 1, 1, LogConfig::default());
     assert_eq!(again.read_from_gaps(0, 0)[0].0, second);
 }
+
+/// Wherever a byte of a segment is flipped, also in what no checksum of the batch covers: it is never served, neither from memory nor from the file.
+#[test]
+fn a_flipped_byte_in_a_segment_is_never_served() {
+    let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+    for i in 0..240 {
+        node.append(i % 2, 1, 2900).unwrap();
+        node.run();
+    }
+    let path = format!("partitions/{}/00000000000000000000.log", folder_name(TOPIC, 0));
+    let settled = node.p(0).settled_pos as usize;
+    assert!(settled > 200_000);
+    for at in (0..settled).step_by(4999).chain(2900 * 50..2900 * 50 + 70) {
+        let mut disk = node.disk.clone();
+        disk.files.get_mut(&path).unwrap()[at] ^= 1;
+        let mut again = Node::start(disk, 0, 1, 2, LogConfig::default());
+        // What is whole before it may be read; then again, from the file.
+        for _ in 0..2 {
+            assert!(matches!(again.read_all(0, 0), Err(ReadError::Storage(r)) if r.contains(&path)), "byte {at}");
+        }
+        assert!(again.lines.iter().any(|l| l.contains(&path) && l.contains("byte") && l.contains("accept-loss")));
+        assert_eq!(again.read_all(1, 0).unwrap().len(), 120, "byte {at}");
+    }
+}
+
+#[test]
+fn a_damaged_index_is_made_up_for() {
+    let mut node = Node::start(Disk::default(), 0, 1, 1, LogConfig { segment_bytes: 400_000, ..LogConfig::default() });
+    for _ in 0..300 {
+        node.append(0, 1, 3000).unwrap();
+        node.run();
+    }
+    let index = format!("partitions/{}/00000000000000000000.idx", folder_name(TOPIC, 0));
+    let len = node.disk.files[&index].len();
+    for at in (0..len).step_by(5) {
+        let mut disk = node.disk.clone();
+        disk.files.get_mut(&index).unwrap()[at] ^= 1;
+        let mut again = Node::start(disk, 0, 1, 1, LogConfig::default());
+        for from in [0, 77, 131] {
+            assert_eq!(again.read_all(0, from).unwrap().len() as i64, 300 - from, "byte {at}");
+        }
+    }
+}
