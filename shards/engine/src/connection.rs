@@ -32,6 +32,8 @@ struct Slot {
     bytes: u64,
     kind: RequestKind,
     since_ns: u64,
+    /// By which the shard finds what it waits for.
+    token: Option<u64>,
     /// What it came to, while it waits for those before it.
     ending: Option<Ending>,
 }
@@ -59,6 +61,8 @@ pub struct Connection {
     backlog: VecDeque<(Bytes, u64)>,
     unsent: VecDeque<Unsent>,
     unsent_bytes: u64,
+    /// Tokens of requests that were at work when it closed.
+    abandoned: Vec<u64>,
     fetching: bool,
     paused: bool,
     closed: bool,
@@ -75,6 +79,7 @@ impl Connection {
             backlog: VecDeque::new(),
             unsent: VecDeque::new(),
             unsent_bytes: 0,
+            abandoned: Vec::new(),
             fetching: false,
             paused: false,
             closed: false,
@@ -123,8 +128,15 @@ impl Connection {
         }
         let (frame, since_ns) = next?;
         self.fetching |= fetch;
-        self.slots.push_back(Slot { bytes: frame.len() as u64, kind, since_ns, ending: None });
+        self.slots.push_back(Slot { bytes: frame.len() as u64, kind, since_ns, token: None, ending: None });
         Some((self.front + self.slots.len() as u64 - 1, frame))
+    }
+
+    /// A request waits, and is found by this token.
+    pub fn waits(&mut self, request: u64, token: u64) {
+        if let Some(slot) = request.checked_sub(self.front).and_then(|at| self.slots.get_mut(at as usize)) {
+            slot.token = Some(token);
+        }
     }
 
     /// A request has come to its end: whatever is in turn goes out.
@@ -179,16 +191,18 @@ impl Connection {
         self.front += self.slots.len() as u64;
         for slot in self.slots.drain(..).filter(|slot| slot.ending.is_none()) {
             pressure.request_went(slot.bytes);
+            self.abandoned.extend(slot.token);
         }
         for (frame, _) in self.backlog.drain(..) {
             pressure.request_went(frame.len() as u64);
         }
     }
 
-    /// It is gone, with all that it held.
-    pub fn gone(mut self, pressure: &mut Pressure) {
+    /// It is gone, with all that it held. Gives the tokens of what nobody waits for any more.
+    pub fn gone(mut self, pressure: &mut Pressure) -> Vec<u64> {
         self.close(pressure);
         pressure.answer_went(self.unsent_bytes);
+        self.abandoned
     }
 }
 

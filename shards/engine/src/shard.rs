@@ -421,11 +421,9 @@ impl Shard {
 
     fn disconnected(&mut self, conn: ConnId, fx: &mut Effects) {
         let Some(connection) = self.connections.remove(&conn) else { return };
-        connection.gone(&mut self.pressure);
         self.metrics.connections -= 1;
         self.sessions.disconnected(conn);
-        let gone: Vec<u64> = self.pending.iter().filter(|(_, p)| p.caller.conn == conn).map(|(t, _)| *t).collect();
-        for token in gone {
+        for token in connection.gone(&mut self.pressure) {
             if let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.remove(&token) {
                 self.forget_fetch(token, &wait, fx);
             }
@@ -435,6 +433,9 @@ impl Shard {
     /// Lets a request wait: the token by which answers find it.
     pub(crate) fn wait(&mut self, caller: Caller, wait: Wait) -> u64 {
         self.last_token += 1;
+        if let Some(connection) = self.connections.get_mut(&caller.conn) {
+            connection.waits(caller.request, self.last_token);
+        }
         self.pending.insert(self.last_token, Pending { caller, wait });
         self.last_token
     }

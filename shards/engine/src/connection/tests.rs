@@ -124,7 +124,10 @@ fn what_is_held_is_given_back_however_it_ends() {
         if ends == 3 {
             bed.end(3, Ending::Close);
         }
-        bed.connection.gone(&mut bed.pressure);
+        bed.connection.waits(ends, 70 + ends);
+        bed.connection.waits(99, 1);
+        let abandoned = bed.connection.gone(&mut bed.pressure);
+        assert!(abandoned.iter().all(|token| *token == 70 + ends), "{abandoned:?}");
         assert_eq!(bed.pressure.held(), (0, 0), "{ends}");
     }
 }
