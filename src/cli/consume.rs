@@ -72,6 +72,8 @@ pub(super) fn run(args: ConsumeArgs) -> Outcome {
     let mut line = Vec::new();
     let progress = progress(&args, &consumer);
     let mut last_flush = Instant::now();
+    // A person who sees nothing happen wants to know why; a program does not.
+    let mut tell_waiting = !args.exit && !args.follow && stdout().is_terminal() && stderr().is_terminal();
     while left > 0 && !(args.exit && consumer.at_end()) {
         let more = consumer.poll(&mut cluster, WAIT, args.exit, |record: ReadRecord| {
             line.clear();
@@ -93,6 +95,10 @@ pub(super) fn run(args: ConsumeArgs) -> Outcome {
         last_flush = Instant::now();
         if !more {
             break;
+        }
+        if tell_waiting && consumer.at_end() {
+            eprintln!("everything was read; waiting for more, Ctrl-C ends");
+            tell_waiting = false;
         }
     }
     progress.finish_and_clear();
