@@ -1,5 +1,6 @@
 //! The judge bites: a broker with a bug is condemned, for a reason that the bug causes, within a bounded number of runs.
 
+use std::ops::Range;
 use std::panic;
 
 use floe_sim::kind::Kind;
@@ -10,9 +11,14 @@ use floe_sim::run::Options;
 const RUNS: u64 = 500;
 
 fn found_out(fault: Fault, reasons: &[&str]) {
+    found_out_among(0..RUNS, fault, reasons);
+}
+
+fn found_out_among(mut seeds: Range<u64>, fault: Fault, reasons: &[&str]) {
+    let runs = seeds.end - seeds.start;
     panic::set_hook(Box::new(|_| {}));
     let mut others = Vec::new();
-    let found = (0..RUNS).find(|seed| {
+    let found = seeds.find(|seed| {
         let outcome = Kind::Broker.run(*seed, Options { fault: Some(fault), ..Options::default() });
         let Some(failure) = outcome.failure else { return false };
         let for_the_reason = reasons.iter().any(|reason| failure.contains(reason));
@@ -24,7 +30,7 @@ fn found_out(fault: Fault, reasons: &[&str]) {
     let _ = panic::take_hook();
     match found {
         Some(seed) => println!("{fault:?}: found out by seed {seed}, {} other failures before", others.len()),
-        None => panic!("{fault:?} was not found out in {RUNS} runs; other failures: {others:#?}"),
+        None => panic!("{fault:?} was not found out in {runs} runs; other failures: {others:#?}"),
     }
 }
 
@@ -53,7 +59,10 @@ fn forgetting_to_sync_the_metadata_log() {
 
 #[test]
 fn counting_on_the_page_cache_after_a_kill() {
-    found_out(Fault::TrustsTheCache, &["was created and is not shown", "creation was acknowledged", "does not start"]);
+    // A change must be read after a kill in its write, counted on, and then lost with the power: about one run in two thousand does that. It
+    // begins where the last such run was, to be short as long as the histories stay what they are.
+    let reasons = ["was created and is not shown", "creation was acknowledged", "does not start"];
+    found_out_among(2000..2000 + 20 * RUNS, Fault::TrustsTheCache, &reasons);
 }
 
 #[test]
