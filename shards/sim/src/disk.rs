@@ -209,6 +209,8 @@ pub struct Disk {
     changing_ops: u64,
     crash_at: Option<(u64, CrashPhase)>,
     injected: Vec<Injected>,
+    /// Checkpoints damaged since they were written: of each pair one stays good.
+    rotten: BTreeSet<String>,
     /// By folder: the last writes to journal files and to the metadata log, oldest first.
     log_writes: BTreeMap<String, Vec<(u64, u64, u64)>>,
 }
@@ -246,6 +248,7 @@ impl Disk {
             changing_ops: 0,
             crash_at: None,
             injected: Vec::new(),
+            rotten: BTreeSet::new(),
             log_writes: BTreeMap::new(),
         }
     }
@@ -408,6 +411,9 @@ impl Disk {
                 InjectedKind::Damaged
             }
         };
+        if kind == FileKind::Checkpoint {
+            self.rotten.insert(path.clone());
+        }
         let injected = Injected { kind: injected, path, offset: sector, recent };
         self.injected.push(injected.clone());
         Some(injected)
@@ -442,6 +448,7 @@ impl Disk {
             .names
             .iter()
             .filter(|(path, id)| FileKind::of(path) == kind && self.files[id].len() > 0)
+            .filter(|(path, _)| kind != FileKind::Checkpoint || !self.rotten.contains(&sibling(path)))
             .map(|(path, id)| (path, *id))
             .collect();
         if places.is_empty() {
@@ -677,6 +684,7 @@ impl Disk {
     }
 
     fn replace(&mut self, path: &str, data: &Bytes) {
+        self.rotten.remove(path);
         self.unlink(path);
         let id = self.create(path);
         if !data.is_empty() {
@@ -824,6 +832,14 @@ impl Disk {
 
     fn file(&mut self, id: u64) -> &mut File {
         self.files.get_mut(&id).expect("an open file exists")
+    }
+}
+
+/// The other one of a pair of checkpoints.
+fn sibling(path: &str) -> String {
+    match path.strip_suffix('a') {
+        Some(stem) => format!("{stem}b"),
+        None => path.strip_suffix('b').map_or_else(|| path.to_owned(), |stem| format!("{stem}a")),
     }
 }
 

@@ -160,6 +160,7 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
         clients,
         oracle: Oracle::new(),
         damaged: false,
+        forgotten: false,
         injected_before: 0,
         refused_to_start: false,
         questions: BTreeMap::new(),
@@ -206,6 +207,8 @@ struct Run<C: Clientele> {
     oracle: Oracle,
     /// Content was damaged or went astray: refusals are excused from then on.
     damaged: bool,
+    /// A journal's sync failed: the disk may forget what the cache shows.
+    forgotten: bool,
     /// Faults injected before the present life.
     injected_before: usize,
     refused_to_start: bool,
@@ -299,10 +302,14 @@ impl<C: Clientele> Run<C> {
 
     /// Stops the node cleanly. `None`: a rule was broken.
     fn stop(&mut self) -> Option<Ending> {
-        // It may not have finished booting: it must stop all the same.
+        // It may not have finished booting: it must stop all the same, but then it cannot have made durable what a life before left in the cache.
+        let was_ready = self.world.is_ready();
         self.world.shut_down();
         match self.until(STOP_NS_MAX, |_| false) {
-            Stopped::Clean => Some(if self.injected_now() { Ending::Power } else { Ending::Clean }),
+            Stopped::Clean => {
+                let in_doubt = !was_ready || self.injected_now() || self.forgotten;
+                Some(if in_doubt { Ending::Power } else { Ending::Clean })
+            }
             Stopped::Crashed => Some(Ending::Power),
             Stopped::Fatal(_) if self.excused() => Some(Ending::Process),
             Stopped::Violation => None,
@@ -453,6 +460,7 @@ impl<C: Clientele> Run<C> {
             let forgotten =
                 injected.kind == InjectedKind::SyncError && FileKind::of(&injected.path) == FileKind::Journal;
             self.damaged |= content || forgotten;
+            self.forgotten |= forgotten;
             tail |= content && injected.recent && FileKind::of(&injected.path) == FileKind::Journal;
         }
         if tail { Ending::TailDamaged } else { ending }
