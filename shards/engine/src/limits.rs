@@ -30,10 +30,6 @@ pub const METADATA_FRAME_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the metadata log that are read at start.
 pub const METADATA_BYTES_MAX: u64 = 1 << 30;
 
-/// Bytes of the metadata log from which it is replaced by a snapshot, once it is also longer than twice the last one: a start reads at most about
-/// three times what the image takes, and a snapshot costs less than the changes since the last.
-pub const METADATA_LOG_BYTES_MIN: u64 = 1 << 20;
-
 /// Deleted topics that are remembered, so that a start can remove what a crash left of their files.
 pub const DELETED_TOPICS_MAX: usize = 100_000;
 

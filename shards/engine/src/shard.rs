@@ -149,7 +149,9 @@ impl Shard {
         let connections_max = self.config.number("max.connections", &Dynamic::default()) as u64;
         self.connections_max = connections_max.div_ceil(u64::from(boot.shards.max(1)));
         if boot.shard == ShardId(0) {
-            self.controller = Some(Controller::start(boot.seed, &boot.config.cluster_id, fx));
+            let log_bytes =
+                boot.config.number("metadata.log.max.record.bytes.between.snapshots", &Dynamic::default()) as u64;
+            self.controller = Some(Controller::start(boot.seed, &boot.config.cluster_id, log_bytes, fx));
         }
         self.boot = Some(boot);
     }

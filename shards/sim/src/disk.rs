@@ -212,7 +212,19 @@ pub struct Disk {
     /// Checkpoints damaged since they were written: of each pair one stays good.
     rotten: BTreeSet<String>,
     /// By folder: the last writes to journal files and to the metadata log, oldest first.
-    log_writes: BTreeMap<String, Vec<(u64, u64, u64)>>,
+    log_writes: BTreeMap<String, Vec<LogWrite>>,
+}
+
+/// A write to a journal or to the metadata log.
+#[derive(Clone, Copy, Debug)]
+struct LogWrite {
+    file: u64,
+    offset: u64,
+    len: u64,
+    /// Its number in its folder.
+    number: u64,
+    /// The last number in its folder when it became durable: only later writes can vouch for it.
+    durable_at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -429,8 +441,9 @@ impl Disk {
                     continue;
                 }
                 let last = if metadata { RECENT_METADATA_WRITES } else { RECENT_JOURNAL_WRITES };
-                for (i, &(file, offset, len)) in writes.iter().enumerate() {
-                    let recent = i + last >= writes.len();
+                let newest = writes.last().map_or(0, |w| w.number);
+                for &LogWrite { file, offset, len, durable_at, .. } in writes {
+                    let recent = durable_at.is_none_or(|at| at + last as u64 > newest);
                     let allow_recent = allow_recent && !metadata;
                     if (allow_recent || !recent) && self.files.get(&file).is_some_and(|f| f.linked) {
                         places.push((file, offset, len, recent));
@@ -521,8 +534,16 @@ impl Disk {
                     let writes = self.log_writes.entry(folder).or_default();
                     // A write over an older one: that content is no more.
                     let end = offset + data.len() as u64;
-                    writes.retain(|&(f, o, l)| f != sim.file || o + l <= *offset || o >= end);
-                    writes.push((sim.file, *offset, data.len() as u64));
+                    let number = writes.last().map_or(0, |w| w.number + 1);
+                    writes.retain(|w| w.file != sim.file || w.offset + w.len <= *offset || w.offset >= end);
+                    let durable_at = dsync.then_some(number);
+                    writes.push(LogWrite {
+                        file: sim.file,
+                        offset: *offset,
+                        len: data.len() as u64,
+                        number,
+                        durable_at,
+                    });
                     if writes.len() > KNOWN_WRITES {
                         writes.remove(0);
                     }
@@ -539,6 +560,11 @@ impl Disk {
                 }
                 if self.faults.breach != Some(Breach::SyncDoesNothing) {
                     self.file(sim.file).sync(began_seq);
+                }
+                for writes in self.log_writes.values_mut() {
+                    let newest = writes.last().map(|w| w.number);
+                    let synced = writes.iter_mut().filter(|w| w.file == sim.file && w.durable_at.is_none());
+                    synced.for_each(|w| w.durable_at = newest);
                 }
                 Ok(DiskOutput::Done)
             }

@@ -1,6 +1,6 @@
 //! One life of the node: how long it is, which faults it has, how it ends, what is damaged after it.
 
-use crate::disk::{CrashPhase, Disk, FileKind};
+use crate::disk::{CrashKind, CrashPhase, Disk, FileKind};
 use crate::rng::Rng;
 
 /// One life of the node.
@@ -31,8 +31,8 @@ pub enum LifeEnd {
     Kill,
     /// Power is lost at some moment.
     Power,
-    /// Power is lost at the n-th changing disk operation of this life (or when its time is over).
-    AtOperation(u64, CrashPhase),
+    /// It ends this way at the n-th changing disk operation of this life (or when its time is over).
+    AtOperation(u64, CrashPhase, CrashKind),
     /// It is asked to stop.
     Clean,
 }
@@ -61,7 +61,7 @@ impl Life {
             2..=4 => LifeEnd::Power,
             5..=7 => {
                 let n = if rng.percent(40) { rng.log_range(1, 60) } else { rng.range(10, 400) };
-                LifeEnd::AtOperation(n, phase)
+                LifeEnd::AtOperation(n, phase, if rng.percent(30) { CrashKind::Process } else { CrashKind::Power })
             }
             _ => LifeEnd::Clean,
         };

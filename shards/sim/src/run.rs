@@ -189,6 +189,13 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
     }
 }
 
+fn ending_of(kind: CrashKind) -> Ending {
+    match kind {
+        CrashKind::Process => Ending::Process,
+        CrashKind::Power => Ending::Power,
+    }
+}
+
 fn listener() -> Listener {
     Listener {
         name: "PLAINTEXT".into(),
@@ -251,7 +258,9 @@ impl<C: Clientele> Run<C> {
     fn live(&mut self, life: &Life) -> bool {
         life.storm.begin(&mut self.world.disk);
         self.world.wall_skew_ms = life.wall_skew_ms;
-        if let LifeEnd::AtOperation(n, phase) = life.end {
+        self.world.crash_kind = CrashKind::Power;
+        if let LifeEnd::AtOperation(n, phase, kind) = life.end {
+            self.world.crash_kind = kind;
             let at = self.world.disk.changing_ops() + n;
             self.world.disk.crash_at(at, phase);
         }
@@ -270,7 +279,7 @@ impl<C: Clientele> Run<C> {
         }
         let ending = match stopped {
             Stopped::Violation => return false,
-            Stopped::Crashed => Ending::Power,
+            Stopped::Crashed => ending_of(self.world.crash_kind),
             Stopped::Fatal(message) => {
                 if !self.excused() {
                     self.oracle.fail(format!("the broker gave up without a fault: {message}"));
@@ -283,9 +292,13 @@ impl<C: Clientele> Run<C> {
                     self.world.crash(CrashKind::Process);
                     Ending::Process
                 }
-                LifeEnd::Power | LifeEnd::AtOperation(..) => {
+                LifeEnd::Power => {
                     self.world.crash(CrashKind::Power);
                     Ending::Power
+                }
+                LifeEnd::AtOperation(.., kind) => {
+                    self.world.crash(kind);
+                    ending_of(kind)
                 }
                 LifeEnd::Clean => match self.stop() {
                     Some(ending) => ending,
@@ -310,7 +323,7 @@ impl<C: Clientele> Run<C> {
                 let in_doubt = !was_ready || self.injected_now() || self.forgotten;
                 Some(if in_doubt { Ending::Power } else { Ending::Clean })
             }
-            Stopped::Crashed => Some(Ending::Power),
+            Stopped::Crashed => Some(ending_of(self.world.crash_kind)),
             Stopped::Fatal(_) if self.excused() => Some(Ending::Process),
             Stopped::Violation => None,
             other => {

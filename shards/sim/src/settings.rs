@@ -25,5 +25,8 @@ pub fn small(rng: &mut Rng, listeners: Vec<Listener>) -> BrokerConfig {
     }
     set("fetch.max.bytes", rng.log_range(1_024, 55 << 20));
     set("max.incremental.fetch.session.cache.slots", *rng.pick(&[0, 1, 2, 1_000]));
+    if rng.percent(60) {
+        set("metadata.log.max.record.bytes.between.snapshots", rng.log_range(1, 4_000));
+    }
     BrokerConfig { cluster_id: "simulated-cluster-0000".into(), listeners, values, ..BrokerConfig::default() }
 }

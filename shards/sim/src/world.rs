@@ -112,6 +112,8 @@ pub struct World<M> {
     pub trace: Trace,
     /// How shards are driven.
     pub pace: Pace,
+    /// How the node ends where the disk was told to stop it.
+    pub crash_kind: CrashKind,
     /// Added to the wall clock in milliseconds (a host whose clock was wrong).
     pub wall_skew_ms: i64,
     rng: Rng,
@@ -188,6 +190,7 @@ impl<M: Machine> World<M> {
             net,
             trace,
             pace: Pace::default(),
+            crash_kind: CrashKind::Power,
             wall_skew_ms: 0,
             rng: rng.fork(),
             make: Box::new(make),
@@ -383,7 +386,7 @@ impl<M: Machine> World<M> {
                     self.input(shard, Input::DiskDone { op, result });
                 }
                 Ended::Crash => {
-                    self.crash(CrashKind::Power);
+                    self.crash(self.crash_kind);
                     self.happened.push_back(Happening::Crashed);
                 }
             },

@@ -145,6 +145,12 @@ pub const CONFIGS: &[ConfigDef] = &[
     ),
     broker("max.connections", int(1, INT_MAX), "2147483647", "Clients connected, at most; each core takes its share."),
     broker("max.incremental.fetch.session.cache.slots", int(0, 1_000_000), "1000", "Fetch sessions kept per shard."),
+    broker(
+        "metadata.log.max.record.bytes.between.snapshots",
+        long(1, i64::MAX),
+        "20971520",
+        "Bytes of the metadata log from which a snapshot takes its place.",
+    ),
     broker("num.partitions", int(1, 10_000), "1", "Partitions of a topic whose creator does not say."),
     broker(
         "producer.id.expiration.ms",

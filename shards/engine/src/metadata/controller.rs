@@ -19,8 +19,7 @@ use crate::event::{
     DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel, OpId, ShardId,
 };
 use crate::limits::{
-    CHANGES_WAITING_MAX, DELETED_TOPICS_MAX, METADATA_BYTES_MAX, METADATA_FRAME_BYTES_MAX, METADATA_LOG_BYTES_MIN,
-    PRODUCER_ID_BLOCK,
+    CHANGES_WAITING_MAX, DELETED_TOPICS_MAX, METADATA_BYTES_MAX, METADATA_FRAME_BYTES_MAX, PRODUCER_ID_BLOCK,
 };
 
 /// The highest byte of every [`OpId`] that the controller gives out.
@@ -171,8 +170,9 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Opens the log; the first [`Told::Publish`] comes when it has been read.
-    pub fn start(seed: [u8; 32], cluster_id: &str, fx: &mut Effects) -> Controller {
+    /// Opens the log; the first [`Told::Publish`] comes when it has been read. From `log_bytes_min` bytes on a snapshot takes the place of the log, once it is
+    /// also longer than twice the last one: a start reads at most about three times what the image takes, and a snapshot costs less than the changes since.
+    pub fn start(seed: [u8; 32], cluster_id: &str, log_bytes_min: u64, fx: &mut Effects) -> Controller {
         let word = |at: usize| u64::from_le_bytes(seed[at..at + 8].try_into().expect("8 bytes"));
         let mut controller = Controller {
             image: Arc::default(),
@@ -186,8 +186,8 @@ impl Controller {
             cluster_id: cluster_id.to_owned(),
             deleted: VecDeque::new(),
             snapshot_version: 0,
-            snapshot_at: METADATA_LOG_BYTES_MIN,
-            log_bytes_min: METADATA_LOG_BYTES_MIN,
+            snapshot_at: log_bytes_min,
+            log_bytes_min,
             begun: false,
             leftovers: Vec::new(),
         };

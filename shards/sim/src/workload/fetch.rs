@@ -257,7 +257,14 @@ impl Actor for Consumer {
                         position.reset = false;
                     }
                 }
-                Answer::Again | Answer::Refused => self.not_before_ns += 20_000_000,
+                Answer::Again => self.not_before_ns += 20_000_000,
+                // It may refuse for good: the other partitions are read on.
+                Answer::Refused => {
+                    if let Some(position) = self.positions.get_mut(tp.partition as usize) {
+                        position.reset = false;
+                    }
+                    self.not_before_ns += 20_000_000;
+                }
                 Answer::Over => self.topic = None,
             }
             return;

@@ -106,8 +106,7 @@ struct Run {
 impl Run {
     fn start(disk: Disk, log_bytes_min: u64) -> Run {
         let mut fx = Effects::new();
-        let mut controller = Controller::start([5; 32], "cluster", &mut fx);
-        (controller.log_bytes_min, controller.snapshot_at) = (log_bytes_min, log_bytes_min);
+        let controller = Controller::start([5; 32], "cluster", log_bytes_min, &mut fx);
         let mut run = Run { controller, disk, shown: None, answers: Vec::new(), fatal: None, dead: false, warnings: 0 };
         run.go(fx);
         run
