@@ -186,7 +186,7 @@ fn by_entries(offset: u64, header: CommitHeader, file: &[u8]) -> Option<FoundCom
         }
     }
     // Behind the last entry there are zeros up to the block: anything else was an entry too.
-    let padding = &rest[end..end.next_multiple_of(BLOCK_BYTES as usize).min(rest.len())];
+    let padding = rest.get(end..end.next_multiple_of(BLOCK_BYTES as usize).min(rest.len()))?;
     if count == 0 || padding.iter().any(|b| *b != 0) {
         return None;
     }
