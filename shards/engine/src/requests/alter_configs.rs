@@ -12,6 +12,7 @@ use floe_wire::messages::incremental_alter_configs::IncrementalAlterConfigsReque
 use floe_wire::primitives::DecodeError;
 
 use super::describe_configs::kind;
+use super::split::bounded;
 use super::topics::{check_name, refused};
 use super::{Caller, Wait, codes};
 use crate::event::Effects;
@@ -48,6 +49,7 @@ struct Asked<'a> {
 impl Shard {
     pub(super) fn alter_configs(&mut self, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
         let request = AlterConfigsRequest::decode_all(body, caller.version)?;
+        bounded(request.resources.iter().map(|resource| resource.configs.len()))?;
         let resources = request.resources.iter().map(|resource| Asked {
             kind: resource.resource_type,
             name: &resource.resource_name,
@@ -65,6 +67,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = IncrementalAlterConfigsRequest::decode_all(body, caller.version)?;
+        bounded(request.resources.iter().map(|resource| resource.configs.len()))?;
         let resources = request.resources.iter().map(|resource| Asked {
             kind: resource.resource_type,
             name: &resource.resource_name,

@@ -10,6 +10,7 @@ use floe_wire::messages::create_partitions::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::topics::{refused, too_many};
 use super::{Caller, Wait, codes};
 use crate::event::Effects;
@@ -33,6 +34,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = CreatePartitionsRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().map(|topic| topic.assignments.as_ref().map_or(0, Vec::len)))?;
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         request.topics.iter().for_each(|asked| *counts.entry(asked.name.as_ref()).or_default() += 1);
         let (mut results, mut places, mut topics) = (Vec::new(), Vec::new(), Vec::new());

@@ -10,6 +10,7 @@ use floe_wire::messages::create_topics::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::topics::{check_assignment, check_name, collides, exists, refused, too_many};
 use super::{Caller, Wait, codes};
 use crate::config::{Values, topic_def};
@@ -31,6 +32,7 @@ pub struct CreateWait {
 impl Shard {
     pub(super) fn create_topics(&mut self, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
         let request = CreateTopicsRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().map(|topic| topic.assignments.len() + topic.configs.len()))?;
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         request.topics.iter().for_each(|asked| *counts.entry(asked.name.as_ref()).or_default() += 1);
         let mut response = CreateTopicsResponse::default();

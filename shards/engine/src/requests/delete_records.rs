@@ -9,6 +9,7 @@ use floe_wire::messages::delete_records::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::visits::{VisitResponse, Visits};
 use super::{Caller, codes};
 use crate::event::Effects;
@@ -28,6 +29,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = DeleteRecordsRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().map(|topic| topic.partitions.len()))?;
         let mut response = DeleteRecordsResponse::default();
         let mut visits = Visits::new(self.shards);
         for asked in &request.topics {

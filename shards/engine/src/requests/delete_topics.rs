@@ -9,6 +9,7 @@ use floe_wire::messages::Message;
 use floe_wire::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::topics::refused;
 use super::{Caller, Wait, codes};
 use crate::event::Effects;
@@ -25,6 +26,7 @@ pub struct DeleteWait {
 impl Shard {
     pub(super) fn delete_topics(&mut self, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
         let request = DeleteTopicsRequest::decode_all(body, caller.version)?;
+        bounded(std::iter::once(request.topic_names.len() + request.topics.len()))?;
         let names = request.topic_names.iter().map(|name| (Some(name.as_ref()), TopicId::ZERO));
         let states = request.topics.iter().map(|state| (state.name.as_deref(), state.topic_id));
         let mut response = DeleteTopicsResponse::default();

@@ -11,6 +11,7 @@ use floe_wire::messages::describe_configs::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::{Caller, codes};
 use crate::config::{CONFIGS, Kind, Resolved, Source, Values};
 use crate::event::Effects;
@@ -38,6 +39,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = DescribeConfigsRequest::decode_all(body, caller.version)?;
+        bounded(request.resources.iter().map(|of| of.configuration_keys.as_ref().map_or(0, Vec::len)))?;
         let depth = Depth { synonyms: request.include_synonyms, documentation: request.include_documentation };
         let mut results = Vec::with_capacity(request.resources.len());
         for (at, asked) in request.resources.iter().enumerate() {

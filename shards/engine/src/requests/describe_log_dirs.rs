@@ -12,6 +12,7 @@ use floe_wire::messages::describe_log_dirs::{
 use floe_wire::primitives::DecodeError;
 
 use super::Caller;
+use super::split::bounded;
 use super::visits::{VisitResponse, Visits};
 use crate::event::Effects;
 use crate::mesh::{Errand, Seen};
@@ -27,6 +28,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = DescribeLogDirsRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().flatten().map(|topic| topic.partitions.len()))?;
         // What is not there is left out, as Kafka does it. By name, each partition once.
         let mut wanted: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
         for asked in request.topics.iter().flatten() {

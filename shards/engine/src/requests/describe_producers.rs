@@ -10,6 +10,7 @@ use floe_wire::messages::describe_producers::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::visits::{VisitResponse, Visits};
 use super::{Caller, codes};
 use crate::event::Effects;
@@ -26,6 +27,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = DescribeProducersRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().map(|topic| topic.partition_indexes.len()))?;
         let mut response = DescribeProducersResponse::default();
         let mut visits = Visits::new(self.shards);
         // A partition may have many producers: it is answered once, however often it is named.

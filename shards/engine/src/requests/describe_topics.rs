@@ -11,6 +11,7 @@ use floe_wire::messages::describe_topic_partitions::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::{Caller, codes};
 use crate::event::Effects;
 use crate::limits::DESCRIBED_PARTITIONS_MAX;
@@ -25,6 +26,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = DescribeTopicPartitionsRequest::decode_all(body, caller.version)?;
+        bounded(std::iter::once(request.topics.len()))?;
         let names: BTreeSet<&str> = request.topics.iter().map(|topic| topic.name.as_ref()).collect();
         let (start, first) = match &request.cursor {
             Some(cursor) => (cursor.topic_name.as_ref(), cursor.partition_index),

@@ -10,6 +10,7 @@ use floe_wire::messages::offset_for_leader_epoch::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::visits::{VisitResponse, Visits};
 use super::{Caller, codes};
 use crate::event::Effects;
@@ -29,6 +30,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = OffsetForLeaderEpochRequest::decode_all(body, caller.version)?;
+        bounded(request.topics.iter().map(|topic| topic.partitions.len()))?;
         let mut response = OffsetForLeaderEpochResponse::default();
         let mut visits = Visits::new(self.shards);
         for asked in &request.topics {

@@ -2,6 +2,7 @@
 //! allow it, and the answer then has it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
@@ -11,6 +12,7 @@ use floe_wire::messages::metadata::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::topics::name_is_valid;
 use super::{Caller, Wait, codes};
 use crate::config::Values;
@@ -28,6 +30,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = MetadataRequest::decode_all(body, caller.version)?;
+        bounded(std::iter::once(request.topics.as_ref().map_or(0, Vec::len)))?;
         let image = self.image.clone();
         let all = request.topics.as_ref().is_none_or(|topics| caller.version == 0 && topics.is_empty());
         let mut topics = Vec::new();
@@ -36,7 +39,12 @@ impl Shard {
             topics.extend(image.topics().map(|topic| self.describe(topic)));
         }
         let creates = may_create && request.allow_auto_topic_creation && self.auto_create;
+        // A topic is described once, however often it is named.
+        let mut before = BTreeSet::new();
         for asked in request.topics.iter().flatten() {
+            if !before.insert((asked.name.as_deref(), asked.topic_id)) {
+                continue;
+            }
             let by_name = asked.name.as_deref().filter(|_| asked.topic_id.is_zero());
             let found = match by_name {
                 Some(name) => image.topic(name).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION),

@@ -150,3 +150,23 @@ fn topics_are_deleted_by_name_and_by_id() {
     assert_eq!(response.responses[0].error_code, codes::NONE);
     assert_eq!(node.create("c_c", 1, 1), codes::NONE, "the name is free again");
 }
+
+#[test]
+fn requests_about_topics_are_bounded() {
+    let at_most = crate::limits::REQUEST_PARTITIONS_MAX - 1;
+    for (count, closed) in [(at_most, false), (at_most + 1, true)] {
+        let mut node = Node::start(1, BTreeMap::new());
+        node.create("t", 3, 1);
+        let named = MetadataRequestTopic { name: Some("t".into()), ..MetadataRequestTopic::default() };
+        node.send(3, 8, &MetadataRequest { topics: Some(vec![named; count]), ..MetadataRequest::default() });
+        assert_eq!(node.closed, closed);
+        if !closed {
+            let response = MetadataResponse::decode_all(node.reply(3, 8), 8).unwrap();
+            assert_eq!(response.topics.len(), 1, "named often, described once");
+        }
+        let mut node = Node::start(1, BTreeMap::new());
+        let topic_names = vec!["t".into(); count];
+        node.send(20, 4, &DeleteTopicsRequest { topic_names, ..DeleteTopicsRequest::default() });
+        assert_eq!((node.closed, node.replies.len()), (closed, usize::from(!closed)));
+    }
+}
