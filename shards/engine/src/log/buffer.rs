@@ -37,13 +37,10 @@ impl Buffers {
     /// An empty aligned buffer with room for at least `bytes_min` (and the usual size).
     pub(super) fn take(&mut self, bytes_min: usize) -> BytesMut {
         let bytes = bytes_min.next_multiple_of(BLOCK).max(self.bytes_each);
-        // The one retired first is free first, as a rule: two are asked, the others most likely are in use as well.
-        for _ in 0..self.retired.len().min(2) {
-            let mut buffer = self.retired.pop_front().expect("asked for no more than there are");
-            if buffer.try_reclaim(bytes + BLOCK) {
-                return aligned(buffer, bytes);
-            }
-            self.retired.push_back(buffer);
+        // Those of commits are held as long as the commits are cached, those of settling for one write: any may be free. Asking costs a look at a
+        // counter, new memory a page fault for each page.
+        if let Some(free) = self.retired.iter_mut().position(|buffer| buffer.try_reclaim(bytes + BLOCK)) {
+            return aligned(self.retired.remove(free).expect("found just now"), bytes);
         }
         aligned(BytesMut::with_capacity(bytes + BLOCK), bytes)
     }
