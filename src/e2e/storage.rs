@@ -21,7 +21,8 @@ fn producers_wait_on_a_full_disk_and_go_on_when_there_is_room() {
         println!("SKIPPED: no file system of limited size can be mounted here (unshare --mount is not permitted)");
         return;
     };
-    let broker = Broker::start_on_tmpfs(&namespace, "450m", &["--set", "settle.bytes=8MiB"]);
+    let broker =
+        Broker::start_on_tmpfs(&namespace, "650m", &["--set", "settle.bytes=8MiB", "--set", "journal.bytes=48MiB"]);
     let log = broker.dir.join("broker.log");
     let said = finish(python("full_disk_client.py").arg(broker.bootstrap()).arg(&log));
     print!("full disk: {}", said.unwrap_or_else(|said| panic!("{said}\nthe broker:\n{}", broker.log())));

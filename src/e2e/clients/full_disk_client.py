@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 bootstrap, broker_log = sys.argv[1:3]
 FULL, AGAIN = "no records are taken", "records are taken again"
-OLD_RECORDS, FILLING = 1000, b"o" * 100_000
-LIVE_MAX = 4000  # More than the disk has room for.
+OLD_RECORDS, FILLING = 3000, b"o" * 100_000
+LIVE_MAX = 6000  # More than the disk has room for.
 
 admin = AdminClient({"bootstrap.servers": bootstrap})
 for future in admin.create_topics([NewTopic("old", 1, 1), NewTopic("live", 1, 1)]).values():
