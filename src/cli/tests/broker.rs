@@ -136,3 +136,40 @@ fn dump_log_shows_what_was_written_and_marks_what_is_damaged() {
     fs::write(&journal, bytes).unwrap();
     scratch.floe(&["dump-log"]).expect(1, &["DAMAGED", "had been acknowledged", "backup"]);
 }
+
+#[test]
+fn dump_log_gets_through_whatever_stands_in_the_files() {
+    let scratch = Scratch::new();
+    let broker = Serving::start(&scratch, &["--set", "settle.bytes=1MiB", "--set", "log.segment.bytes=1MiB"]);
+    let lines = format!("{}\n", "snow".repeat(500)).repeat(5000);
+    broker.floe_reading(&scratch, &["produce", "ice", "--codec", "none"], &lines).expect(0, &["delivered 5000"]);
+    assert_eq!(broker.end(Signal::TERM), Some(0));
+    let whole = scratch.floe(&["dump-log"]);
+    whole.expect(0, &["metadata/log", "checkpoint-a", "/j0", ".log", ".idx"]);
+
+    let mut files = vec![];
+    let mut folders = vec![scratch.path().join("data")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let list = if entry.file_type().unwrap().is_dir() { &mut folders } else { &mut files };
+            list.push(entry.path());
+        }
+    }
+    files.retain(|path| !path.ends_with("format.json") && !path.ends_with("floe.lock"));
+    assert!(files.len() > 5, "{files:?}");
+    for path in files {
+        let name = path.strip_prefix(scratch.path().join("data")).unwrap().to_str().unwrap().to_owned();
+        let good = fs::read(&path).unwrap();
+        let mut flipped = good.clone();
+        for at in (0..flipped.len()).step_by(flipped.len() / 7 + 1) {
+            flipped[at] ^= 0x55;
+        }
+        for bad in [vec![], good[..good.len() / 2].to_vec(), vec![0xff; 5000], flipped] {
+            fs::write(&path, bad).unwrap();
+            let run = scratch.floe(&["dump-log", "--records", "--only", &name]);
+            assert!(run.code == 0 || run.code == 1, "{}: {}\n{}", path.display(), run.code, run.err);
+        }
+        fs::write(&path, good).unwrap();
+    }
+    assert_eq!(scratch.floe(&["dump-log"]).out, whole.out, "dump-log changes nothing");
+}
