@@ -22,6 +22,7 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
     (Kind::Broker, 685, "a batch behind one refused for a full disk was taken, the refused one could not follow"),
     (Kind::Broker, 2945, "ListOffsets told the ends of a partition that had lost records"),
     (Kind::Broker, 5, "files of a topic deleted just before a crash stayed for ever"),
+    (Kind::Broker, 66_732, "what was acknowledged from memory while the broker stopped was never written"),
     (Kind::Broker, 14, "a stopping broker answered with a storage error"),
     (Kind::Log, 9_006, "room in a buffer depended on where the memory lay: the same inputs, other effects"),
     (Kind::Log, 23, "what a killed process left in the cache counted without being synced"),

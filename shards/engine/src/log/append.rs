@@ -23,7 +23,8 @@ impl ShardLog {
         if let Some(reason) = &self.journal.failed {
             return Err(AppendError::Storage(reason.clone()));
         }
-        if !self.ready {
+        // What comes while the log stops would be acknowledged from memory and never written.
+        if !self.ready || self.stopping {
             return Err(AppendError::Closed);
         }
         let Some(p) = self.partitions.get_mut(ix.0 as usize).and_then(Option::as_mut).filter(|p| !p.removed) else {
