@@ -65,7 +65,8 @@ pub fn produce(
         command.args(["-p", &partition.to_string()]);
     }
     let shared = [
-        "queue.buffering.max.messages=2000000",
+        // Room for a full batch of each of 1,000 partitions and no more: a queue of a gigabyte is filled first and sent later, by the same core.
+        "queue.buffering.max.messages=200000",
         "queue.buffering.max.kbytes=1048576",
         // Without a key librdkafka would stay on one partition for a while: here every record goes anywhere.
         "sticky.partitioning.linger.ms=0",

@@ -210,10 +210,12 @@ impl ShardLog {
             return;
         }
         for ring in before..after {
+            let flushed = self.journal.is_durable(ring);
             let commit = self.journal.commit_mut(ring).expect("completed just now");
             let entries = std::mem::take(&mut commit.entries);
             let carries = std::mem::take(&mut commit.carries);
             self.metrics.commits += 1;
+            self.metrics.commits_flushed += u64::from(flushed);
             for (count, tier) in self.metrics.acks.iter_mut().zip(commit.tiers) {
                 *count += u64::from(tier);
             }

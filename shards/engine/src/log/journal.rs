@@ -18,7 +18,7 @@ use super::frame::{COMMIT_HEADER_BYTES, CommitHeader, EntryHeader, JournalId, en
 use super::ops::{Op, Ops};
 use super::{AppendError, LogMetrics, LogSettings, PartitionIx, TailEntry};
 use crate::event::{DiskOp, Effects, FileHandle};
-use crate::limits::{BLOCK_BYTES, COMMITS_IN_FLIGHT_MAX};
+use crate::limits::{BLOCK_BYTES, COMMIT_BYTES_BESIDE, COMMITS_IN_FLIGHT_MAX};
 use crate::time::Time;
 
 /// Commits sealed and waiting for their turn.
@@ -282,8 +282,12 @@ impl Journal {
 
     /// Whether a client's appends would soon be refused.
     pub(super) fn is_tight(&self) -> bool {
+        let is = |state| self.slots.iter().any(|slot| slot.state == state);
+        let little = self.remaining() < self.file_bytes / 2;
         self.building_ring() - self.submit_ring >= QUEUE_MAX / 2
-            || (self.files_free() <= 1 && self.remaining() < self.file_bytes / 2)
+            || (self.files_free() <= 1 && little)
+            // The next file is still being filled with zeros: waiting for it is short. One that cannot be made is not waited for.
+            || (little && !is(SlotState::Free) && is(SlotState::Preparing))
     }
 
     /// Makes sure an entry with a batch of `length` bytes fits the commit being filled.
@@ -437,9 +441,14 @@ impl Journal {
         self.building.count > 0
     }
 
-    /// Whether the commit being filled should be sealed now: something is in it, and a write can be under way.
+    /// Whether the commit being filled should be sealed now: something is in it, and a write can be under way. Beside another write only
+    /// when it is worth one: small commits at once cost more than the wait for the one before.
     pub(super) fn can_submit(&self) -> bool {
-        self.building.count > 0 && self.in_flight < COMMITS_IN_FLIGHT_MAX && self.submit_ring == self.building_ring()
+        let worth_it = self.in_flight == 0 || self.chunk.len() >= COMMIT_BYTES_BESIDE;
+        self.building.count > 0
+            && worth_it
+            && self.in_flight < COMMITS_IN_FLIGHT_MAX
+            && self.submit_ring == self.building_ring()
     }
 
     /// When the commit being filled began, if it may wait for more: nothing else is under way and it is small.
@@ -481,6 +490,11 @@ impl Journal {
             self.written_ring += 1;
         }
         self.advance(ops, fx);
+    }
+
+    /// Whether this commit is on stable storage.
+    pub(super) fn is_durable(&self, ring: u64) -> bool {
+        ring < self.durable_ring
     }
 
     /// One file's sync ended well.
@@ -535,9 +549,11 @@ impl Journal {
 
     /// Prepares the next file ahead of need.
     pub(super) fn prepare_ahead(&mut self, ops: &mut Ops, fx: &mut Effects) {
-        let ready = self.slots.iter().any(|slot| slot.state != SlotState::Used);
-        let soon = self.remaining() < self.file_bytes / 4 * 3;
-        if !ready && soon && self.slots.len() < self.slots_max && self.failed.is_none() {
+        let ready = self.slots.iter().filter(|slot| slot.state != SlotState::Used).count();
+        // One in any case once the ring is in use, another one as soon as that is being needed: filling one with zeros takes the disk as
+        // long as a fast producer takes to fill one with records.
+        let wanted = if self.remaining() < self.file_bytes / 4 * 3 { 2 } else { 1 };
+        if ready < wanted && self.slots.len() < self.slots_max && self.failed.is_none() {
             self.add_slot(ops, fx);
         }
     }
