@@ -26,6 +26,12 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
     (Kind::Broker, 14, "a stopping broker answered with a storage error"),
     (Kind::Log, 9_006, "room in a buffer depended on where the memory lay: the same inputs, other effects"),
     (Kind::Log, 23, "what a killed process left in the cache counted without being synced"),
+    (
+        Kind::Log,
+        303_658,
+        "a checkpoint built on a batch that the journal did not hold durably (tier written, power loss)",
+    ),
+    (Kind::Log, 301_699, "the same, after the journal was taken over by another number of shards"),
 ];
 
 /// Seeds of the test run: a run of each kind for each, in four parts so that they use as many cores as there are.

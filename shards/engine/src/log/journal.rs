@@ -497,6 +497,11 @@ impl Journal {
         ring < self.durable_ring
     }
 
+    /// Whether all commits below this one are.
+    pub(super) fn is_durable_below(&self, ring: u64) -> bool {
+        ring <= self.durable_ring
+    }
+
     /// One file's sync ended well.
     pub(super) fn synced(&mut self, ops: &mut Ops, fx: &mut Effects) {
         let Some((below, files)) = self.syncing else { return };

@@ -58,6 +58,8 @@ pub(super) struct Settle {
     files_then: usize,
     /// Bytes settled ever, when the round under way began.
     settled_then: u64,
+    /// The round takes batches of commits below this one, and its checkpoint waits until those are durable.
+    below: u64,
     /// Close segments to get rid of large remainders: the last round could not make room.
     force: bool,
     in_checkpoint: Option<InCheckpoint>,
@@ -116,6 +118,7 @@ impl Settle {
             files_then: 0,
             settled_then: 0,
             force: false,
+            below: 0,
             in_checkpoint: None,
             checkpoint_failed: false,
             full_told: false,
@@ -145,6 +148,9 @@ impl ShardLog {
                     // In a full journal (or on a full disk) the copies may find no place; the originals are still there.
                     let hopeless = !self.journal.is_under_way();
                     if self.journal.completed_ring < ring && !hopeless {
+                        return;
+                    }
+                    if !self.journal.is_durable_below(self.settle.below) {
                         return;
                     }
                     self.write_checkpoint(fx);
@@ -185,7 +191,9 @@ impl ShardLog {
             });
             self.settle.queue = chosen.map(|(i, _)| PartitionIx(i as u32)).collect();
         }
-        // What was written without DSYNC counts as there from the checkpoint on: make it so.
+        // A batch that a block of a segment ends in stays in the journal with its rest. After a crash it has to be there again, as it was: so
+        // what was written without DSYNC is made durable before a checkpoint builds on it.
+        self.settle.below = self.journal.completed_ring;
         self.journal.want_sync(&mut self.ops, fx);
         self.settle.phase = Phase::Writing;
     }
@@ -212,7 +220,7 @@ impl ShardLog {
 
     /// Begins to settle a partition. `false`: there is nothing to do.
     fn start_job(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) -> bool {
-        let completed = self.journal.completed_ring;
+        let completed = self.settle.below;
         let force = self.partition(ix).is_some_and(|p| self.is_forced(p));
         let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none()) else { return false };
         let Some(job) = plan(p, completed, force) else {
