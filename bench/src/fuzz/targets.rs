@@ -81,7 +81,9 @@ fn journals() -> Vec<Vec<u8>> {
         let block = (file.len() / BLOCK_BYTES) as u32;
         let mut commit = vec![0; COMMIT_HEADER_BYTES];
         for partition in 0..2 {
-            let batch = client::batch(3, 100);
+            let mut batch = client::batch(3, 100);
+            // As the log leaves it: the entry's header says the same, and is compared.
+            floe_wire::batch::stamp(&mut batch, 0, 0);
             let header = inspect::EntryHeader {
                 seq,
                 topic: TopicId::default(),
