@@ -282,12 +282,8 @@ impl Journal {
 
     /// Whether a client's appends would soon be refused.
     pub(super) fn is_tight(&self) -> bool {
-        let is = |state| self.slots.iter().any(|slot| slot.state == state);
-        let little = self.remaining() < self.file_bytes / 2;
         self.building_ring() - self.submit_ring >= QUEUE_MAX / 2
-            || (self.files_free() <= 1 && little)
-            // The next file is still being filled with zeros: waiting for it is short. One that cannot be made is not waited for.
-            || (little && !is(SlotState::Free) && is(SlotState::Preparing))
+            || (self.files_free() <= 1 && self.remaining() < self.file_bytes / 2)
     }
 
     /// Makes sure an entry with a batch of `length` bytes fits the commit being filled.
