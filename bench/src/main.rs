@@ -1,24 +1,14 @@
 //! The benchmarks' command line: chooses what is measured, prints it, keeps the result as JSON in bench/results.
 
-mod broker;
-mod client;
-mod disk;
-mod figures;
-mod fuzz;
-mod latency;
-mod load;
-mod proc;
-mod report;
-mod restart;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::broker::{Place, Subject};
-use crate::figures::Plan;
+use floe_bench::broker::{Place, Subject};
+use floe_bench::figures::{self, Plan};
+use floe_bench::{disk, fuzz, report, restart};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]

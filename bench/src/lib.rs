@@ -1,0 +1,14 @@
+//! What the benchmarks' command line is made of: brokers under measurement, loads, results.
+
+pub mod broker;
+pub mod client;
+pub mod disk;
+pub mod figures;
+pub mod fuzz;
+pub mod latency;
+pub mod load;
+pub mod outcome;
+pub mod proc;
+pub mod report;
+pub mod restart;
+pub mod workload;
