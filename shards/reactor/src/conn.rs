@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use floe_engine::event::{ConnId, FileRange, Reply, ReplyPart};
 use floe_engine::limits::FRAME_BYTES_MIN;
 
-use crate::limits::{FRAME_RESERVE_BYTES_MAX, RECV_BYTES_BUSY, RECV_BYTES_MIN, SEND_PARTS_MAX};
+use crate::limits::{FRAME_RESERVE_BYTES_MAX, RECV_BYTES_MAX, RECV_BYTES_MIN, SEND_PARTS_MAX};
 
 /// A size prefix that no client of good will sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Conn {
         }
         self.buf.advance(4);
         // Quickly up, slowly down: one small request between large ones does not make the next large one arrive in pieces.
-        let size = (4 + len).clamp(RECV_BYTES_MIN, RECV_BYTES_BUSY.max(FRAME_RESERVE_BYTES_MAX / 2 + 4096));
+        let size = (4 + len).clamp(RECV_BYTES_MIN, RECV_BYTES_MAX);
         self.recv_hint = if size > self.recv_hint { size } else { self.recv_hint - (self.recv_hint - size) / 16 };
         Ok(Some(self.buf.split_to(len).freeze()))
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use floe_engine::event::{DiskOp, FileHandle, OpId};
 
@@ -47,10 +47,9 @@ pub struct Helpers {
 
 impl Helpers {
     /// Starts the threads. Paths of file operations are relative to `root`.
-    pub fn start(root: PathBuf) -> io::Result<(Helpers, Vec<JoinHandle<()>>)> {
+    pub fn start(root: PathBuf) -> io::Result<Helpers> {
         let (files, file_jobs) = flume::unbounded::<Job>();
         let (sends, send_jobs) = flume::unbounded::<SendJob>();
-        let mut threads = Vec::new();
         for number in 0..FILE_THREADS {
             let (jobs, root) = (file_jobs.clone(), root.clone());
             let work = move || {
@@ -58,7 +57,7 @@ impl Helpers {
                     results.send(Outside::DiskDone { op, result: files::run(&root, what) });
                 }
             };
-            threads.push(thread::Builder::new().name(format!("floe-file-{number}")).spawn(work)?);
+            thread::Builder::new().name(format!("floe-file-{number}")).spawn(work)?;
         }
         for number in 0..SEND_THREADS {
             let jobs = send_jobs.clone();
@@ -69,9 +68,9 @@ impl Helpers {
                     results.send(Outside::FileSent { slot, result });
                 }
             };
-            threads.push(thread::Builder::new().name(format!("floe-send-{number}")).spawn(work)?);
+            thread::Builder::new().name(format!("floe-send-{number}")).spawn(work)?;
         }
-        Ok((Helpers { files, sends }, threads))
+        Ok(Helpers { files, sends })
     }
 
     /// Queues a file operation.

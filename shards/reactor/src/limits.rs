@@ -9,8 +9,9 @@ pub const CQ_ENTRIES: u32 = 8192;
 /// The smallest buffer that a connection reads into, in bytes; grown to what the frame under way needs.
 pub const RECV_BYTES_MIN: usize = 16 << 10;
 
-/// The size of a receive buffer on a connection that keeps filling the one it has.
-pub const RECV_BYTES_BUSY: usize = 256 << 10;
+/// The largest buffer made ahead of the frames to come, on a connection whose frames are as long: a request of Kafka's default largest
+/// batch (1 MiB) and what stands around it.
+pub const RECV_BYTES_MAX: usize = (1 << 20) + (4 << 10);
 
 /// What is reserved at once for a frame on its claimed size alone. A longer one grows by doubling, as its bytes arrive.
 pub const FRAME_RESERVE_BYTES_MAX: usize = 2 << 20;
@@ -45,6 +46,6 @@ pub const FILE_THREADS: usize = 4;
 /// Threads for sendfile.
 pub const SEND_THREADS: usize = 2;
 
-const _: () = assert!(FRAME_RESERVE_BYTES_MAX > RECV_BYTES_MIN);
+const _: () = assert!(RECV_BYTES_MIN < RECV_BYTES_MAX && RECV_BYTES_MAX <= FRAME_RESERVE_BYTES_MAX);
 const _: () = assert!(SEND_PARTS_MAX <= 1024);
 const _: () = assert!(CQ_ENTRIES >= SQ_ENTRIES);

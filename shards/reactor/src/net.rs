@@ -245,16 +245,14 @@ impl Net {
                 self.touch(slot);
             }
         }
-        let touched = std::mem::take(&mut self.touched);
-        for slot in &touched {
-            let Some(conn) = self.conns.get_mut(*slot as usize) else { continue };
+        // Looking after one connection touches no other.
+        for at in 0..self.touched.len() {
+            let slot = self.touched[at];
+            let Some(conn) = self.conns.get_mut(slot as usize) else { continue };
             conn.touched = false;
-            self.look_after(*slot, ring);
+            self.look_after(slot, ring);
         }
-        // The allocation is used again.
-        let newer = std::mem::replace(&mut self.touched, touched);
         self.touched.clear();
-        self.touched.extend(newer);
     }
 
     fn look_after(&mut self, slot: u32, ring: &mut Ring) {

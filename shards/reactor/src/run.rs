@@ -120,8 +120,7 @@ where
         not_stopped: AtomicUsize::new(count),
         events: events_to,
     });
-    let (helpers, _helper_threads) = Helpers::start(plan.data_dir.clone())?;
-    let helpers = Arc::new(helpers);
+    let helpers = Arc::new(Helpers::start(plan.data_dir.clone())?);
     let channels: Vec<(Sender, Inbox)> = (0..count).map(|_| inbox::channel()).collect::<io::Result<_>>()?;
     let (inboxes, receivers): (Vec<Sender>, Vec<Inbox>) = channels.into_iter().unzip();
     let (free_bytes, total_bytes) = disk_space(&plan.data_dir)?;
