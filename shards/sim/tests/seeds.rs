@@ -32,6 +32,7 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
         "a checkpoint built on a batch that the journal did not hold durably (tier written, power loss)",
     ),
     (Kind::Log, 301_699, "the same, after the journal was taken over by another number of shards"),
+    (Kind::Log, 201_030, "a carried copy behind a damaged commit cleared the partition that had lost records there"),
 ];
 
 /// Seeds of the test run: a run of each kind for each, in four parts so that they use as many cores as there are.

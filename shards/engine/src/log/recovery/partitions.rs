@@ -126,15 +126,15 @@ impl ShardLog {
         Verdict { failure, whole_end: whole_end.unwrap_or(expected) }
     }
 
-    /// Finds whose something is that was acknowledged and cannot be read. Whoever has an entry behind it knows by itself whether anything is missing.
-    /// Of the others it may be anybody's, unless its offset can be read: then it is one of those whose next batch it would be, and of these the one that
+    /// Finds whose something is that was acknowledged and cannot be read. Whoever had a batch appended behind it knows by itself whether anything is missing: a gap
+    /// shows it. (A copy carried forward shows nothing, it may be older than what was lost.) Of the others it may be anybody's, unless its offset can be read: then it is one of those whose next batch it would be, and of these the one that
     /// what is left of the header resembles most.
     fn suspect(&self, doubt: &Doubt, gathered: &[Gathered], verdicts: &mut [Verdict], fx: &mut Effects) {
         let concerned = |i: usize| {
             let g = &gathered[i];
-            let last_seen = g.last_seen.iter().find(|(source, _)| *source == doubt.source);
+            let last = g.last_appended.iter().find(|(source, _)| *source == doubt.source);
             (doubt.source == 0 || g.sources.contains(&doubt.source))
-                && last_seen.is_none_or(|(_, last)| *last < (doubt.seq, doubt.at))
+                && last.is_none_or(|(_, last)| *last < (doubt.seq, doubt.at))
         };
         let all = 0..gathered.len();
         let mut suspects: Vec<usize> = match &doubt.held {

@@ -42,8 +42,9 @@ pub(super) struct Gathered {
     pub(super) log_start: i64,
     /// Acknowledged batches that are damaged: base offset and where.
     pub(super) damaged: Vec<(i64, String)>,
-    /// For each source, the newest commit in which it has an entry, and where in it. Sources come one after the other.
-    pub(super) last_seen: Vec<(usize, (u64, usize))>,
+    /// For each source, the newest commit in which a batch was appended to it, and where in it. Sources come one after the other.
+    pub(super) last_appended: Vec<(usize, (u64, usize))>,
+    /// Sources that know it, by a checkpoint or an entry.
     pub(super) sources: Vec<usize>,
     /// What its segments hold beyond the checkpoint.
     pub(super) rescanned: Rescanned,
@@ -188,11 +189,14 @@ impl ShardLog {
         let Some(ix) = self.find(header.topic, header.partition) else { return };
         let g = &mut gathered[ix.0 as usize];
         let at = entry.batch_at;
-        match g.last_seen.last_mut() {
-            Some((source, seen)) if *source == from.source => *seen = (header.seq, at),
-            _ => {
-                g.last_seen.push((from.source, (header.seq, at)));
-                g.sources.push(from.source);
+        if g.sources.last() != Some(&from.source) {
+            g.sources.push(from.source);
+        }
+        // Batches are appended in the order of their offsets. A copy carried forward, or a moved log start, may stand behind newer batches.
+        if header.kind == EntryKind::Batch {
+            match g.last_appended.last_mut() {
+                Some((source, last)) if *source == from.source => *last = (header.seq, at),
+                _ => g.last_appended.push((from.source, (header.seq, at))),
             }
         }
         if !entry.whole {

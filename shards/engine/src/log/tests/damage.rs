@@ -27,6 +27,38 @@ fn damage_to_an_acknowledged_commit_fails_only_whom_it_concerns() {
     assert_eq!([0, 1, 2].map(|p| again.p(p).failed().is_some()), [false, false, true]);
 }
 
+/// A copy carried forward is older than what was appended before it: that it stands behind a damaged place says nothing about its partition.
+#[test]
+fn a_carried_copy_behind_a_damaged_commit_does_not_clear_its_partition() {
+    let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+    let file = |node: &Node, slot: u32| node.disk.files[&format!("journal/g1x1/s0/j{slot}")].clone();
+    let fill = |node: &mut Node| {
+        node.append(1, 1, 4000).unwrap();
+        node.run();
+    };
+    // A small batch in the first file, another in the second; then the first file is freed, so its batch is copied behind the other.
+    node.append(0, 1, 100).unwrap();
+    node.run();
+    while node.log.journal.order.len() < 2 {
+        fill(&mut node);
+    }
+    node.append(0, 1, 100).unwrap();
+    node.run();
+    let (second, place) = (node.log.journal.order[1], node.log.journal.write_pos - 4096);
+    while node.log.metrics().carried_bytes == 0 {
+        fill(&mut node);
+    }
+    fill(&mut node);
+    assert_eq!(node.log.journal.order[0], second, "the second file is still needed");
+    let commits = inspect::journal_file(second, &file(&node, second));
+    let appended = commits.iter().find(|c| c.offset == place).expect("the second batch's commit");
+    assert_eq!(appended.body.entries[0].header.partition, 0);
+    let mut disk = node.disk.clone();
+    disk.files.get_mut(&format!("journal/g1x1/s0/j{second}")).unwrap()[place as usize..][..4096].fill(0x33);
+    let again = Node::start(disk, 0, 1, 2, LogConfig::default());
+    assert_eq!([0, 1].map(|p| again.p(p).failed().is_some()), [true, false], "{:?}", again.lines);
+}
+
 #[test]
 fn damage_to_a_segment_is_seen_and_never_served() {
     let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
