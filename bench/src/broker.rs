@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
+use crate::children;
 use crate::client::Client;
 use crate::proc;
 
@@ -101,6 +102,7 @@ impl Broker {
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(|error| error.to_string())?).stderr(log);
         let began = Instant::now();
         let child = command.process_group(0).spawn().map_err(|error| format!("{}: {error}", subject.name()))?;
+        children::add(child.id(), Some(&data));
         let mut broker =
             Broker { child, data, place: place.clone(), subject, started: began, start_up: Duration::ZERO };
         broker.start_up = broker.await_answer(began)?;
@@ -159,6 +161,8 @@ impl Broker {
     }
 
     fn end(&mut self, signal: Signal) {
+        // The number is this process's own until it is waited for, but not a moment longer.
+        children::remove(self.pid());
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
             let _ = kill_process(pid, signal);
         }

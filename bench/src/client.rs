@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::time::Duration;
 
 use crc_fast::CrcAlgorithm;
@@ -61,6 +62,32 @@ impl Client {
         let request = produce_body(topic, partition, batch);
         let answer = self.call(0, 3, &request)?;
         check_produced(&answer)
+    }
+
+    /// Where the logs of these partitions end, added up: all that was ever acknowledged.
+    pub fn log_ends(&mut self, topic: &str, partitions: Range<i32>) -> io::Result<u64> {
+        let mut body = (-1i32).to_be_bytes().to_vec(); // not a replica
+        body.extend_from_slice(&1i32.to_be_bytes());
+        string(&mut body, topic);
+        body.extend_from_slice(&(partitions.len() as i32).to_be_bytes());
+        for partition in partitions.clone() {
+            body.extend_from_slice(&partition.to_be_bytes());
+            body.extend_from_slice(&(-1i64).to_be_bytes()); // the latest
+        }
+        let answer = self.call(2, 1, &body)?;
+        // One topic, then of each partition: index, error, timestamp, offset.
+        let rows = answer.get(4 + 2 + topic.len() + 4..).unwrap_or_default();
+        if rows.len() != partitions.len() * 22 {
+            return Err(io::Error::other("ListOffsets: not one row for each partition"));
+        }
+        let mut sum = 0;
+        for row in rows.chunks_exact(22) {
+            match be16(row, 4) {
+                Some(0) => sum += u64::from_be_bytes(row[14..].try_into().expect("eight bytes")),
+                code => return Err(io::Error::other(format!("ListOffsets of {topic}: error {code:?}"))),
+            }
+        }
+        Ok(sum)
     }
 
     /// Both directions as separate sockets, for a sender that does not wait.

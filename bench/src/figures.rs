@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::broker::{Broker, Place, Subject, free_bytes};
 use crate::client::Client;
 use crate::latency;
-use crate::load::{self, Moved};
+use crate::load::{self, Moved, To};
 use crate::report;
 
 /// How much is measured.
@@ -177,8 +177,16 @@ impl Workloads<'_> {
         self.topic("warm", 1)?;
         self.topic("warm-many", 1000)?;
         let half = self.plan.warm_s / 2.0;
-        load::produce(self.broker, self.place, "warm", Some(0), 1024, half, &STREAM)?;
-        load::produce(self.broker, self.place, "warm-many", None, 256, half, &["batch.num.messages=10", LINGER_LONG])?;
+        load::produce(self.broker, self.place, "warm", To::One(0), 1024, half, &STREAM)?;
+        load::produce(
+            self.broker,
+            self.place,
+            "warm-many",
+            To::AnyOf(1000),
+            256,
+            half,
+            &["batch.num.messages=10", LINGER_LONG],
+        )?;
         sleep(Duration::from_secs(1));
         Ok(())
     }
@@ -204,7 +212,7 @@ impl Workloads<'_> {
             self.broker,
             self.place,
             &topic,
-            None,
+            To::AnyOf(1000),
             256,
             self.plan.seconds,
             &[&limit, linger, "max.in.flight=1000"],
@@ -221,14 +229,14 @@ impl Workloads<'_> {
     /// One partition as fast as it goes; then the same data read back hot, then cold.
     fn stream(&mut self) -> Result<(), String> {
         self.topic("stream", 1)?;
-        let moved = load::produce(self.broker, self.place, "stream", Some(0), 1024, self.plan.seconds, &STREAM)?;
+        let moved = load::produce(self.broker, self.place, "stream", To::One(0), 1024, self.plan.seconds, &STREAM)?;
         self.saw(&moved);
         self.put("stream 1 KiB, 1 partition, 1 MB batches, MB/s", moved.mb_per_s());
         self.put("stream 1 KiB, 1 partition, 1 MB batches, CPU s/GB", moved.cpu_per_gb());
 
         self.topic("hot", 1)?;
         // Small enough for every broker's memory, read several times so that the run is long enough to measure.
-        let hot = load::produce(self.broker, self.place, "hot", Some(0), 1024, 1.0, &STREAM)?;
+        let hot = load::produce(self.broker, self.place, "hot", To::One(0), 1024, 1.0, &STREAM)?;
         let records = hot.records.min(150_000);
         let mut sum: Option<Moved> = None;
         for _ in 0..6 {

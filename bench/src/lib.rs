@@ -1,6 +1,7 @@
 //! What the benchmarks' command line is made of: brokers under measurement, loads, results.
 
 pub mod broker;
+pub mod children;
 pub mod client;
 pub mod disk;
 pub mod figures;

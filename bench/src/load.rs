@@ -1,25 +1,30 @@
-//! The neutral load: librdkafka's `rdkafka_performance` on its own core, ended after a time, its own count of what was delivered.
+//! The neutral load: librdkafka's `rdkafka_performance` on its own core.
+//!
+//! What was produced is counted by the broker: the ends of the logs at the beginning and at the end of a span within the client's run, its CPU over
+//! the same span. The client's own count of delivery reports lags as long as its queue is not full, and said a tenth of the truth.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::broker::{Broker, Place, pinned};
+use crate::children;
+use crate::client::Client;
 
 const PROGRAM: &str = ".cache/bench/rdkafka/rdkafka_performance";
 
 /// What one run moved and what it cost the broker.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved {
-    /// Records delivered (or consumed).
+    /// Records acknowledged (or consumed).
     pub records: u64,
     /// Their value bytes.
     pub bytes: u64,
-    /// From the client's start to its end, in seconds.
+    /// Time they took, in seconds.
     pub seconds: f64,
     /// The broker's CPU in that time, in seconds.
     pub cpu_s: f64,
@@ -49,21 +54,34 @@ impl Moved {
     }
 }
 
-/// Produces to `topic` for `seconds`: to one partition, or to all at random.
+/// Which partitions of a topic are produced to.
+#[derive(Clone, Copy, Debug)]
+pub enum To {
+    /// One.
+    One(i32),
+    /// So many, each record to any of them at random.
+    AnyOf(i32),
+}
+
+/// Produces to `topic` for `seconds`; counts after a short start, of a second at most.
 pub fn produce(
     broker: &Broker,
     place: &Place,
     topic: &str,
-    partition: Option<i32>,
+    to: To,
     value_bytes: usize,
     seconds: f64,
     properties: &[&str],
 ) -> Result<Moved, String> {
     let mut command = program(place);
     command.args(["-P", "-t", topic, "-s", &value_bytes.to_string(), "-a", "1", "-i", "1000", "-u"]);
-    if let Some(partition) = partition {
-        command.args(["-p", &partition.to_string()]);
-    }
+    let partitions = match to {
+        To::One(partition) => {
+            command.args(["-p", &partition.to_string()]);
+            partition..partition + 1
+        }
+        To::AnyOf(partitions) => 0..partitions,
+    };
     let shared = [
         // Room for a full batch of each of 1,000 partitions and no more: a queue of a gigabyte is filled first and sent later, by the same core.
         "queue.buffering.max.messages=200000",
@@ -74,7 +92,28 @@ pub fn produce(
     for property in shared.iter().chain(properties) {
         command.args(["-X", property]);
     }
-    run(broker, place, command, value_bytes as u64, Some(seconds), "dr")
+    let said = |error: std::io::Error| format!("{topic}: {error}");
+    let mut probe = Client::connect(place.port).map_err(said)?;
+    let mut client = Running::start(place, command)?;
+    let settle_s = (seconds / 5.0).min(1.0);
+    let mut rss_max = client.watch(broker, settle_s)?;
+    let mut reading = || -> Result<(u64, f64, Instant), String> {
+        Ok((probe.log_ends(topic, partitions.clone()).map_err(said)?, broker.cpu_s(), Instant::now()))
+    };
+    let (records_before, cpu_before, began) = reading()?;
+    rss_max = rss_max.max(client.watch(broker, seconds - settle_s)?);
+    let (records_after, cpu_after, ended) = reading()?;
+    client.end();
+    let records = records_after - records_before;
+    if records == 0 {
+        return Err(format!(
+            "nothing was acknowledged: see {} and {}",
+            client.output.display(),
+            broker.log().display()
+        ));
+    }
+    let (bytes, seconds) = (records * value_bytes as u64, (ended - began).as_secs_f64());
+    Ok(Moved { records, bytes, seconds, cpu_s: cpu_after - cpu_before, rss_max })
 }
 
 /// Consumes `records` records of one partition from its beginning.
@@ -90,7 +129,17 @@ pub fn consume(broker: &Broker, place: &Place, topic: &str, records: u64, value_
     ] {
         command.args(["-X", property]);
     }
-    run(broker, place, command, value_bytes as u64, None, "msgs")
+    let cpu_before = broker.cpu_s();
+    let mut client = Running::start(place, command)?;
+    let rss_max = client.watch_to_end(broker, 120.0);
+    let cpu_s = broker.cpu_s() - cpu_before;
+    client.end();
+    let text = fs::read_to_string(&client.output).map_err(|error| error.to_string())?;
+    let (elapsed_ms, records) = last_row(&text, "msgs")
+        .filter(|&(_, records)| records > 0)
+        .ok_or_else(|| format!("nothing was read: see {} and {}", client.output.display(), broker.log().display()))?;
+    let seconds = (elapsed_ms / 1e3).max(1e-3);
+    Ok(Moved { records, bytes: records * value_bytes as u64, seconds, cpu_s, rss_max })
 }
 
 fn program(place: &Place) -> Command {
@@ -99,61 +148,70 @@ fn program(place: &Place) -> Command {
     command
 }
 
-/// Runs the client until it ends or its time is over, then reads its table: the last row counts.
-fn run(
-    broker: &Broker,
-    place: &Place,
-    command: Command,
-    value_bytes: u64,
-    seconds: Option<f64>,
-    column: &str,
-) -> Result<Moved, String> {
-    if !Path::new(PROGRAM).exists() {
-        return Err(format!("{PROGRAM} is missing; get it with: bench/tools.sh rdkafka"));
-    }
-    let output = place.scratch.join("load.out");
-    let file = fs::File::create(&output).map_err(|error| error.to_string())?;
-    let mut command = pinned(command, place.load_core);
-    command.stdin(Stdio::null()).stdout(file.try_clone().map_err(|error| error.to_string())?).stderr(file);
-    let cpu_before = broker.cpu_s();
-    let began = Instant::now();
-    let mut child = command.spawn().map_err(|error| format!("{PROGRAM}: {error}"))?;
-    let limit = Duration::from_secs_f64(seconds.unwrap_or(120.0));
-    let mut rss_max = 0;
-    while matches!(child.try_wait(), Ok(None)) && began.elapsed() < limit {
-        rss_max = rss_max.max(broker.rss());
-        sleep(Duration::from_millis(20));
-    }
-    // The table's last row is written about once a second; the signal makes the client write its sum and end.
-    if let Some(pid) = Pid::from_raw(child.id() as i32) {
-        let _ = kill_process(pid, Signal::INT);
-    }
-    let wall = began.elapsed().as_secs_f64();
-    let cpu_s = broker.cpu_s() - cpu_before;
-    await_end(&mut child);
-    let text = fs::read_to_string(&output).map_err(|error| error.to_string())?;
-    let (elapsed_ms, records) = last_row(&text, column)
-        .ok_or_else(|| format!("no figures from {PROGRAM}: see {} and {}", output.display(), broker.log().display()))?;
-    if records == 0 {
-        return Err(format!("nothing was moved: see {} and {}", output.display(), broker.log().display()));
-    }
-    // CPU was taken at the signal; the client's last row may be a little earlier: scale to the time that row covers.
-    let seconds = (elapsed_ms / 1e3).max(1e-3);
-    let share = (seconds / wall).min(1.0);
-    let cpu_s = if column == "dr" { cpu_s * share } else { cpu_s };
-    Ok(Moved { records, bytes: records * value_bytes, seconds, cpu_s, rss_max })
+/// The client at work; ended when this is dropped.
+struct Running {
+    child: Child,
+    output: PathBuf,
 }
 
-fn await_end(child: &mut std::process::Child) {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(5) {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
+impl Running {
+    fn start(place: &Place, command: Command) -> Result<Running, String> {
+        if !Path::new(PROGRAM).exists() {
+            return Err(format!("{PROGRAM} is missing; get it with: bench/tools.sh rdkafka"));
         }
-        sleep(Duration::from_millis(10));
+        let output = place.scratch.join("load.out");
+        let file = fs::File::create(&output).map_err(|error| error.to_string())?;
+        let mut command = pinned(command, place.load_core);
+        command.stdin(Stdio::null()).stdout(file.try_clone().map_err(|error| error.to_string())?).stderr(file);
+        let child = command.spawn().map_err(|error| format!("{PROGRAM}: {error}"))?;
+        children::add(child.id(), None);
+        Ok(Running { child, output })
     }
-    let _ = child.kill();
-    let _ = child.wait();
+
+    /// Lets it work for so long; returns the largest memory of the broker seen.
+    fn watch(&mut self, broker: &Broker, seconds: f64) -> Result<u64, String> {
+        let rss_max = self.watch_to_end(broker, seconds);
+        match self.child.try_wait() {
+            Ok(None) => Ok(rss_max),
+            _ => Err(format!("{PROGRAM} ended early: see {}", self.output.display())),
+        }
+    }
+
+    fn watch_to_end(&mut self, broker: &Broker, seconds_max: f64) -> u64 {
+        let began = Instant::now();
+        let limit = Duration::from_secs_f64(seconds_max);
+        let mut rss_max = 0;
+        while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < limit {
+            rss_max = rss_max.max(broker.rss());
+            sleep(Duration::from_millis(20).min(limit.saturating_sub(began.elapsed())));
+        }
+        rss_max
+    }
+
+    /// The signal makes it write its table and end.
+    fn end(&mut self) {
+        children::remove(self.child.id());
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32)
+            && matches!(self.child.try_wait(), Ok(None))
+        {
+            let _ = kill_process(pid, Signal::INT);
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(5) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// The last data row of the client's table: (elapsed in ms, value of `column`).

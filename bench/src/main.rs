@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
-use floe_bench::{disk, fuzz, report, restart};
+use floe_bench::{children, disk, fuzz, report, restart};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]
@@ -127,6 +127,10 @@ impl At {
 }
 
 fn main() -> ExitCode {
+    if let Err(problem) = children::end_on_signals() {
+        eprintln!("bench: {problem}");
+        return ExitCode::FAILURE;
+    }
     let outcome = match Cli::parse().command {
         Command::Disk { dir, seconds } => disk::measure(&dir, seconds)
             .map_err(|error| format!("{}: {error}", dir.display()))

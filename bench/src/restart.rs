@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::broker::{Broker, Place, Subject, free_bytes};
 use crate::client::{self, Client};
-use crate::{load, report};
+use crate::load::{self, To};
+use crate::report;
 
 /// One restart.
 #[derive(Clone, Debug, Serialize)]
@@ -54,7 +55,7 @@ fn one(place: &Place, subject: Subject, partitions: i32, bytes: u64) -> Result<R
     let properties = ["batch.num.messages=64", "linger.ms=1000", "batch.size=1000000"];
     let mut filled = 0;
     while filled < bytes {
-        filled += load::produce(&broker, place, topic, None, 1024, 20.0, &properties)?.bytes;
+        filled += load::produce(&broker, place, topic, To::AnyOf(partitions), 1024, 20.0, &properties)?.bytes;
         println!("  {}: {:.1} GB after {:.0} s", subject.name(), filled as f64 / 1e9, began.elapsed().as_secs_f64());
         if began.elapsed() > Duration::from_secs(900) {
             println!("  {}: stopped filling after 15 minutes", subject.name());
