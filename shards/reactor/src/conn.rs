@@ -29,7 +29,7 @@ pub enum Sending {
     Idle,
     /// Memory, by the ring.
     Memory,
-    /// A file, by a helper thread.
+    /// A file and what goes before it, by a helper thread.
     File,
     /// Nothing, until the socket has room.
     Room,
@@ -181,10 +181,11 @@ impl Conn {
         self.replies.clear();
     }
 
-    /// The file range to be sent next, if it is one.
-    pub fn next_file(&self) -> Option<&FileRange> {
-        match self.queue.front() {
-            Some(ReplyPart::File(range)) => Some(range),
+    /// The file range to be sent next, with the memory that goes before it (empty for none), if that is what comes next.
+    pub fn next_file(&self) -> Option<(Bytes, &FileRange)> {
+        match (self.queue.front()?, self.queue.get(1)) {
+            (ReplyPart::File(range), _) => Some((Bytes::new(), range)),
+            (ReplyPart::Mem(head), Some(ReplyPart::File(range))) => Some((head.clone(), range)),
             _ => None,
         }
     }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use bytes::{Buf, Bytes};
 use floe_engine::event::{DiskOp, FileHandle, OpId};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 use crate::files::{self, OpenFile};
 use crate::inbox::{Outside, Sender};
@@ -23,13 +26,15 @@ pub struct Job {
     pub results: Sender,
 }
 
-/// Part of a file for a socket.
+/// Part of a file for a socket, and what goes before it.
 pub struct SendJob {
     /// The connection's slot on its shard.
     pub slot: u32,
     /// To where; blocking, with a send timeout.
     pub socket: Arc<OwnedFd>,
-    /// From where.
+    /// Sent first: the head of the response. Its own trip through the ring would cost the shard a round for every response.
+    pub head: Bytes,
+    /// From where the rest comes.
     pub file: FileHandle,
     /// First byte.
     pub offset: u64,
@@ -85,16 +90,28 @@ impl Helpers {
 }
 
 /// Sends as much as the socket takes within its timeout: 0 bytes when that is none.
-fn send(job: SendJob) -> io::Result<u64> {
-    let mut offset = job.offset;
+fn send(mut job: SendJob) -> io::Result<u64> {
+    let mut sent = 0;
+    while !job.head.is_empty() {
+        // The file's bytes complete the packet.
+        match rustix::net::send(&*job.socket, &job.head, SendFlags::MORE | SendFlags::NOSIGNAL) {
+            Ok(count) => {
+                job.head.advance(count);
+                sent += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(sent),
+            Err(error) => return Err(error.into()),
+        }
+    }
     let count = job.len.min(SENDFILE_BYTES_MAX) as usize;
     loop {
-        match rustix::fs::sendfile(&*job.socket, &OpenFile::of(&job.file).file, Some(&mut offset), count) {
+        match rustix::fs::sendfile(&*job.socket, &OpenFile::of(&job.file).file, Some(&mut job.offset), count) {
             // The file is shorter than was promised to the client.
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(sent) => return Ok(sent as u64),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => return Ok(0),
+            Ok(count) => return Ok(sent + count as u64),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(sent),
             Err(error) => return Err(error.into()),
         }
     }

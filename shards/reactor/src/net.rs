@@ -285,11 +285,11 @@ impl Net {
         match conn.sending {
             Sending::Idle if conn.is_sent() => {}
             Sending::Idle => {
-                if let Some(range) = conn.next_file() {
+                if let Some((head, range)) = conn.next_file() {
                     let (file, offset, len) = (range.file.clone(), range.offset, range.len);
                     let (socket, results) = (conn.socket.clone(), self.results.clone());
                     conn.sending = Sending::File;
-                    return self.helpers.send(SendJob { slot, socket, file, offset, len, results });
+                    return self.helpers.send(SendJob { slot, socket, head, file, offset, len, results });
                 }
                 let (header, more) = conn.gather();
                 conn.sending = Sending::Memory;
