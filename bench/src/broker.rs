@@ -25,6 +25,8 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 pub enum Subject {
     /// Floe as it is by default: acknowledged when on stable storage.
     Floe,
+    /// Floe with `durability = written`: acknowledged when handed to the file system, as Kafka does.
+    FloeWritten,
     /// Apache Kafka as shipped: acknowledged from the page cache.
     Kafka,
     /// Apache Kafka told to be as durable as Floe: `log.flush.interval.messages=1`.
@@ -36,9 +38,15 @@ impl Subject {
     pub fn name(self) -> &'static str {
         match self {
             Subject::Floe => "floe",
+            Subject::FloeWritten => "floe written",
             Subject::Kafka => "kafka",
             Subject::KafkaDurable => "kafka durable",
         }
+    }
+
+    /// Is it a Floe?
+    pub fn is_floe(self) -> bool {
+        matches!(self, Subject::Floe | Subject::FloeWritten)
     }
 }
 
@@ -74,14 +82,10 @@ pub struct Broker {
 impl Broker {
     /// Starts `subject` on an empty data directory.
     pub fn start(place: &Place, subject: Subject) -> Result<Broker, String> {
-        let data = place.scratch.join(match subject {
-            Subject::Floe => "floe",
-            Subject::Kafka => "kafka",
-            Subject::KafkaDurable => "kafka-durable",
-        });
+        let data = place.scratch.join(subject.name().replace(' ', "-"));
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
-        if subject != Subject::Floe {
+        if !subject.is_floe() {
             kafka_format(place, subject, &data)?;
         }
         Broker::launch(place, subject, data)
@@ -89,7 +93,7 @@ impl Broker {
 
     fn launch(place: &Place, subject: Subject, data: PathBuf) -> Result<Broker, String> {
         let command = match subject {
-            Subject::Floe => floe_command(place, &data),
+            Subject::Floe | Subject::FloeWritten => floe_command(place, subject, &data),
             Subject::Kafka | Subject::KafkaDurable => {
                 let mut command = kafka_java("kafka.Kafka")?;
                 command.arg(data.join("server.properties"));
@@ -200,11 +204,14 @@ pub fn pinned(command: Command, core: usize) -> Command {
     taskset
 }
 
-fn floe_command(place: &Place, data: &Path) -> Command {
+fn floe_command(place: &Place, subject: Subject, data: &Path) -> Command {
     let mut command = Command::new(&place.floe);
     command.arg("serve").arg("--data-dir").arg(data).arg("--listen").arg(format!("127.0.0.1:{}", place.port));
     // A plain number would be how many CPUs, not which.
     command.args(["--admin-listen", "none", "--cores"]).arg(format!("{0}-{0}", place.broker_core));
+    if subject == Subject::FloeWritten {
+        command.args(["--durability", "written"]);
+    }
     for setting in &place.settings {
         command.arg("--set").arg(setting);
     }

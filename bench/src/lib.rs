@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod children;
 pub mod client;
+pub mod compare;
 pub mod disk;
 pub mod figures;
 pub mod fuzz;
