@@ -7,6 +7,7 @@
 mod behaviour;
 mod broker;
 mod clients;
+mod connections;
 mod crash;
 mod exchange;
 mod hostile;

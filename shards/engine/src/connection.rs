@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::addresses::Standing;
 use crate::event::{ConnId, Effect, Effects, Reply, ReplyPart};
 use crate::limits::{REQUESTS_IN_FLIGHT_MAX, UNSENT_BYTES_MAX};
 use crate::metrics::{RequestKind, ShardMetrics};
 use crate::pressure::Pressure;
-use crate::time::Time;
+use crate::time::{Deadline, Time};
 
 /// What a request came to.
 #[derive(Debug)]
@@ -53,6 +54,14 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// On which listener it came in.
     pub listener: u16,
+    /// Whether shard 0 counts it.
+    pub standing: Standing,
+    /// Whether requests are begun: not before it is known that it may stay.
+    pub is_admitted: bool,
+    /// When it is looked at for idleness.
+    pub idle_check: Option<Deadline>,
+    /// When something last came in or went out, in nanoseconds.
+    active_ns: u64,
     /// Requests at work, in their order.
     slots: VecDeque<Slot>,
     /// Number of the request at the front.
@@ -70,10 +79,14 @@ pub struct Connection {
 
 impl Connection {
     /// A new one.
-    pub fn new(peer: SocketAddr, listener: u16) -> Connection {
+    pub fn new(now: Time, peer: SocketAddr, listener: u16) -> Connection {
         Connection {
             peer,
             listener,
+            standing: Standing::Asked,
+            is_admitted: true,
+            idle_check: None,
+            active_ns: now.mono_ns,
             slots: VecDeque::new(),
             front: 0,
             backlog: VecDeque::new(),
@@ -96,6 +109,17 @@ impl Connection {
         self.unsent.front().map(|unsent| unsent.since_ns)
     }
 
+    /// When something last came in or went out, in nanoseconds.
+    pub fn active_ns(&self) -> u64 {
+        self.active_ns
+    }
+
+    /// The same, where requests at work and answers unsent are something that goes on now.
+    pub fn active_ns_at(&self, now: Time) -> u64 {
+        let works = !self.slots.is_empty() || !self.backlog.is_empty() || !self.unsent.is_empty();
+        if works { now.mono_ns } else { self.active_ns }
+    }
+
     /// Whether [`Connection::next`] may have something to do since a request ended or an answer was sent.
     pub fn wants_turn(&self) -> bool {
         !self.closed && (self.paused || !self.backlog.is_empty())
@@ -104,6 +128,7 @@ impl Connection {
     /// A request was read. It is begun with [`Connection::next`].
     pub fn take(&mut self, now: Time, frame: Bytes, pressure: &mut Pressure) {
         pressure.request_came(frame.len() as u64);
+        self.active_ns = now.mono_ns;
         self.backlog.push_back((frame, now.mono_ns));
     }
 
@@ -114,7 +139,8 @@ impl Connection {
         }
         let kind = self.backlog.front().map_or(RequestKind::Other, |(frame, _)| kind_of(frame));
         let fetch = kind == RequestKind::Fetch;
-        let full = self.slots.len() >= REQUESTS_IN_FLIGHT_MAX || self.unsent_bytes >= UNSENT_BYTES_MAX;
+        let full =
+            !self.is_admitted || self.slots.len() >= REQUESTS_IN_FLIGHT_MAX || self.unsent_bytes >= UNSENT_BYTES_MAX;
         let next = if full || fetch && self.fetching { None } else { self.backlog.pop_front() };
         let pauses = full || !self.backlog.is_empty();
         // Half of what stops the reading may be left when it goes on.
@@ -179,6 +205,7 @@ impl Connection {
     /// The oldest unsent answer was sent.
     pub fn sent(&mut self, now: Time, pressure: &mut Pressure, metrics: &mut ShardMetrics) {
         if let Some(sent) = self.unsent.pop_front() {
+            self.active_ns = now.mono_ns;
             metrics.send_ns.record(now.mono_ns.saturating_sub(sent.since_ns));
             self.unsent_bytes -= sent.memory;
             pressure.answer_went(sent.memory);

@@ -4,10 +4,12 @@
 //! network). Read [`event`] first.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod batch;
 pub mod config;
 mod connection;
 pub mod event;
+mod idle;
 pub mod limits;
 pub mod log;
 pub mod mesh;

@@ -1,10 +1,12 @@
 //! The messages that shards send each other. The connection's shard splits a request by owner, calls each, and puts the answers together.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
 
+use crate::event::ConnId;
 use crate::log::{BatchInfo, ReadData};
 use crate::metadata::{Change, ChangeDone, Image};
 
@@ -62,6 +64,27 @@ pub enum MeshMsg {
     Unwatch {
         /// The fetch's.
         token: u64,
+    },
+    /// A client connected to the sender: may it stay? To shard 0, which counts the connections of every address.
+    Came {
+        /// The connection, on the sender.
+        conn: ConnId,
+        /// The client's address.
+        ip: IpAddr,
+    },
+    /// Shard 0's answer. If it may stay it is counted.
+    MayStay {
+        /// As it came.
+        conn: ConnId,
+        /// As it came.
+        ip: IpAddr,
+        /// Whether.
+        may_stay: bool,
+    },
+    /// A connection that was counted is gone. To shard 0.
+    Went {
+        /// The client's address.
+        ip: IpAddr,
     },
 }
 

@@ -143,6 +143,8 @@ pub struct ShardMetrics {
     pub connections: u64,
     /// Connections closed for what they sent, or refused.
     pub connections_refused: u64,
+    /// Connections closed for having been idle.
+    pub connections_idle_closed: u64,
     /// Connections closed for not reading their answers while memory was spent.
     pub slow_readers_closed: u64,
     /// Times that reading from all connections was stopped.

@@ -73,6 +73,11 @@ impl Pressure {
         (self.requests, self.answers)
     }
 
+    /// Whether no socket is read.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Nanoseconds for which sockets were not read, up to now.
     pub fn closed_ns(&self, now: Time) -> u64 {
         self.closed_ns + if self.closed { now.mono_ns.saturating_sub(self.closed_since_ns) } else { 0 }

@@ -1,5 +1,7 @@
 //! One core's state; routes inputs to their owners and owns no rules itself.
 
+mod clients;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,10 +10,12 @@ use floe_wire::ids::TopicId;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use crate::addresses::Addresses;
 use crate::config::{BrokerConfig, Dynamic};
 use crate::connection::{Connection, Ending};
 use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, ShardId};
-use crate::limits::{DISK_RESERVE_BYTES, SLOW_READER_MS};
+use crate::idle::Idle;
+use crate::limits::DISK_RESERVE_BYTES;
 use crate::log::{LogEvent, ShardLog};
 use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told, Topic};
@@ -60,6 +64,10 @@ pub struct Shard {
     /// Connections that may begin another request.
     turns: Vec<ConnId>,
     connections_max: u64,
+    connections_per_ip_max: u64,
+    idle: Idle,
+    /// Of all shards (on shard 0).
+    addresses: Addresses,
     last_token: u64,
 }
 
@@ -68,7 +76,9 @@ impl Machine for Shard {
         self.now = now;
         match input {
             Input::Boot(boot) => self.boot(boot, fx),
-            Input::Connected { conn, peer, listener } => self.connected(conn, Connection::new(peer, listener), fx),
+            Input::Connected { conn, peer, listener } => {
+                self.connected(conn, Connection::new(now, peer, listener), fx);
+            }
             Input::Frame { conn, frame } => {
                 if let Some(connection) = self.connections.get_mut(&conn).filter(|c| !c.is_closed()) {
                     connection.take(now, frame, &mut self.pressure);
@@ -104,6 +114,7 @@ impl Machine for Shard {
                 }
                 self.fetch_timer(now, fx);
                 self.close_slow_readers(now, fx);
+                self.close_idle(now, fx);
             }
             Input::Admin { token, request } => {
                 let reply = self.admin(request);
@@ -135,7 +146,7 @@ impl Machine for Shard {
     fn next_deadline(&self) -> Option<Deadline> {
         let fetch = self.fetch_deadlines.first().map(|(deadline, _)| *deadline);
         let log = self.log.as_ref().and_then(ShardLog::next_deadline);
-        [fetch, log, self.pressure.next_deadline()].into_iter().flatten().min()
+        [fetch, log, self.pressure.next_deadline(), self.idle.next_deadline()].into_iter().flatten().min()
     }
 }
 
@@ -147,6 +158,7 @@ impl Shard {
         self.sessions = Sessions::new(seed, slots as usize);
         self.pressure = Pressure::new(self.config.number("memory.bytes", &Dynamic::default()) as u64);
         let connections_max = self.config.number("max.connections", &Dynamic::default()) as u64;
+        self.idle = Idle::new(self.config.number("connections.max.idle.ms", &Dynamic::default()));
         self.connections_max = connections_max.div_ceil(u64::from(boot.shards.max(1)));
         if boot.shard == ShardId(0) {
             let log_bytes =
@@ -207,6 +219,9 @@ impl Shard {
             MeshMsg::Answer { token, answer } => self.answered(now, from, token, answer, fx),
             MeshMsg::Wake { token } => self.woken(now, from, token, fx),
             MeshMsg::Unwatch { token } => self.owner.unwatch(from, token),
+            MeshMsg::Came { conn, ip } => self.came(from, conn, ip, fx),
+            MeshMsg::MayStay { conn, ip, may_stay } => self.may_stay(conn, ip, may_stay, fx),
+            MeshMsg::Went { ip } => self.addresses.went(ip),
         }
     }
 
@@ -285,6 +300,7 @@ impl Shard {
         let dynamic = &image.dynamic;
         let same_defaults = old.dynamic == *dynamic && self.log.is_some();
         self.fetch_bytes_max = self.config.number("fetch.max.bytes", dynamic) as u64;
+        self.connections_per_ip_max = self.config.number("max.connections.per.ip", dynamic) as u64;
         self.partitions_default = self.config.number("num.partitions", dynamic) as i32;
         self.auto_create = self.config.switch("auto.create.topics.enable", dynamic);
         self.delete_enabled = self.config.switch("delete.topic.enable", dynamic);
@@ -362,19 +378,6 @@ impl Shard {
         }
     }
 
-    fn connected(&mut self, conn: ConnId, connection: Connection, fx: &mut Effects) {
-        if self.metrics.connections >= self.connections_max {
-            let (peer, max) = (connection.peer, self.connections_max);
-            let line = format!("refusing the connection of {peer}: this core has its share of max.connections, {max}");
-            fx.push(Effect::Log { level: LogLevel::Warn, line });
-            fx.push(Effect::Close { conn });
-            self.metrics.connections_refused += 1;
-            return;
-        }
-        self.metrics.connections += 1;
-        self.connections.insert(conn, connection);
-    }
-
     /// Begins the requests of a connection that may be begun now.
     fn turn(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
         while let Some((request, frame)) = self.connections.get_mut(&conn).and_then(|c| c.next(conn, fx)) {
@@ -400,35 +403,6 @@ impl Shard {
                 true => format!("the disk of the data directory has {free_bytes} bytes left: records are taken again"),
             };
             fx.push(Effect::Log { level: if was_full { LogLevel::Info } else { LogLevel::Error }, line });
-        }
-    }
-
-    /// While memory is spent, those who do not read their answers go first.
-    fn close_slow_readers(&mut self, now: Time, fx: &mut Effects) {
-        let Some(before_ns) = self.pressure.too_old(now) else { return };
-        for (conn, connection) in &mut self.connections {
-            if !connection.is_closed() && connection.unsent_since_ns().is_some_and(|since| since < before_ns) {
-                connection.close(&mut self.pressure);
-                self.metrics.slow_readers_closed += 1;
-                let line = format!(
-                    "closing the connection of {}: it has not read an answer for {} s while memory is spent (memory.bytes)",
-                    connection.peer,
-                    SLOW_READER_MS / 1000
-                );
-                fx.push(Effect::Log { level: LogLevel::Warn, line });
-                fx.push(Effect::Close { conn: *conn });
-            }
-        }
-    }
-
-    fn disconnected(&mut self, conn: ConnId, fx: &mut Effects) {
-        let Some(connection) = self.connections.remove(&conn) else { return };
-        self.metrics.connections -= 1;
-        self.sessions.disconnected(conn);
-        for token in connection.gone(&mut self.pressure) {
-            if let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.remove(&token) {
-                self.forget_fetch(token, &wait, fx);
-            }
         }
     }
 

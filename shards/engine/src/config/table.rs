@@ -135,6 +135,12 @@ pub const CONFIGS: &[ConfigDef] = &[
     both("log.segment.bytes", "segment.bytes", int(MIB, INT_MAX), "1073741824", "Size at which a segment is closed."),
     both("message.max.bytes", "max.message.bytes", int(0, INT_MAX), "1048588", "The largest record batch taken."),
     broker("auto.create.topics.enable", Kind::Switch, "true", "Whether a topic asked for by name is created."),
+    broker(
+        "connections.max.idle.ms",
+        long(-1, i64::MAX),
+        "600000",
+        "How long a connection may be idle before it is closed; -1: for ever.",
+    ),
     broker("delete.topic.enable", Kind::Switch, "true", "Whether topics can be deleted."),
     dynamic(broker("fetch.max.bytes", int(1024, INT_MAX), "57671680", "Bytes of one fetch answer, at most.")),
     broker(
@@ -144,6 +150,12 @@ pub const CONFIGS: &[ConfigDef] = &[
         "How often partitions are looked at for what is too old or too much.",
     ),
     broker("max.connections", int(1, INT_MAX), "2147483647", "Clients connected, at most; each core takes its share."),
+    dynamic(broker(
+        "max.connections.per.ip",
+        int(0, INT_MAX),
+        "2147483647",
+        "Clients connected from one address, at most.",
+    )),
     broker("max.incremental.fetch.session.cache.slots", int(0, 1_000_000), "1000", "Fetch sessions kept per shard."),
     broker(
         "metadata.log.max.record.bytes.between.snapshots",

@@ -12,7 +12,7 @@ struct Bed {
 
 impl Bed {
     fn new() -> Bed {
-        let connection = Connection::new("127.0.0.1:1".parse().unwrap(), 0);
+        let connection = Connection::new(NOW, "127.0.0.1:1".parse().unwrap(), 0);
         Bed { connection, pressure: Pressure::default(), metrics: ShardMetrics::default(), fx: Effects::new() }
     }
 

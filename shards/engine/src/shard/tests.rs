@@ -1,5 +1,6 @@
 //! Shards driven by hand: a disk in memory that is done at once, and one client.
 
+mod clients;
 mod cluster;
 mod configs;
 mod partitions;
