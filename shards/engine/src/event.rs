@@ -289,7 +289,8 @@ pub enum DiskOp {
     Open {
         /// Which.
         path: String,
-        /// Create it (and the folders above it) when it is not there. Creation is durable when the operation ends.
+        /// Create it (and the folders above it) when it is not there. Its name is durable when the operation ends, also if it was
+        /// there and a process that was killed had made it.
         create: bool,
         /// Open with O_DIRECT: every read and write has offset, length and memory in multiples of [`crate::limits::BLOCK_BYTES`].
         /// Without: through the page cache (what sendfile needs).

@@ -94,13 +94,16 @@ fn open(root: &Path, path: &str, create: bool, direct: bool) -> io::Result<(File
         Err(error) if create && error.kind() == ErrorKind::NotFound => {
             let folder = parent(&full);
             make_folders(root, folder)?;
-            let file = options.create(true).open(&full)?;
-            sync_folder(folder)?;
-            file
+            options.create(true).open(&full)?
         }
         other => other?,
     };
     let len = file.metadata()?.len();
+    // Nothing is written to a file before its name is durable. So one with content has a durable name; an empty one may be what a process
+    // left that was killed before it had synced the folder.
+    if create && len == 0 {
+        sync_folder(parent(&full))?;
+    }
     Ok((file, len))
 }
 
@@ -108,9 +111,10 @@ fn parent(path: &Path) -> &Path {
     path.parent().expect("paths lie under the data directory")
 }
 
-/// Creates what is missing of `folder`, each one durably.
+/// Creates what is missing of `folder`, each one durably. As with files: nothing is made in a folder before its name is durable, so only an empty
+/// one can be a killed process's.
 fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
-    if folder == root || folder.is_dir() {
+    if folder == root || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         return Ok(());
     }
     make_folders(root, parent(folder))?;

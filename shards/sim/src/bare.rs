@@ -15,6 +15,7 @@ use floe_engine::log::{self, LogConfig, LogSettings};
 use floe_wire::ids::TopicId;
 
 use crate::content::{self, RecordId};
+use crate::mutant::{Fault, Mutant};
 use crate::net::Link;
 use crate::oracle::{Expectation, Oracle, Seen, Sent, Tier, Tp};
 use crate::rng::Rng;
@@ -31,16 +32,21 @@ const BATCH_BYTES_MAX: usize = 64_000;
 /// An answer takes at most this long in virtual time.
 const ANSWER_NS_MAX: u64 = 60_000_000_000;
 
+/// What runs on each shard.
+type Machine = Mutant<LogNode>;
+
 /// Does the run of a seed.
 pub fn run(seed: u64, options: Options) -> Outcome {
     let mut rng = Rng::new(seed ^ 0x006c_6f67);
-    let fate = Fate::draw(&mut rng.fork(), options.breach);
-    let clients = LogClients::draw(&mut rng.fork());
+    let fate = Fate::draw(&mut rng.fork(), &options);
+    let clients = LogClients::draw(&mut rng.fork(), options.fault);
     run::run(seed, rng, fate, clients, options)
 }
 
 /// Writers and readers, one connection each.
 struct LogClients {
+    /// What is wrong with the log.
+    fault: Option<Fault>,
     rng: Rng,
     settings: LogSettings,
     catalog: Rc<RefCell<Catalog>>,
@@ -103,7 +109,7 @@ enum Question {
 }
 
 impl LogClients {
-    fn draw(rng: &mut Rng) -> LogClients {
+    fn draw(rng: &mut Rng, fault: Option<Fault>) -> LogClients {
         let journal_file_bytes = *rng.pick(&[131_072, 262_144, 1 << 20]);
         let journal_bytes = journal_file_bytes * rng.range(3, 8);
         let cache_bytes = *rng.pick(&[262_144, 1 << 20, 8 << 20]).max(&(journal_file_bytes * 2));
@@ -142,6 +148,7 @@ impl LogClients {
             retention.push(!keeps);
         }
         LogClients {
+            fault,
             rng: rng.fork(),
             settings,
             catalog: Rc::new(RefCell::new(catalog)),
@@ -153,7 +160,7 @@ impl LogClients {
         }
     }
 
-    fn add(&mut self, world: &mut World<LogNode>, part: usize, role: Role) {
+    fn add(&mut self, world: &mut World<Machine>, part: usize, role: Role) {
         self.clients.push(Client {
             part,
             role,
@@ -180,7 +187,7 @@ impl LogClients {
         })
     }
 
-    fn act(&mut self, me: usize, world: &mut World<LogNode>, oracle: &mut Oracle) {
+    fn act(&mut self, me: usize, world: &mut World<Machine>, oracle: &mut Oracle) {
         let next = self.step(me, world, oracle);
         self.clients[me].generation += 1;
         if let Some(after) = next {
@@ -189,7 +196,7 @@ impl LogClients {
     }
 
     /// Does what there is to do; gives when to be called again.
-    fn step(&mut self, me: usize, world: &mut World<LogNode>, oracle: &mut Oracle) -> Option<u64> {
+    fn step(&mut self, me: usize, world: &mut World<Machine>, oracle: &mut Oracle) -> Option<u64> {
         let rng = &mut self.rng;
         let client = &mut self.clients[me];
         let now_ns = world.now_ns();
@@ -310,7 +317,7 @@ impl LogClients {
         }
     }
 
-    fn answered(&mut self, me: usize, frame: &Bytes, excused: bool, world: &mut World<LogNode>, oracle: &mut Oracle) {
+    fn answered(&mut self, me: usize, frame: &Bytes, excused: bool, world: &mut World<Machine>, oracle: &mut Oracle) {
         let client = &mut self.clients[me];
         let correlation = u32::from_be_bytes(frame[0..4].try_into().expect("4 bytes"));
         let status = Status::from_u8(frame[4]);
@@ -421,7 +428,7 @@ impl Client {
         part: usize,
         what: Question,
         body: &[u8],
-        world: &mut World<LogNode>,
+        world: &mut World<Machine>,
         oracle: &mut Oracle,
         tp: Tp,
     ) -> u32 {
@@ -490,7 +497,7 @@ impl Client {
 }
 
 impl Writer {
-    fn make(&mut self, tp: Tp, me: u64, rng: &mut Rng, world: &World<LogNode>, oracle: &mut Oracle) {
+    fn make(&mut self, tp: Tp, me: u64, rng: &mut Rng, world: &World<Machine>, oracle: &mut Oracle) {
         let n = rng.log_range(1, self.records_max);
         let now_ms = world.wall_ms();
         let mut records = Vec::new();
@@ -546,18 +553,18 @@ fn judge(tp: Tp, from: i64, end: i64, bytes: &[u8], oracle: &mut Oracle) -> Resu
 }
 
 impl Clientele for LogClients {
-    type Machine = LogNode;
+    type Machine = Machine;
 
-    fn machine(&self) -> Box<dyn FnMut(ShardId) -> LogNode> {
-        let (catalog, settings) = (self.catalog.clone(), self.settings.clone());
-        Box::new(move |_| LogNode::new(catalog.clone(), settings.clone()))
+    fn machine(&self) -> Box<dyn FnMut(ShardId) -> Machine> {
+        let (catalog, settings, fault) = (self.catalog.clone(), self.settings.clone(), self.fault);
+        Box::new(move |_| Mutant::new(LogNode::new(catalog.clone(), settings.clone()), fault))
     }
 
     fn describe_plan(&self, _config: &BrokerConfig) -> String {
         format!("{:#?}\n{:#?}", self.settings, self.catalog.borrow().partitions)
     }
 
-    fn begin(&mut self, world: &mut World<LogNode>, oracle: &mut Oracle) {
+    fn begin(&mut self, world: &mut World<Machine>, oracle: &mut Oracle) {
         oracle.lookups_name_batches = true;
         let configs: Vec<LogConfig> = self.catalog.borrow().partitions.iter().map(|p| p.2.clone()).collect();
         for (config, retention) in configs.iter().zip(&self.retention) {
@@ -583,7 +590,7 @@ impl Clientele for LogClients {
         }
     }
 
-    fn happened(&mut self, what: Happening, excused: bool, world: &mut World<LogNode>, oracle: &mut Oracle) {
+    fn happened(&mut self, what: Happening, excused: bool, world: &mut World<Machine>, oracle: &mut Oracle) {
         match what {
             Happening::Wake { actor, token } if self.clients[actor as usize].generation == token => {
                 self.act(actor as usize, world, oracle);
@@ -614,7 +621,7 @@ impl Clientele for LogClients {
         }
     }
 
-    fn check(&mut self, world: &mut World<LogNode>, oracle: &mut Oracle) {
+    fn check(&mut self, world: &mut World<Machine>, oracle: &mut Oracle) {
         for (me, client) in self.clients.iter().enumerate() {
             if client.link.is_some()
                 && let Some(waiting) = client.waiting.values().next()
@@ -634,14 +641,14 @@ impl Clientele for LogClients {
         self.winding_down = winding_down;
     }
 
-    fn probe(&mut self, world: &mut World<LogNode>) {
+    fn probe(&mut self, world: &mut World<Machine>) {
         for part in 0..self.tps.len() {
             let role = self.writer(true, 3);
             self.add(world, part, role);
         }
     }
 
-    fn audit(&mut self, world: &mut World<LogNode>) {
+    fn audit(&mut self, world: &mut World<Machine>) {
         let left = (0..self.tps.len()).collect();
         self.add(world, 0, Role::Audit { left, at: None, attempts: 0 });
     }
@@ -663,5 +670,5 @@ impl Clientele for LogClients {
         .collect()
     }
 
-    fn farewell(&mut self, _world: &mut World<LogNode>, _damaged: bool, _oracle: &mut Oracle) {}
+    fn farewell(&mut self, _world: &mut World<Machine>, _damaged: bool, _oracle: &mut Oracle) {}
 }

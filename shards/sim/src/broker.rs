@@ -22,7 +22,7 @@ use crate::world::{Happening, World};
 /// Does the run of a seed.
 pub fn run(seed: u64, options: Options) -> Outcome {
     let mut rng = Rng::new(seed);
-    let fate = Fate::draw(&mut rng.fork(), options.breach);
+    let fate = Fate::draw(&mut rng.fork(), &options);
     let clients = KafkaClients::draw(&mut rng.fork(), options.fault);
     run::run(seed, rng, fate, clients, options)
 }

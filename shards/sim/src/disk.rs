@@ -7,7 +7,8 @@
 //!   (and each write to that sector) may or may not have reached the platter, and so may the new size of the file.
 //! - An operation under way when power is lost has happened, or not, or in part: writes by sector, `Remove` of a folder by file, `WriteZeros` by sector.
 //!   `ReplaceFile` is all or nothing. Creation, removal, replacement and truncation are durable at their end.
-//! - Killing the process loses what is under way, but nothing that ended: the page cache lives on.
+//! - Killing the process loses what is under way, but nothing that ended: the page cache lives on. A file whose creation it cut off may be there, but
+//!   its name is durable only when it has been opened with `create` again; to write to it before is the engine's bug (an assertion).
 //! - Crash at an exact place: [`Disk::crash_at`] stops the node before, in the middle of, or after its n-th changing operation.
 //! - EIO on read, write (a part may have been written), sync and directory operations. A failed sync drops unsynced writes for good while reads still show
 //!   them. ENOSPC at a capacity in bytes: a part of the write may have been done.
@@ -373,6 +374,17 @@ impl Disk {
     pub fn crash(&mut self, kind: CrashKind) {
         let under_way = std::mem::take(&mut self.under_way);
         if kind == CrashKind::Power {
+            let unsure: Vec<String> = self
+                .names
+                .iter()
+                .filter(|(_, id)| !self.files[id].name_durable)
+                .map(|(path, _)| path.clone())
+                .collect();
+            for path in unsure {
+                if self.rng.percent(50) {
+                    self.unlink(&path);
+                }
+            }
             for file in self.files.values_mut() {
                 file.crash_power(&mut self.rng);
             }
@@ -485,6 +497,11 @@ impl Disk {
             DiskOp::Write { file, offset, data, .. } => {
                 let sim = handle(file, self.life);
                 assert!(!data.is_empty(), "an empty write to {}", sim.path);
+                assert!(
+                    self.files[&sim.file].name_durable,
+                    "a write to {}, whose name may be gone after a crash",
+                    sim.path
+                );
                 if sim.direct {
                     aligned("write offset", *offset);
                     aligned("write length", data.len() as u64);
@@ -500,6 +517,11 @@ impl Disk {
             }
             DiskOp::WriteZeros { file, offset, len } => {
                 let sim = handle(file, self.life);
+                assert!(
+                    self.files[&sim.file].name_durable,
+                    "zeroes for {}, whose name may be gone after a crash",
+                    sim.path
+                );
                 if sim.direct {
                     aligned("zeroing offset", *offset);
                     aligned("zeroing length", *len);
@@ -616,6 +638,7 @@ impl Disk {
             None if create => self.create(path),
             None => return Err(not_found("open", path)),
         };
+        self.file(id).name_durable |= create;
         let file = &self.files[&id];
         let sim = SimFile { file: id, path: path.to_string(), direct, life: self.life, _open: file.open.clone() };
         Ok(DiskOutput::Opened { len: file.len(), file: FileHandle::new(sim) })
@@ -760,7 +783,8 @@ impl Disk {
             }
             DiskOp::Open { path, create: true, .. } if !self.names.contains_key(path) => {
                 if self.rng.percent(50) {
-                    self.create(path);
+                    let id = self.create(path);
+                    self.file(id).name_durable = kind == CrashKind::Power;
                 }
             }
             DiskOp::ReplaceFile { path, data } => {

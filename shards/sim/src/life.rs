@@ -52,6 +52,40 @@ pub enum Storm {
     Slow,
 }
 
+/// A chain of lives that leads to one kind of place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Again and again: the process is killed at some operation and a checkpoint is damaged, so that the next start must build on what segments show,
+    /// whether it is on the disk or not; soon after that start the power is lost.
+    RescanThenPower,
+}
+
+impl Scene {
+    /// The lives of a run.
+    pub fn lives(self, rng: &mut Rng) -> Vec<Life> {
+        let shards = rng.range(1, 2) as u16;
+        let life = |rng: &mut Rng, end, length_ns, damage| Life {
+            shards,
+            length_ns,
+            end,
+            down_ns: rng.log_range(1_000, 1_000_000),
+            storm: Storm::Calm,
+            damage,
+            audit: rng.percent(50),
+            wall_skew_ms: 0,
+        };
+        let Scene::RescanThenPower = self;
+        let mut lives = Vec::new();
+        for _ in 0..rng.range(1, 3) {
+            let at = LifeEnd::AtOperation(rng.range(100, 1_500), CrashPhase::After, CrashKind::Process);
+            lives.push(life(rng, at, 5_000_000_000, vec![(FileKind::Checkpoint, false)]));
+            let at = LifeEnd::AtOperation(rng.log_range(1, 60), CrashPhase::After, CrashKind::Power);
+            lives.push(life(rng, at, 1_000_000_000, Vec::new()));
+        }
+        lives
+    }
+}
+
 impl Life {
     /// A life of a run with this theme (0..100: what kind of fault it is about).
     pub fn draw(rng: &mut Rng, theme: u64, shards: u16) -> Life {

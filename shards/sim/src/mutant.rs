@@ -29,6 +29,8 @@ pub enum Fault {
     ForgetsMetadataSync,
     /// What recovery reads of the metadata log is not made durable before it counts.
     TrustsTheCache,
+    /// What recovery finds in segments is not made durable before it counts.
+    TrustsCachedSegments,
     /// A sync that failed counts as one that succeeded.
     IgnoresFailedSyncs,
     /// Sequences of idempotent producers are not looked at.
@@ -45,12 +47,13 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 12] = [
         Fault::AcknowledgesBeforeWritten,
         Fault::SkipsChecksums,
         Fault::ForgetsSegmentSync,
         Fault::ForgetsMetadataSync,
         Fault::TrustsTheCache,
+        Fault::TrustsCachedSegments,
         Fault::IgnoresFailedSyncs,
         Fault::ForgetsProducers,
         Fault::SwapsReplies,
@@ -78,12 +81,14 @@ pub struct Mutant<M> {
     /// Operations under way whose end is to be changed.
     watched: BTreeMap<OpId, FileKind>,
     replies: u64,
+    /// It has started.
+    ready: bool,
 }
 
 impl<M: Machine> Mutant<M> {
     /// `inner`, with a bug or without.
     pub fn new(inner: M, fault: Option<Fault>) -> Mutant<M> {
-        Mutant { inner, fault, lied_about: BTreeSet::new(), watched: BTreeMap::new(), replies: 0 }
+        Mutant { inner, fault, lied_about: BTreeSet::new(), watched: BTreeMap::new(), replies: 0, ready: false }
     }
 
     fn change_input(&mut self, input: Input) -> Option<Input> {
@@ -110,11 +115,13 @@ impl<M: Machine> Mutant<M> {
         let mut done = Vec::new();
         for effect in effects.split_off(from) {
             let Effect::Disk { op, what } = effect else {
+                self.ready |= matches!(effect, Effect::Ready);
                 effects.push(effect);
                 continue;
             };
             let kind = kind_of(&what);
             let (believe, forget) = match (fault, &what, kind) {
+                (Fault::TrustsCachedSegments, DiskOp::Sync { .. }, FileKind::Segment) => (!self.ready, !self.ready),
                 (Fault::AcknowledgesBeforeWritten, DiskOp::Write { .. }, FileKind::Journal) => (true, false),
                 (Fault::ForgetsSegmentSync, DiskOp::Sync { .. }, FileKind::Segment)
                 | (Fault::TrustsTheCache, DiskOp::Sync { .. }, FileKind::Metadata)

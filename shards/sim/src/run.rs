@@ -11,7 +11,7 @@ use floe_engine::config::{BrokerConfig, Listener};
 use floe_engine::event::{AdminRequest, Machine, ShardId};
 
 use crate::disk::{Breach, CrashKind, Disk, DiskFaults, FileKind, InjectedKind};
-use crate::life::{Life, LifeEnd, Storm};
+use crate::life::{Life, LifeEnd, Scene, Storm};
 use crate::mutant::Fault;
 use crate::net::{Net, NetFaults};
 use crate::oracle::{Ending, Oracle, Tally};
@@ -42,8 +42,10 @@ pub struct Options {
     pub keep_events: usize,
     /// Let the disk break its contract (tests of the oracle).
     pub breach: Option<Breach>,
-    /// Put a bug into the broker (tests of the oracle; runs of the whole broker only).
+    /// Put a bug into the machine (tests of the oracle).
     pub fault: Option<Fault>,
+    /// Lives of one kind instead of drawn ones: for what chance brings about too rarely.
+    pub scene: Option<Scene>,
 }
 
 /// What came out.
@@ -86,7 +88,7 @@ pub struct Fate {
 
 impl Fate {
     /// The fate of a run whose generator this is.
-    pub fn draw(rng: &mut Rng, breach: Option<Breach>) -> Fate {
+    pub fn draw(rng: &mut Rng, options: &Options) -> Fate {
         let theme = rng.below(100);
         let shards = |rng: &mut Rng| *rng.pick(&[1, 1, 2, 2, 3, 4]);
         let fixed = rng.percent(60).then(|| shards(rng));
@@ -94,11 +96,12 @@ impl Fate {
             let shards = fixed.unwrap_or_else(|| shards(rng));
             Life::draw(rng, theme, shards)
         });
-        let lives = lives.collect();
+        let lives: Vec<Life> = lives.collect();
+        let lives = options.scene.map_or(lives, |scene| scene.lives(rng));
         let disk = DiskFaults {
             latency_ns_min: 10_000,
             latency_ns_max: *rng.pick(&[60_000, 300_000, 1_000_000, 10_000_000]),
-            breach,
+            breach: options.breach,
             ..DiskFaults::default()
         };
         let net = NetFaults {
@@ -472,7 +475,9 @@ impl<C: Clientele> Run<C> {
             // loss of power takes it all the same. Nobody can know, so partitions may find records missing.
             let forgotten =
                 injected.kind == InjectedKind::SyncError && FileKind::of(&injected.path) == FileKind::Journal;
-            self.damaged |= content || forgotten;
+            // Checkpoints and indexes are made up for, as one of each pair of checkpoints stays good: nothing may be refused because of them.
+            let made_up_for = matches!(FileKind::of(&injected.path), FileKind::Checkpoint | FileKind::Index);
+            self.damaged |= (content && !made_up_for) || forgotten;
             self.forgotten |= forgotten;
             tail |= content && injected.recent && FileKind::of(&injected.path) == FileKind::Journal;
         }

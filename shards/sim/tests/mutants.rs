@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::panic;
 
 use floe_sim::kind::Kind;
+use floe_sim::life::Scene;
 use floe_sim::mutant::Fault;
 use floe_sim::run::Options;
 
@@ -14,12 +15,17 @@ fn found_out(fault: Fault, reasons: &[&str]) {
     found_out_among(0..RUNS, fault, reasons);
 }
 
-fn found_out_among(mut seeds: Range<u64>, fault: Fault, reasons: &[&str]) {
+fn found_out_among(seeds: Range<u64>, fault: Fault, reasons: &[&str]) {
+    found_out_in(Kind::Broker, seeds, Options { fault: Some(fault), ..Options::default() }, reasons);
+}
+
+fn found_out_in(kind: Kind, mut seeds: Range<u64>, options: Options, reasons: &[&str]) {
+    let fault = options.fault;
     let runs = seeds.end - seeds.start;
     panic::set_hook(Box::new(|_| {}));
     let mut others = Vec::new();
     let found = seeds.find(|seed| {
-        let outcome = Kind::Broker.run(*seed, Options { fault: Some(fault), ..Options::default() });
+        let outcome = kind.run(*seed, options);
         let Some(failure) = outcome.failure else { return false };
         let for_the_reason = reasons.iter().any(|reason| failure.contains(reason));
         if !for_the_reason {
@@ -63,6 +69,17 @@ fn counting_on_the_page_cache_after_a_kill() {
     // begins where the last such run was, to be short as long as the histories stay what they are.
     let reasons = ["was created and is not shown", "creation was acknowledged", "does not start"];
     found_out_among(2000..2000 + 20 * RUNS, Fault::TrustsTheCache, &reasons);
+}
+
+#[test]
+fn counting_on_segments_in_the_page_cache_after_a_kill() {
+    let fault = Some(Fault::TrustsCachedSegments);
+    let options = Options { fault, scene: Some(Scene::RescanThenPower), ..Options::default() };
+    found_out_in(Kind::Log, 0..RUNS, options, &["no injected fault", "is lost", "went back"]);
+    for seed in 0..RUNS / 4 {
+        let outcome = Kind::Log.run(seed, Options { fault: None, ..options });
+        assert_eq!(outcome.failure, None, "seed {seed} without the fault");
+    }
 }
 
 #[test]

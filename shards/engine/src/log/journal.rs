@@ -586,10 +586,8 @@ impl Journal {
             return;
         }
         entry.len = file_bytes;
-        match entry.file.clone() {
-            Some(file) => ops.issue(Op::SlotZeroed(slot), DiskOp::WriteZeros { file, offset: 0, len: file_bytes }, fx),
-            None => ops.issue(Op::SlotOpened(slot), DiskOp::Open { path, create: true, direct: true }, fx),
-        }
+        // Opened again also when it is there: a process that was killed while it made the file may have left a name that is not durable.
+        ops.issue(Op::SlotOpened(slot), DiskOp::Open { path, create: true, direct: true }, fx);
     }
 
     /// Whether there is a file to write to.

@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) open: Arc<()>,
     /// Whether a name still leads here.
     pub(super) linked: bool,
+    /// Whether that name outlives a loss of power.
+    pub(super) name_durable: bool,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl File {
             bad_sectors: BTreeMap::new(),
             open: Arc::new(()),
             linked: true,
+            name_durable: true,
         }
     }
 

@@ -39,6 +39,37 @@ fn entries(disk: &mut Disk, path: &str) -> Vec<(String, u64, bool)> {
     }
 }
 
+/// A creation that a kill cut off: the file may be there and then be gone with the power, until it is opened with `create` again.
+#[test]
+fn a_name_is_durable_when_its_creation_has_ended() {
+    let (mut gone, mut written) = (0, 0);
+    for seed in 0..64 {
+        let disk = &mut disk(seed);
+        disk.begin(DiskOp::Open { path: "a".into(), create: true, direct: false });
+        disk.crash(CrashKind::Process);
+        if disk.content("a").is_none() {
+            continue;
+        }
+        if seed % 2 == 0 {
+            open(disk, "a", false);
+        } else {
+            let file = match run(disk, DiskOp::Open { path: "a".into(), create: false, direct: false }) {
+                Ok(DiskOutput::Opened { file, .. }) => file,
+                other => panic!("{other:?}"),
+            };
+            let write = DiskOp::Write { file, offset: 0, data: block(1), dsync: true };
+            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| disk.begin(write))).is_err();
+            assert!(refused, "seed {seed}: a write to a file whose name may go");
+            written += 1;
+        }
+        disk.crash(CrashKind::Power);
+        let there = disk.content("a").is_some();
+        assert!(there || seed % 2 == 1, "seed {seed}");
+        gone += usize::from(!there);
+    }
+    assert!(gone > 0 && written > gone, "{gone} of {written}");
+}
+
 #[test]
 fn files_and_folders() {
     let disk = &mut disk(1);

@@ -3,6 +3,9 @@
 //!
 //! A batch in a segment counts when its checksum holds and its offset follows the one before: only what was committed is ever settled. Where
 //! this ends, the journal must go on; if it does not, and the file shows that there was more, the partition fails.
+//!
+//! A process that was killed between a segment's write and its sync leaves batches in the page cache only. So a file in which something counted
+//! is synced before the next is looked at: the checkpoint that ends the scan says that all of it is there, and the journal is given up for it.
 
 use std::collections::VecDeque;
 
@@ -35,6 +38,10 @@ pub(super) struct Scan {
     files: VecDeque<i64>,
     segment: Segment,
     file: Option<(FileHandle, u64)>,
+    /// Nothing more of `file` counts.
+    ended: bool,
+    /// Something in `file` counts that may be in the page cache only.
+    unsynced: bool,
     expected: i64,
     position: u64,
     window: u64,
@@ -94,6 +101,8 @@ impl ShardLog {
                 files: VecDeque::new(),
                 segment,
                 file: None,
+                ended: false,
+                unsynced: false,
                 window: WINDOW_BYTES,
                 grown: false,
             });
@@ -126,17 +135,18 @@ impl ShardLog {
                     scan.segment = Segment::new(first, 0);
                 }
             }
-            DiskOutput::Opened { file, len } => scan.file = Some((file, len)),
+            DiskOutput::Opened { file, len } => (scan.file, scan.ended) = (Some((file, len)), false),
             DiskOutput::Data(bytes) => scan.window(&bytes),
-            DiskOutput::Done => unreachable!("a scan only reads"),
+            DiskOutput::Done => scan.unsynced = false,
         }
         let what = loop {
             match &scan.file {
-                Some((file, len)) if scan.position < *len => {
+                Some((file, len)) if scan.position < *len && !scan.ended => {
                     let len = scan.window.min(len - scan.position);
                     break Some(DiskOp::Read { file: file.clone(), offset: scan.position, len });
                 }
-                Some(_) => scan.end_file(),
+                Some((file, _)) if scan.unsynced => break Some(DiskOp::Sync { file: file.clone() }),
+                Some(_) => scan.file = None,
                 None => match scan.files.pop_front() {
                     None => break None,
                     Some(base) if base == scan.segment.base || base == scan.expected => {
@@ -176,7 +186,7 @@ impl Scan {
             let here = self.position + seen as u64;
             if rest.len() < batch::HEADER_BYTES {
                 if here + (batch::HEADER_BYTES as u64) > file_len || bytes.is_empty() {
-                    return self.end_file();
+                    return self.ended = true;
                 }
                 break;
             }
@@ -186,11 +196,11 @@ impl Scan {
                 if rest[..batch::HEADER_BYTES].iter().any(|b| *b != 0) {
                     self.found.suspect = Some(self.expected);
                 }
-                return self.end_file();
+                return self.ended = true;
             };
             if info.bytes > rest.len() as u64 {
                 if here + info.bytes > file_len {
-                    return self.end_file();
+                    return self.ended = true;
                 }
                 if seen == 0 {
                     self.window = info.bytes;
@@ -199,7 +209,7 @@ impl Scan {
             }
             if batch::whole(&rest[..info.bytes as usize]).is_none() {
                 self.found.suspect = Some(self.expected);
-                return self.end_file();
+                return self.ended = true;
             }
             let last_offset = info.base_offset + i64::from(info.last_offset_delta);
             self.segment.push(info.base_offset, last_offset, info.bytes, info.max_timestamp);
@@ -208,14 +218,10 @@ impl Scan {
             }
             self.expected = last_offset + 1;
             batch::note_epoch(&mut self.state.leader_epochs, info.leader_epoch);
-            self.grown = true;
+            (self.grown, self.unsynced) = (true, true);
             seen += info.bytes as usize;
         }
         self.position += seen as u64;
-    }
-
-    fn end_file(&mut self) {
-        self.file = None;
     }
 
     fn begin_segment(&mut self, base: i64) {
