@@ -2,7 +2,6 @@
 
 use clap::{Args, Subcommand};
 use floe_wire::errors::ErrorCode;
-use floe_wire::messages::Message;
 use floe_wire::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
 };
@@ -14,11 +13,10 @@ use floe_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConf
 use floe_wire::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use floe_wire::primitives::Reader;
 use serde_json::json;
 
 use super::Bootstrap;
-use super::client::connection::{error_of, no_topic, refused};
+use super::client::connection::{error_of, no_topic};
 use super::client::keys::ApiKey;
 use super::client::{Cluster, Topic, consumer};
 use super::output::Output;
@@ -181,9 +179,8 @@ fn create(args: CreateArgs) -> Outcome {
         timeout_ms,
         ..CreateTopicsRequest::default()
     };
-    let answer = connection.exchange(ApiKey::CreateTopics, version, |writer| request.encode(writer, version))?;
-    let response = CreateTopicsResponse::decode(&mut Reader::new(&answer), version)
-        .map_err(|error| connection.nonsense(ApiKey::CreateTopics, error.to_string()))?;
+    let answer = connection.ask(ApiKey::CreateTopics, version, &request)?;
+    let response: CreateTopicsResponse = answer.decode()?;
     let mut output = Output::new();
     for topic in &response.topics {
         let there = error_of(topic.error_code) == ErrorCode::TOPIC_ALREADY_EXISTS;
@@ -194,8 +191,7 @@ fn create(args: CreateArgs) -> Outcome {
                 output.line(format!("topic {} is there already", topic.name))?;
             }
         } else if topic.error_code != 0 {
-            let problem =
-                refused(connection.address(), ApiKey::CreateTopics, topic.error_code, topic.error_message.as_deref());
+            let problem = answer.refused(topic.error_code, topic.error_message.as_deref());
             return Err(if there {
                 problem.next("leave it as it is with --if-not-exists, or change it with `floe topic alter`")
             } else {
@@ -327,18 +323,12 @@ fn settings(cluster: &mut Cluster, topic: &str) -> Outcome<Vec<Setting>> {
         }],
         ..DescribeConfigsRequest::default()
     };
-    let answer = connection.exchange(ApiKey::DescribeConfigs, version, |writer| request.encode(writer, version))?;
-    let response = DescribeConfigsResponse::decode(&mut Reader::new(&answer), version)
-        .map_err(|error| connection.nonsense(ApiKey::DescribeConfigs, error.to_string()))?;
+    let answer = connection.ask(ApiKey::DescribeConfigs, version, &request)?;
+    let response: DescribeConfigsResponse = answer.decode()?;
     let mut settings = Vec::new();
     for result in &response.results {
         if result.error_code != 0 {
-            return Err(refused(
-                connection.address(),
-                ApiKey::DescribeConfigs,
-                result.error_code,
-                result.error_message.as_deref(),
-            ));
+            return Err(answer.refused(result.error_code, result.error_message.as_deref()));
         }
         settings.extend(result.configs.iter().map(|config| {
             Setting {
@@ -402,19 +392,12 @@ fn alter_configs(cluster: &mut Cluster, topic: &str, changes: &[(&str, i8, Optio
         }],
         ..IncrementalAlterConfigsRequest::default()
     };
-    let answer =
-        connection.exchange(ApiKey::IncrementalAlterConfigs, version, |writer| request.encode(writer, version))?;
-    let response = IncrementalAlterConfigsResponse::decode(&mut Reader::new(&answer), version)
-        .map_err(|error| connection.nonsense(ApiKey::IncrementalAlterConfigs, error.to_string()))?;
+    let answer = connection.ask(ApiKey::IncrementalAlterConfigs, version, &request)?;
+    let response: IncrementalAlterConfigsResponse = answer.decode()?;
     match response.responses.iter().find(|response| response.error_code != 0) {
         Some(failed) if error_of(failed.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(no_topic(topic)),
         Some(failed) => {
-            let problem = refused(
-                connection.address(),
-                ApiKey::IncrementalAlterConfigs,
-                failed.error_code,
-                failed.error_message.as_deref(),
-            );
+            let problem = answer.refused(failed.error_code, failed.error_message.as_deref());
             Err(problem.next(format!("see the settings there are: floe topic describe --all-configs {topic}")))
         }
         None => Ok(()),
@@ -430,18 +413,13 @@ fn grow(cluster: &mut Cluster, topic: &str, partitions: i32) -> Outcome {
         timeout_ms,
         ..CreatePartitionsRequest::default()
     };
-    let answer = connection.exchange(ApiKey::CreatePartitions, version, |writer| request.encode(writer, version))?;
-    let response = CreatePartitionsResponse::decode(&mut Reader::new(&answer), version)
-        .map_err(|error| connection.nonsense(ApiKey::CreatePartitions, error.to_string()))?;
+    let answer = connection.ask(ApiKey::CreatePartitions, version, &request)?;
+    let response: CreatePartitionsResponse = answer.decode()?;
     match response.results.iter().find(|result| result.error_code != 0) {
         Some(failed) if error_of(failed.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(no_topic(topic)),
-        Some(failed) => Err(refused(
-            connection.address(),
-            ApiKey::CreatePartitions,
-            failed.error_code,
-            failed.error_message.as_deref(),
-        )
-        .next(format!("see how many it has: floe topic describe {topic}; the number can only grow"))),
+        Some(failed) => Err(answer
+            .refused(failed.error_code, failed.error_message.as_deref())
+            .next(format!("see how many it has: floe topic describe {topic}; the number can only grow"))),
         None => Ok(()),
     }
 }
@@ -462,9 +440,8 @@ fn delete(args: DeleteArgs) -> Outcome {
         topic_names: args.topics.iter().map(|name| name.as_str().into()).collect(),
         timeout_ms,
     };
-    let answer = connection.exchange(ApiKey::DeleteTopics, version, |writer| request.encode(writer, version))?;
-    let response = DeleteTopicsResponse::decode(&mut Reader::new(&answer), version)
-        .map_err(|error| connection.nonsense(ApiKey::DeleteTopics, error.to_string()))?;
+    let answer = connection.ask(ApiKey::DeleteTopics, version, &request)?;
+    let response: DeleteTopicsResponse = answer.decode()?;
     let mut output = Output::new();
     let mut failed = None;
     for result in &response.responses {
@@ -481,8 +458,7 @@ fn delete(args: DeleteArgs) -> Outcome {
                     .next("do nothing about those that are not there with --if-exists"),
             );
         } else {
-            let problem =
-                refused(connection.address(), ApiKey::DeleteTopics, result.error_code, result.error_message.as_deref());
+            let problem = answer.refused(result.error_code, result.error_message.as_deref());
             failed = Some(problem.next(format!("about topic `{name}`; see what there is: floe topic list")));
         }
     }

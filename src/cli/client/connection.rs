@@ -117,19 +117,15 @@ impl Connection {
         Ok(version)
     }
 
-    /// Sends a request and waits for its answer: the bytes after the response header.
-    pub(in crate::cli) fn exchange(
-        &mut self,
-        api: ApiKey,
-        version: i16,
-        encode: impl FnOnce(&mut Writer),
-    ) -> Outcome<Bytes> {
-        self.send(api, version, encode)?;
-        self.receive(api, version)
+    /// Sends a request and waits for its answer.
+    pub(in crate::cli) fn ask<'m>(&mut self, api: ApiKey, version: i16, request: &impl Message<'m>) -> Outcome<Answer> {
+        self.send(api, version, request)?;
+        let body = self.receive(api, version)?;
+        Ok(Answer { address: self.address.clone(), api, version, body })
     }
 
     /// Sends a request that has no answer (produce with acks=0).
-    pub(in crate::cli) fn send(&mut self, api: ApiKey, version: i16, encode: impl FnOnce(&mut Writer)) -> Outcome {
+    pub(in crate::cli) fn send<'m>(&mut self, api: ApiKey, version: i16, request: &impl Message<'m>) -> Outcome {
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let mut writer = Writer::new();
         frame::RequestHeader {
@@ -139,7 +135,7 @@ impl Connection {
             client_id: Some(CLIENT_ID.into()),
         }
         .encode(&mut writer);
-        encode(&mut writer);
+        request.encode(&mut writer, version);
         let body = writer.finish_contiguous();
         let mut framed = Vec::with_capacity(body.len() + 4);
         framed.extend_from_slice(&(body.len() as u32).to_be_bytes());
@@ -152,7 +148,7 @@ impl Connection {
         self.stream.read_exact(&mut size).map_err(|error| self.lost(api, error))?;
         let size = u32::from_be_bytes(size) as usize;
         if !(4..=ANSWER_BYTES_MAX).contains(&size) {
-            return Err(self.nonsense(api, format!("it announced an answer of {size} bytes")));
+            return Err(nonsense(&self.address, api, format!("it announced an answer of {size} bytes")));
         }
         // Grows with what really arrives: a peer that lies about the size does not make us reserve it.
         let mut answer = Vec::with_capacity(size.min(1 << 20));
@@ -164,11 +160,13 @@ impl Connection {
         let answer = Bytes::from(answer);
         let mut reader = Reader::new(&answer);
         let correlation_id = frame::decode_response_header(&mut reader, api.api(), version)
-            .map_err(|error| self.nonsense(api, format!("its answer's header cannot be read: {error}")))?;
+            .map_err(|error| nonsense(&self.address, api, format!("its answer's header cannot be read: {error}")))?;
         if correlation_id != self.correlation_id {
-            return Err(
-                self.nonsense(api, format!("it answered request {}, not {}", correlation_id, self.correlation_id))
-            );
+            return Err(nonsense(
+                &self.address,
+                api,
+                format!("it answered request {}, not {}", correlation_id, self.correlation_id),
+            ));
         }
         let rest = reader.remaining();
         Ok(answer.slice(answer.len() - rest..))
@@ -181,15 +179,14 @@ impl Connection {
                 client_software_name: CLIENT_ID.into(),
                 client_software_version: env!("CARGO_PKG_VERSION").into(),
             };
-            let answer = self.exchange(ApiKey::ApiVersions, version, |writer| request.encode(writer, version))?;
-            let unsupported = answer.get(..2) == Some(&ErrorCode::UNSUPPORTED_VERSION.code().to_be_bytes());
+            let answer = self.ask(ApiKey::ApiVersions, version, &request)?;
+            let unsupported = answer.body.get(..2) == Some(&ErrorCode::UNSUPPORTED_VERSION.code().to_be_bytes());
             if unsupported && version > 0 {
                 continue;
             }
-            let response = ApiVersionsResponse::decode(&mut Reader::new(&answer), version)
-                .map_err(|error| self.nonsense(ApiKey::ApiVersions, error.to_string()))?;
+            let response: ApiVersionsResponse = answer.decode()?;
             if response.error_code != 0 {
-                return Err(refused(&self.address, ApiKey::ApiVersions, response.error_code, None));
+                return Err(answer.refused(response.error_code, None));
             }
             self.ranges = response
                 .api_keys
@@ -201,11 +198,9 @@ impl Connection {
         Ok(())
     }
 
-    /// A problem with the bytes of an answer.
-    pub(in crate::cli) fn nonsense(&self, api: ApiKey, why: impl Into<String>) -> Problem {
-        Problem::new(format!("the answer of {} to {} makes no sense", self.address, api.name()))
-            .because_of(why)
-            .next("check that this is the Kafka port of a broker, in plain text (no TLS)")
+    /// An answer can be read and is none to what was asked.
+    pub(in crate::cli) fn nonsense(&self, api: ApiKey, why: &str) -> Problem {
+        nonsense(&self.address, api, why)
     }
 
     fn lost(&self, api: ApiKey, error: std::io::Error) -> Problem {
@@ -225,6 +220,34 @@ impl Connection {
                 .because(error),
         }
     }
+}
+
+/// A broker's answer: the bytes after the response header, and what is needed to say what is wrong with it.
+#[derive(Debug)]
+pub(in crate::cli) struct Answer {
+    address: String,
+    api: ApiKey,
+    version: i16,
+    body: Bytes,
+}
+
+impl Answer {
+    /// What it says.
+    pub(in crate::cli) fn decode<'a, R: Message<'a>>(&'a self) -> Outcome<R> {
+        R::decode(&mut Reader::new(&self.body), self.version)
+            .map_err(|error| nonsense(&self.address, self.api, error.to_string()))
+    }
+
+    /// It says, by this code and in these words, that the broker refused.
+    pub(in crate::cli) fn refused(&self, code: i16, message: Option<&str>) -> Problem {
+        refused(&self.address, self.api, code, message)
+    }
+}
+
+fn nonsense(address: &str, api: ApiKey, why: impl Into<String>) -> Problem {
+    Problem::new(format!("the answer of {address} to {} makes no sense", api.name()))
+        .because_of(why)
+        .next("check that this is the Kafka port of a broker, in plain text (no TLS)")
 }
 
 /// What everybody is told about a topic that is not there.

@@ -5,17 +5,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use floe_wire::batch::{self, BatchError};
 use floe_wire::errors::ErrorCode;
-use floe_wire::messages::Message;
 use floe_wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use floe_wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
-use floe_wire::primitives::{Reader, Records};
+use floe_wire::primitives::Records;
 
-use super::connection::{error_of, refused};
+use super::connection::{Answer, error_of};
 use super::keys::ApiKey;
 use super::position::Position;
 use super::record::ReadRecord;
@@ -125,16 +123,13 @@ impl Consumer {
             // Whoever comes first may fill the answer; everybody gets a turn.
             let turn = self.next.values().sum::<i64>() as usize % partitions.len();
             partitions.rotate_left(turn);
-            let Some((answer, version)) = self.fetch(cluster, leader, &partitions, wait)? else {
+            let Some(answer) = self.fetch(cluster, leader, &partitions, wait)? else {
                 moved = true;
                 continue;
             };
-            let address = cluster.broker(leader)?.address().to_owned();
-            let response = FetchResponse::decode(&mut Reader::new(&answer), version).map_err(|error| {
-                Problem::new(format!("the answer of {address} to Fetch makes no sense")).because_of(error.to_string())
-            })?;
+            let response: FetchResponse = answer.decode()?;
             if response.error_code != 0 {
-                return Err(refused(&address, ApiKey::Fetch, response.error_code, None));
+                return Err(answer.refused(response.error_code, None));
             }
             for data in response.responses.iter().flat_map(|topic| &topic.partitions) {
                 let index = data.partition_index;
@@ -151,7 +146,8 @@ impl Consumer {
                     ErrorCode::OFFSET_OUT_OF_RANGE => return Err(self.out_of_range(index)),
                     error if error.retriable() => moved = true,
                     _ => {
-                        return Err(refused(&address, ApiKey::Fetch, data.error_code, None)
+                        return Err(answer
+                            .refused(data.error_code, None)
                             .next(format!("partition {}-{index}; see the broker's log", self.topic.name)));
                     }
                 }
@@ -183,7 +179,7 @@ impl Consumer {
         leader: i32,
         partitions: &[(i32, i64, i32)],
         wait: Duration,
-    ) -> Outcome<Option<(Bytes, i16)>> {
+    ) -> Outcome<Option<Answer>> {
         let connection = match cluster.broker(leader) {
             Ok(connection) => connection,
             Err(_) if leader < 0 => return Ok(None),
@@ -215,9 +211,7 @@ impl Consumer {
             }],
             ..FetchRequest::default()
         };
-        connection
-            .exchange(ApiKey::Fetch, version, |writer| request.encode(writer, version))
-            .map(|answer| Some((answer, version)))
+        connection.ask(ApiKey::Fetch, version, &request).map(Some)
     }
 
     fn take_records(
@@ -331,14 +325,14 @@ fn list_offsets(cluster: &mut Cluster, topic: &Topic, timestamp: i64) -> Outcome
                 }],
                 ..ListOffsetsRequest::default()
             };
-            let answer = connection.exchange(ApiKey::ListOffsets, version, |writer| request.encode(writer, version))?;
-            let response = ListOffsetsResponse::decode(&mut Reader::new(&answer), version)
-                .map_err(|error| connection.nonsense(ApiKey::ListOffsets, error.to_string()))?;
+            let answer = connection.ask(ApiKey::ListOffsets, version, &request)?;
+            let response: ListOffsetsResponse = answer.decode()?;
             for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
                 if partition.error_code == 0 {
                     found.insert(partition.partition_index, partition.offset);
                 } else {
-                    let problem = refused(connection.address(), ApiKey::ListOffsets, partition.error_code, None)
+                    let problem = answer
+                        .refused(partition.error_code, None)
                         .next(format!("partition {}-{}; see the broker's log", topic.name, partition.partition_index));
                     if !error_of(partition.error_code).retriable() || Instant::now() > until {
                         return Err(problem);

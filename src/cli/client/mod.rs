@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 
 use floe_wire::errors::ErrorCode;
 use floe_wire::ids::TopicId;
-use floe_wire::messages::Message;
 use floe_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
-use floe_wire::primitives::Reader;
 
 use self::connection::{Connection, error_of};
 use self::keys::ApiKey;
@@ -196,9 +194,8 @@ impl Cluster {
             allow_auto_topic_creation: create,
             ..MetadataRequest::default()
         };
-        let answer = self.bootstrap.exchange(ApiKey::Metadata, version, |writer| request.encode(writer, version))?;
-        let response = MetadataResponse::decode(&mut Reader::new(&answer), version)
-            .map_err(|error| self.bootstrap.nonsense(ApiKey::Metadata, error.to_string()))?;
+        let answer = self.bootstrap.ask(ApiKey::Metadata, version, &request)?;
+        let response: MetadataResponse = answer.decode()?;
         self.controller = response.controller_id;
         self.brokers = response
             .brokers

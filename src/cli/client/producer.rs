@@ -11,12 +11,11 @@ use bytes::Bytes;
 use floe_wire::batch::{BatchBuilder, BatchRecord};
 use floe_wire::compression::Codec;
 use floe_wire::errors::ErrorCode;
-use floe_wire::messages::Message;
 use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use floe_wire::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
-use floe_wire::primitives::{Reader, Records};
+use floe_wire::primitives::Records;
 
-use super::connection::{Connection, error_of, refused};
+use super::connection::{Answer, error_of};
 use super::keys::ApiKey;
 use super::partitioner::Partitioner;
 use super::record::NewRecord;
@@ -227,20 +226,19 @@ impl Producer {
             ..ProduceRequest::default()
         };
         let sent = if self.options.acks == 0 {
-            connection.send(ApiKey::Produce, version, |writer| request.encode(writer, version)).map(|()| None)
+            connection.send(ApiKey::Produce, version, &request).map(|()| None)
         } else {
-            connection.exchange(ApiKey::Produce, version, |writer| request.encode(writer, version)).map(Some)
+            connection.ask(ApiKey::Produce, version, &request).map(Some)
         };
         drop(request);
-        let address = connection.address().to_owned();
         match sent {
             Ok(None) => {
                 self.delivered += batches.iter().map(|outgoing| outgoing.records).sum::<u64>();
                 Ok((Vec::new(), None))
             }
             Ok(Some(answer)) => {
-                let codes = self.codes(connection, &answer, version)?;
-                self.settle(&address, batches, &codes)
+                let codes = codes(&answer)?;
+                self.settle(&answer, batches, &codes)
             }
             Err(problem) => {
                 cluster.drop_broker(leader);
@@ -255,25 +253,9 @@ impl Producer {
         }
     }
 
-    fn codes(&self, connection: &Connection, answer: &[u8], version: i16) -> Outcome<HashMap<i32, (i16, String)>> {
-        let response = ProduceResponse::decode(&mut Reader::new(answer), version)
-            .map_err(|error| connection.nonsense(ApiKey::Produce, error.to_string()))?;
-        Ok(response
-            .responses
-            .iter()
-            .flat_map(|topic| &topic.partition_responses)
-            .map(|partition| {
-                (
-                    partition.index,
-                    (partition.error_code, partition.error_message.as_deref().unwrap_or_default().to_owned()),
-                )
-            })
-            .collect())
-    }
-
     fn settle(
         &mut self,
-        address: &str,
+        answer: &Answer,
         batches: Vec<Outgoing>,
         codes: &HashMap<i32, (i16, String)>,
     ) -> Outcome<(Vec<Outgoing>, Option<Problem>)> {
@@ -289,7 +271,7 @@ impl Producer {
                 // A repeat that was already there is as good as written now.
                 ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => self.delivered += outgoing.records,
                 _ => {
-                    let problem = refused(address, ApiKey::Produce, code, Some(&message)).next(match error {
+                    let problem = answer.refused(code, Some(&message)).next(match error {
                         ErrorCode::MESSAGE_TOO_LARGE => format!(
                             "let the topic take larger batches: floe topic alter {} --config max.message.bytes=N (this one has {} bytes)",
                             self.topic.name,
@@ -311,6 +293,18 @@ impl Producer {
     }
 }
 
+/// Error code and words by partition.
+fn codes(answer: &Answer) -> Outcome<HashMap<i32, (i16, String)>> {
+    let response: ProduceResponse = answer.decode()?;
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    Ok(partitions
+        .map(|partition| {
+            let message = partition.error_message.as_deref().unwrap_or_default().to_owned();
+            (partition.index, (partition.error_code, message))
+        })
+        .collect())
+}
+
 fn producer_id(cluster: &mut Cluster) -> Outcome<(i64, i16)> {
     let until = Instant::now() + cluster.timeout();
     let connection = cluster.any();
@@ -322,14 +316,13 @@ fn producer_id(cluster: &mut Cluster) -> Outcome<(i64, i16)> {
         producer_epoch: -1,
     };
     loop {
-        let answer = connection.exchange(ApiKey::InitProducerId, version, |writer| request.encode(writer, version))?;
-        let response = InitProducerIdResponse::decode(&mut Reader::new(&answer), version)
-            .map_err(|error| connection.nonsense(ApiKey::InitProducerId, error.to_string()))?;
+        let answer = connection.ask(ApiKey::InitProducerId, version, &request)?;
+        let response: InitProducerIdResponse = answer.decode()?;
         if response.error_code == 0 {
             return Ok((response.producer_id, response.producer_epoch));
         }
         if !error_of(response.error_code).retriable() || Instant::now() > until {
-            return Err(refused(connection.address(), ApiKey::InitProducerId, response.error_code, None));
+            return Err(answer.refused(response.error_code, None));
         }
         std::thread::sleep(super::RETRY_PAUSE);
     }
