@@ -32,6 +32,13 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
         "a checkpoint built on a batch that the journal did not hold durably (tier written, power loss)",
     ),
     (Kind::Log, 301_699, "the same, after the journal was taken over by another number of shards"),
+    (
+        Kind::Log,
+        402_031,
+        "a partition held the oldest file of a full journal, but not by its first unsettled batch: Full for ever",
+    ),
+    (Kind::Log, 403_210, "the same"),
+    (Kind::Log, 403_451, "the same"),
     (Kind::Log, 201_030, "a carried copy behind a damaged commit cleared the partition that had lost records there"),
 ];
 

@@ -198,10 +198,12 @@ impl ShardLog {
         self.settle.phase = Phase::Writing;
     }
 
-    /// Nothing could be carried, and this partition is one of those that hold the oldest file, however little it has there.
+    /// Nothing could be carried, and this partition is one of those that hold the oldest file, however little it has there. Not only by its
+    /// first unsettled batch: that may be a copy carried forward, with what was appended behind it still in the oldest file.
     fn is_forced(&self, p: &Partition) -> bool {
-        let oldest = || p.tail.get(p.tail_index(p.settled_end)).and_then(|e| self.journal.commit(e.ring));
-        self.settle.force && oldest().is_some_and(|commit| self.journal.order.front() == Some(&commit.slot))
+        let oldest = self.journal.order.front();
+        let unsettled = || p.tail.range(p.tail_index(p.settled_end)..);
+        self.settle.force && unsettled().any(|e| self.journal.commit(e.ring).is_some_and(|c| Some(&c.slot) == oldest))
     }
 
     fn start_jobs(&mut self, now: Time, fx: &mut Effects) {
@@ -374,7 +376,8 @@ impl ShardLog {
             p.segment_since_ms = now.wall_ms;
             p.segments.push_back(Segment::new(p.settled_end, now.wall_ms));
             // There may be more for the next segment.
-            if p.unsettled_bytes >= SMALL_BYTES {
+            let p = self.partitions[ix.0 as usize].as_ref().expect("as above");
+            if p.unsettled_bytes >= SMALL_BYTES || self.is_forced(p) {
                 self.settle.queue.push_back(ix);
             }
         }
