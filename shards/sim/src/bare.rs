@@ -27,19 +27,30 @@ use node::{Ask, Catalog, LogNode, Status};
 const IN_FLIGHT_MAX: usize = 5;
 /// A writer to a partition that refuses for good gives up after so many answers.
 const REFUSALS_MAX: u32 = 1_000;
-/// Bytes of a batch at most: the smallest journal file holds two.
+/// Bytes of a batch at most: the smallest journal file holds one.
 const BATCH_BYTES_MAX: usize = 64_000;
+/// A partition may answer for so long in virtual time that there is no room, if no fault excuses it.
+const FULL_NS_MAX: u64 = 30_000_000_000;
 /// An answer takes at most this long in virtual time.
 const ANSWER_NS_MAX: u64 = 60_000_000_000;
 
 /// What runs on each shard.
 type Machine = Mutant<LogNode>;
 
+/// How much room a run's journals have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Enough for laps to take some time.
+    Some,
+    /// So little, for so many partitions, that it is full most of the time.
+    Tiny,
+}
+
 /// Does the run of a seed.
-pub fn run(seed: u64, options: Options) -> Outcome {
+pub fn run(seed: u64, room: Room, options: Options) -> Outcome {
     let mut rng = Rng::new(seed ^ 0x006c_6f67);
     let fate = Fate::draw(&mut rng.fork(), &options);
-    let clients = LogClients::draw(&mut rng.fork(), options.fault);
+    let clients = LogClients::draw(&mut rng.fork(), room, options.fault);
     run::run(seed, rng, fate, clients, options)
 }
 
@@ -53,6 +64,8 @@ struct LogClients {
     retention: Vec<bool>,
     records_max: u64,
     tps: Vec<Tp>,
+    /// By partition: since when every append is answered that there is no room.
+    full_since_ns: Vec<Option<u64>>,
     clients: Vec<Client>,
     winding_down: bool,
 }
@@ -109,9 +122,12 @@ enum Question {
 }
 
 impl LogClients {
-    fn draw(rng: &mut Rng, fault: Option<Fault>) -> LogClients {
-        let journal_file_bytes = *rng.pick(&[131_072, 262_144, 1 << 20]);
-        let journal_bytes = journal_file_bytes * rng.range(3, 8);
+    fn draw(rng: &mut Rng, room: Room, fault: Option<Fault>) -> LogClients {
+        let (journal_file_bytes, files, partitions_max) = match room {
+            Room::Some => (*rng.pick(&[131_072, 262_144, 1 << 20]), rng.range(3, 8), 12),
+            Room::Tiny => (*rng.pick(&[65_536, 65_536, 131_072]), rng.range(3, 5), 40),
+        };
+        let journal_bytes = journal_file_bytes * files;
         let cache_bytes = *rng.pick(&[262_144, 1 << 20, 8 << 20]).max(&(journal_file_bytes * 2));
         let settings = LogSettings {
             journal_bytes,
@@ -125,7 +141,7 @@ impl LogClients {
         };
         let mut catalog = Catalog::default();
         let mut retention = Vec::new();
-        for n in 0..rng.log_range(1, 12) {
+        for n in 0..rng.log_range(1, partitions_max) {
             let tier = *rng.pick(&[
                 log::Tier::Flushed,
                 log::Tier::Flushed,
@@ -155,6 +171,7 @@ impl LogClients {
             retention,
             records_max: *rng.pick(&[10, 40, 40, 40, 400]),
             tps: Vec::new(),
+            full_since_ns: Vec::new(),
             clients: Vec::new(),
             winding_down: false,
         }
@@ -343,6 +360,18 @@ impl LogClients {
         let refused = matches!(status, Status::Storage | Status::Full);
         match what {
             Question::Append => {
+                let full = &mut self.full_since_ns[waiting.part];
+                match status {
+                    Status::Ok => *full = None,
+                    Status::Full if excused => *full = None,
+                    Status::Full if now_ns - *full.get_or_insert(now_ns) > FULL_NS_MAX => {
+                        oracle.fail(format!(
+                            "liveness: {tp}: no append has found room for {} s",
+                            FULL_NS_MAX / 1_000_000_000
+                        ));
+                    }
+                    _ => {}
+                }
                 let winding_down = self.winding_down;
                 client.appended(tp, correlation, status, value(0), value(1), winding_down, oracle, me);
             }
@@ -576,6 +605,7 @@ impl Clientele for LogClients {
             // One "topic" of the oracle per partition: each has settings of its own here.
             let topic = oracle.add_topic(tier, *retention, config.log_append_time);
             self.tps.push(Tp { topic, partition: 0 });
+            self.full_since_ns.push(None);
         }
         for part in 0..self.tps.len() {
             for _ in 0..self.rng.range(1, 3) {
@@ -635,6 +665,7 @@ impl Clientele for LogClients {
 
     fn booting(&mut self) {
         self.catalog.borrow_mut().drained.clear();
+        self.full_since_ns.fill(None);
     }
 
     fn wind_down(&mut self, winding_down: bool) {

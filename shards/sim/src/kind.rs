@@ -1,7 +1,8 @@
 //! The kinds of runs, and how to do one again.
 
+use crate::bare::{self, Room};
+use crate::broker;
 use crate::run::{Options, Outcome};
-use crate::{bare, broker};
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,17 +11,20 @@ pub enum Kind {
     Broker,
     /// The log alone, with far smaller journals.
     Log,
+    /// The log alone, with journals that are full most of the time.
+    Tiny,
 }
 
 impl Kind {
-    /// Both.
-    pub const ALL: [Kind; 2] = [Kind::Broker, Kind::Log];
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Broker, Kind::Log, Kind::Tiny];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Broker => "broker",
             Kind::Log => "log",
+            Kind::Tiny => "tiny",
         }
     }
 
@@ -33,7 +37,8 @@ impl Kind {
     pub fn run(self, seed: u64, options: Options) -> Outcome {
         match self {
             Kind::Broker => broker::run(seed, options),
-            Kind::Log => bare::run(seed, options),
+            Kind::Log => bare::run(seed, Room::Some, options),
+            Kind::Tiny => bare::run(seed, Room::Tiny, options),
         }
     }
 

@@ -9,9 +9,9 @@ use floe_sim::kind::Kind;
 use floe_sim::mutant::Fault;
 use floe_sim::run::{Options, Outcome};
 
-const USAGE: &str = "usage: sim <seed> [--only broker|log] [--trace]
+const USAGE: &str = "usage: sim <seed> [--only broker|log|tiny] [--trace]
            replay the runs of a seed; the last events of one that fails are printed, with --trace all of all
-       sim --seeds N [--from K] [--only broker|log] [--keep-going]
+       sim --seeds N [--from K] [--only broker|log|tiny] [--keep-going]
            do the runs of N seeds from K (0) on, until one fails; its seed is printed, exit 1
        with --fault F: a broker with a deliberate bug (tests of the judge), one of the names in shards/sim/src/mutant.rs";
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             },
             "--only" => match words.next().and_then(|name| Kind::of(name)) {
                 Some(kind) => kinds = vec![kind],
-                None => return usage("--only takes broker or log"),
+                None => return usage("--only takes broker, log or tiny"),
             },
             _ => match word.parse() {
                 Ok(n) => seed = Some(n),

@@ -39,6 +39,8 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
     ),
     (Kind::Log, 403_210, "the same"),
     (Kind::Log, 403_451, "the same"),
+    (Kind::Tiny, 800_324, "the same"),
+    (Kind::Tiny, 800_555, "the same"),
     (Kind::Log, 201_030, "a carried copy behind a damaged commit cleared the partition that had lost records there"),
 ];
 
