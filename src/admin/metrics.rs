@@ -18,6 +18,12 @@ pub fn page(shards: &[Option<ShardMetrics>]) -> Page {
         }
     }
     let process = process::read();
+    for (shard, thread) in process.shards {
+        let help = "CPU time of the shard's thread, user and system";
+        page.add("floe_shard_cpu_seconds", help, label(shard), Number::Seconds(thread.ran_seconds));
+        let help = "Time for which the shard's thread could have run and had no CPU";
+        page.add("floe_shard_cpu_wait_seconds", help, label(shard), Number::Seconds(thread.waited_seconds));
+    }
     let level = |value: u64| Number::Level(value as f64);
     let none = Labels::new;
     page.add("process_resident_memory_bytes", "Memory in use", none(), level(process.resident_bytes));
@@ -85,8 +91,23 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
             Number::Count(count),
         );
     }
-    let closed = Number::Seconds(metrics.admission_closed_ns as f64 / 1e9);
-    page.add("floe_admission_closed_seconds", "Time for which no client was read from", label(shard), closed);
+    let seconds = [
+        ("floe_admission_closed_seconds", "Time for which no client was read from", metrics.admission_closed_ns),
+        (
+            "floe_connections_paused_seconds",
+            "Time for which connections were not read for what they had at work or unread, summed over connections",
+            metrics.paused_ns,
+        ),
+        (
+            "floe_connections_working_seconds",
+            "Time for which connections had requests other than Fetch at work, summed over connections",
+            metrics.working_ns,
+        ),
+        ("floe_shard_polled_seconds", "Time spent looking for work instead of sleeping", metrics.driver.polled_ns),
+    ];
+    for (name, help, ns) in seconds {
+        page.add(name, help, label(shard), Number::Seconds(ns as f64 / 1e9));
+    }
     let levels = [
         ("floe_fetch_sessions", "Fetch sessions", metrics.fetch_sessions),
         ("floe_fetch_session_partitions", "Partitions in fetch sessions", metrics.fetch_session_partitions),
@@ -109,11 +130,28 @@ fn spreads(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         page.add("floe_request_seconds", about, labels, spread(&metrics.request_ns[kind as usize]));
     }
     let stages = [
+        (
+            "floe_receive_seconds",
+            "From a request's first bytes to all of it; 0 for those that came whole",
+            &metrics.driver.receive_ns,
+        ),
+        ("floe_turn_seconds", "From a request's arrival until it is begun: those before it go first", &metrics.turn_ns),
+        (
+            "floe_round_seconds",
+            "Work of a shard's round: decoding, deciding and preparing what follows, for all requests that came",
+            &metrics.driver.round_ns,
+        ),
+        ("floe_mesh_hop_seconds", "From a message to another shard until that shard takes it", &metrics.driver.hop_ns),
+        (
+            "floe_journal_wait_seconds",
+            "From the first batch of a journal commit to its submission",
+            &metrics.log.commit_wait_ns,
+        ),
         ("floe_produce_append_seconds", "From a produce's arrival to its being appended", &metrics.append_ns),
         ("floe_produce_durable_seconds", "From then until its records are as durable as wanted", &metrics.durable_ns),
         ("floe_produce_acknowledge_seconds", "From then until it is answered", &metrics.acknowledge_ns),
         ("floe_send_seconds", "From an answer until the kernel has taken it", &metrics.send_ns),
-        ("floe_journal_commit_seconds", "From a journal commit's submission to its completion", &metrics.commit_ns),
+        ("floe_journal_commit_seconds", "From a journal commit's submission to its completion", &metrics.log.commit_ns),
     ];
     for (name, about, histogram) in stages {
         page.add(name, about, label(shard), spread(histogram));
@@ -137,6 +175,10 @@ mod tests {
             ShardMetrics { fetch_sessions: 4, admission_closed_ns: 1_500_000_000, ..ShardMetrics::default() };
         metrics.request_ns[1].record(3_000_000);
         metrics.durable_ns.record(700_000);
+        metrics.turn_ns.record(1);
+        metrics.log.commit_wait_ns.record(2_000_000);
+        metrics.driver.hop_ns.record(0);
+        (metrics.working_ns, metrics.paused_ns, metrics.driver.polled_ns) = (250_000_000, 500_000_000, 750_000_000);
         metrics.errors.count(3);
         metrics.errors.count(159);
         let text = page(&[Some(metrics), None]).text();
@@ -149,6 +191,14 @@ mod tests {
             "floe_request_seconds_bucket{le=\"0.003145728\",shard=\"0\",kind=\"fetch\"} 1",
             "floe_request_seconds_bucket{le=\"+Inf\",shard=\"0\",kind=\"produce\"} 0",
             "floe_produce_durable_seconds_count{shard=\"0\"} 1",
+            "floe_turn_seconds_count{shard=\"0\"} 1",
+            "floe_journal_wait_seconds_sum{shard=\"0\"} 0.002",
+            "floe_mesh_hop_seconds_count{shard=\"0\"} 1",
+            "floe_receive_seconds_count{shard=\"0\"} 0",
+            "floe_round_seconds_count{shard=\"0\"} 0",
+            "floe_connections_working_seconds_total{shard=\"0\"} 0.25",
+            "floe_connections_paused_seconds_total{shard=\"0\"} 0.5",
+            "floe_shard_polled_seconds_total{shard=\"0\"} 0.75",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

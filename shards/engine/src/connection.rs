@@ -74,6 +74,10 @@ pub struct Connection {
     abandoned: Vec<u64>,
     fetching: bool,
     paused: bool,
+    paused_since_ns: u64,
+    /// Requests at work that are no Fetch, and since when there have been any.
+    working: usize,
+    working_since_ns: u64,
     closed: bool,
 }
 
@@ -95,6 +99,9 @@ impl Connection {
             abandoned: Vec::new(),
             fetching: false,
             paused: false,
+            paused_since_ns: 0,
+            working: 0,
+            working_since_ns: 0,
             closed: false,
         }
     }
@@ -133,7 +140,13 @@ impl Connection {
     }
 
     /// The next request to begin, with its number, if one may be; else nothing more is read until one may.
-    pub fn next(&mut self, conn: ConnId, fx: &mut Effects) -> Option<(u64, Bytes)> {
+    pub fn next(
+        &mut self,
+        conn: ConnId,
+        now: Time,
+        metrics: &mut ShardMetrics,
+        fx: &mut Effects,
+    ) -> Option<(u64, Bytes)> {
         if self.closed {
             return None;
         }
@@ -147,13 +160,22 @@ impl Connection {
         let room = self.slots.len() <= REQUESTS_IN_FLIGHT_MAX / 2 && self.unsent_bytes <= UNSENT_BYTES_MAX / 2;
         if pauses && next.is_none() && !self.paused {
             self.paused = true;
+            self.paused_since_ns = now.mono_ns;
             fx.push(Effect::PauseReads { conn });
         } else if self.paused && room && !pauses && next.is_none() {
             self.paused = false;
+            metrics.paused_ns += now.mono_ns.saturating_sub(self.paused_since_ns);
             fx.push(Effect::ResumeReads { conn });
         }
         let (frame, since_ns) = next?;
+        metrics.turn_ns.record(now.mono_ns.saturating_sub(since_ns));
         self.fetching |= fetch;
+        if !fetch {
+            if self.working == 0 {
+                self.working_since_ns = now.mono_ns;
+            }
+            self.working += 1;
+        }
         self.slots.push_back(Slot { bytes: frame.len() as u64, kind, since_ns, token: None, ending: None });
         Some((self.front + self.slots.len() as u64 - 1, frame))
     }
@@ -179,7 +201,14 @@ impl Connection {
         };
         if slot.ending.replace(ending).is_none() {
             pressure.request_went(slot.bytes);
-            self.fetching &= slot.kind != RequestKind::Fetch;
+            if slot.kind == RequestKind::Fetch {
+                self.fetching = false;
+            } else {
+                self.working -= 1;
+                if self.working == 0 {
+                    metrics.working_ns += now.mono_ns.saturating_sub(self.working_since_ns);
+                }
+            }
         }
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.ending.is_some()) {
             self.front += 1;

@@ -114,6 +114,19 @@ impl ErrorCounts {
     }
 }
 
+/// What only the driver of a shard can measure: it fills this in on an answer's way to the admin thread.
+#[derive(Clone, Debug, Default)]
+pub struct DriverMetrics {
+    /// From the moment at which part of a request was there until all of it was; 0 for those that came whole.
+    pub receive_ns: Histogram,
+    /// From a message's being given to the mesh until the receiving shard's round took it in.
+    pub hop_ns: Histogram,
+    /// Rounds with inputs: from taking them to going back to the kernel. Decoding, deciding and preparing what follows is in here.
+    pub round_ns: Histogram,
+    /// Time spent looking for work instead of sleeping (`spin.us`), in nanoseconds.
+    pub polled_ns: u64,
+}
+
 /// All counters of one shard; only ever growing unless said otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct ShardMetrics {
@@ -127,6 +140,10 @@ pub struct ShardMetrics {
     pub bytes_out: u64,
     /// Partitions answered with an error in Produce, Fetch and ListOffsets, by its code.
     pub errors: ErrorCounts,
+    /// The driver's.
+    pub driver: DriverMetrics,
+    /// From a request's arrival until it is begun: it waits for those before it on its connection.
+    pub turn_ns: Histogram,
     /// From a request's arrival to its answer's being given to the driver, by [`RequestKind`].
     pub request_ns: [Histogram; RequestKind::ALL.len()],
     /// From then until the kernel had taken it.
@@ -137,12 +154,14 @@ pub struct ShardMetrics {
     pub durable_ns: Histogram,
     /// From the last of its shards having that to the answer.
     pub acknowledge_ns: Histogram,
-    /// From a commit's submission to its completion.
-    pub commit_ns: Histogram,
     /// Connections open (goes up and down).
     pub connections: u64,
     /// Connections closed for what they sent, or refused.
     pub connections_refused: u64,
+    /// For how long connections had requests other than Fetch at work, summed over connections, in nanoseconds.
+    pub working_ns: u64,
+    /// For how long connections were not read because of too much of theirs at work or unsent, summed over connections, in nanoseconds.
+    pub paused_ns: u64,
     /// Connections closed for having been idle.
     pub connections_idle_closed: u64,
     /// Connections closed for not reading their answers while memory was spent.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use floe_wire::ids::TopicId;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -190,9 +191,6 @@ impl Shard {
         metrics.append_ns.clone_from(&self.owner.append_ns);
         metrics.durable_ns.clone_from(&self.owner.durable_ns);
         if let Some(log) = self.log.as_mut() {
-            for ns in log.take_commit_latencies() {
-                metrics.commit_ns.record(ns);
-            }
             metrics.log.clone_from(log.metrics());
         }
         metrics.clone()
@@ -378,9 +376,13 @@ impl Shard {
         }
     }
 
+    fn begin(&mut self, now: Time, conn: ConnId, fx: &mut Effects) -> Option<(u64, Bytes)> {
+        self.connections.get_mut(&conn)?.next(conn, now, &mut self.metrics, fx)
+    }
+
     /// Begins the requests of a connection that may be begun now.
     fn turn(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
-        while let Some((request, frame)) = self.connections.get_mut(&conn).and_then(|c| c.next(conn, fx)) {
+        while let Some((request, frame)) = self.begin(now, conn, fx) {
             self.request(now, conn, request, frame, fx);
         }
     }

@@ -67,6 +67,8 @@ pub struct Conn {
     pub touched: bool,
     /// It is on the list of those that may have frames.
     pub to_cut: bool,
+    /// When the first part of a frame was found here that is not whole yet, in nanoseconds.
+    pub began_ns: Option<u64>,
     /// What is being sent.
     pub sending: Sending,
     /// For the ring.
@@ -96,6 +98,7 @@ impl Conn {
             shut: false,
             touched: false,
             to_cut: false,
+            began_ns: None,
             sending: Sending::Idle,
             gather: Box::new(Gather { iov: Vec::new(), header }),
             buf: BytesMut::new(),
@@ -117,6 +120,11 @@ impl Conn {
         let size = (4 + len).clamp(RECV_BYTES_MIN, RECV_BYTES_MAX);
         self.recv_hint = if size > self.recv_hint { size } else { self.recv_hint - (self.recv_hint - size) / 16 };
         Ok(Some(self.buf.split_to(len).freeze()))
+    }
+
+    /// Whether there are bytes of a frame that is not whole. Call after `cut` gave none.
+    pub fn has_part(&self) -> bool {
+        !self.buf.is_empty()
     }
 
     fn frame_len(&self, frame_bytes_max: usize) -> Result<Option<usize>, BadSize> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
 
 use floe_engine::event::{Input, ShardId};
 use floe_engine::mesh::MeshMsg;
+use floe_engine::metrics::Histogram;
 use io_uring::{opcode, squeue, types};
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -22,16 +23,19 @@ struct Door {
     ring_fd: AtomicI32,
 }
 
+/// A message and when it was given to the mesh, in nanoseconds.
+type Sent = (u64, MeshMsg);
+
 /// One shard's ends of all its queues.
 pub struct Mesh {
     shard: usize,
     doors: Arc<[Door]>,
     /// By receiver; none for itself.
-    to: Vec<Option<Producer<MeshMsg>>>,
+    to: Vec<Option<Producer<Sent>>>,
     /// By sender; none for itself.
-    from: Vec<Option<Consumer<MeshMsg>>>,
+    from: Vec<Option<Consumer<Sent>>>,
     /// By receiver: what did not fit.
-    waiting: Vec<VecDeque<MeshMsg>>,
+    waiting: Vec<VecDeque<Sent>>,
     /// Receivers that were sent something since the last [`Mesh::flush`].
     sent: Vec<bool>,
 }
@@ -67,7 +71,8 @@ impl Mesh {
     }
 
     /// Sends; [`Mesh::flush`] wakes the receiver.
-    pub fn send(&mut self, to: ShardId, msg: MeshMsg) {
+    pub fn send(&mut self, now_ns: u64, to: ShardId, msg: MeshMsg) {
+        let msg = (now_ns, msg);
         let to = usize::from(to.0);
         self.sent[to] = true;
         // What waits goes first: messages of one shard arrive in order.
@@ -110,8 +115,8 @@ impl Mesh {
         unsafe { ring.push(entry) }
     }
 
-    /// Takes what has come, as inputs.
-    pub fn receive(&mut self, inputs: &mut VecDeque<Input>) {
+    /// Takes what has come, as inputs, and enters into `hop_ns` how long each was on its way.
+    pub fn receive(&mut self, now_ns: u64, hop_ns: &mut Histogram, inputs: &mut VecDeque<Input>) {
         for (sender, queue) in self.from.iter_mut().enumerate() {
             let Some(queue) = queue else { continue };
             let count = queue.slots();
@@ -120,7 +125,10 @@ impl Mesh {
             }
             let chunk = queue.read_chunk(count).expect("so many are there");
             let from = ShardId(sender as u16);
-            inputs.extend(chunk.into_iter().map(|msg| Input::Mesh { from, msg }));
+            inputs.extend(chunk.into_iter().map(|(sent_ns, msg)| {
+                hop_ns.record(now_ns.saturating_sub(sent_ns));
+                Input::Mesh { from, msg }
+            }));
         }
     }
 

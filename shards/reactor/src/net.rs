@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use floe_engine::event::{ConnId, Input, Reply};
+use floe_engine::metrics::Histogram;
 use io_uring::{cqueue, opcode, types};
 use rustix::net::sockopt::{self, Timeout};
 use slab::Slab;
@@ -176,8 +177,8 @@ impl Net {
         self.touch(slot);
     }
 
-    /// Gives what has come about: frames, in order for each connection, and the beginnings and ends of connections.
-    pub fn take_inputs(&mut self, inputs: &mut VecDeque<Input>) {
+    /// Gives what has come about, and enters into `receive_ns` how long each frame took to come: frames, in order for each connection, and the beginnings and ends of connections.
+    pub fn take_inputs(&mut self, now_ns: u64, receive_ns: &mut Histogram, inputs: &mut VecDeque<Input>) {
         inputs.extend(self.events.drain(..));
         for _ in 0..self.to_cut.len() {
             let slot = self.to_cut.pop_front().expect("so many are there");
@@ -191,10 +192,15 @@ impl Net {
                 }
                 match conn.cut(self.frame_bytes_max) {
                     Ok(None) => {
+                        conn.began_ns = conn.has_part().then(|| conn.began_ns.unwrap_or(now_ns));
                         more = false;
                         break;
                     }
-                    Ok(Some(frame)) => inputs.push_back(Input::Frame { conn: conn.id, frame }),
+                    Ok(Some(frame)) => {
+                        let began_ns = conn.began_ns.take().unwrap_or(now_ns);
+                        receive_ns.record(now_ns.saturating_sub(began_ns));
+                        inputs.push_back(Input::Frame { conn: conn.id, frame });
+                    }
                     Err(BadSize(size)) => {
                         tracing::warn!(
                             "closing the connection of {}: it claims a request of {size} bytes; possible are 4 to {} (socket.request.max.bytes)",

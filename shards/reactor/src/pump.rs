@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use floe_engine::event::{AdminReply, Effect, Effects, Input, LogLevel, Machine, ShardId};
+use floe_engine::metrics::DriverMetrics;
 use floe_engine::time::Time;
 use io_uring::{cqueue, opcode, types};
 use rustix::time::{ClockId, clock_gettime};
@@ -52,6 +53,8 @@ pub struct Pump<M> {
     pub accepting: Accepting,
     /// Questions of the admin thread, by token.
     pub asked: Slab<flume::Sender<AdminReply>>,
+    /// What only this loop can measure.
+    pub measured: DriverMetrics,
     /// From [`Outside::Exit`] on: when to leave whatever is still under way.
     pub leaving_ns: Option<u64>,
 }
@@ -77,12 +80,13 @@ impl Accepting {
 
 /// What the clocks say.
 pub fn now() -> Time {
-    let mono = clock_gettime(ClockId::Monotonic);
     let wall = clock_gettime(ClockId::Realtime);
-    Time {
-        mono_ns: mono.tv_sec as u64 * 1_000_000_000 + mono.tv_nsec as u64,
-        wall_ms: wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000,
-    }
+    Time { mono_ns: mono_ns(), wall_ms: wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000 }
+}
+
+fn mono_ns() -> u64 {
+    let mono = clock_gettime(ClockId::Monotonic);
+    mono.tv_sec as u64 * 1_000_000_000 + mono.tv_nsec as u64
 }
 
 impl<M: Machine> Pump<M> {
@@ -99,10 +103,11 @@ impl<M: Machine> Pump<M> {
             while let Some(what) = self.inbox.next() {
                 self.told(what);
             }
-            self.mesh.receive(&mut self.inputs);
-            self.net.take_inputs(&mut self.inputs);
-
             let now = now();
+            self.mesh.receive(now.mono_ns, &mut self.measured.hop_ns, &mut self.inputs);
+            self.net.take_inputs(now.mono_ns, &mut self.measured.receive_ns, &mut self.inputs);
+            let has_inputs = !self.inputs.is_empty();
+
             if self.machine.next_deadline().is_some_and(|deadline| now.reached(deadline)) {
                 self.inputs.push_back(Input::Timer);
             }
@@ -120,6 +125,10 @@ impl<M: Machine> Pump<M> {
                 && (now.mono_ns >= until || (self.net.is_empty() && self.disk.is_idle()))
             {
                 break;
+            }
+            let done_ns = mono_ns();
+            if has_inputs {
+                self.measured.round_ns.record(done_ns.saturating_sub(now.mono_ns));
             }
             self.wait(now)?;
         }
@@ -139,15 +148,21 @@ impl<M: Machine> Pump<M> {
         }
         if !self.spin.is_zero() {
             let until = now.mono_ns + self.spin.min(wait.unwrap_or(self.spin)).as_nanos() as u64;
-            loop {
+            let (began_ns, mut at_ns) = (mono_ns(), 0);
+            let has_come = loop {
                 self.ring.enter(Some(Duration::ZERO))?;
                 if self.ring.has_completions() || self.mesh.has_come() || !self.inbox.is_empty() {
-                    return Ok(());
+                    break true;
                 }
-                if crate::pump::now().mono_ns >= until {
-                    break;
+                at_ns = mono_ns();
+                if at_ns >= until {
+                    break false;
                 }
                 std::hint::spin_loop();
+            };
+            self.measured.polled_ns += at_ns.saturating_sub(began_ns);
+            if has_come {
+                return Ok(());
             }
         }
         let wait = if self.mesh.may_sleep() { wait } else { Some(Duration::ZERO) };
@@ -208,9 +223,12 @@ impl<M: Machine> Pump<M> {
             Effect::PauseReads { conn } => self.net.pause(conn, true),
             Effect::ResumeReads { conn } => self.net.pause(conn, false),
             Effect::Admission { open } => self.net.admission(open),
-            Effect::Mesh { to, msg } => self.mesh.send(to, msg),
+            Effect::Mesh { to, msg } => self.mesh.send(now.mono_ns, to, msg),
             Effect::Disk { op, what } => self.disk.start(op, what, &mut self.ring),
-            Effect::AdminReply { token, reply } => {
+            Effect::AdminReply { token, mut reply } => {
+                if let AdminReply::Metrics(metrics) = &mut reply {
+                    metrics.driver.clone_from(&self.measured);
+                }
                 if let Some(answer) = self.asked.try_remove(token as usize) {
                     // Who asked may have given up.
                     let _ = answer.try_send(reply);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use floe_engine::config::{BrokerConfig, Dynamic};
 use floe_engine::event::{AdminReply, AdminRequest, Boot, Input, Machine, ShardId};
+use floe_engine::metrics::DriverMetrics;
 use slab::Slab;
 
 use crate::disk::Disk;
@@ -199,6 +200,7 @@ impl Start {
             inputs: self.inputs,
             accepting: Accepting::on(self.listeners),
             asked: Slab::new(),
+            measured: DriverMetrics::default(),
             leaving_ns: None,
         };
         if let Err(error) = pump.run() {

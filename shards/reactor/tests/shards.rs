@@ -14,6 +14,7 @@ use floe_engine::event::{
     Reply, ReplyPart, ShardId,
 };
 use floe_engine::mesh::MeshMsg;
+use floe_engine::metrics::DriverMetrics;
 use floe_engine::time::{Deadline, Time};
 use floe_reactor::memory::AlignedBuf;
 use floe_reactor::run::{self, Event, Plan, Shards};
@@ -156,6 +157,9 @@ impl Machine for Small {
                 let reply = AdminReply::Ready(Err(format!("{} clients", self.peers.len())));
                 fx.push(Effect::AdminReply { token, reply });
             }
+            Input::Admin { token, request: AdminRequest::Metrics } => {
+                fx.push(Effect::AdminReply { token, reply: AdminReply::Metrics(Box::default()) });
+            }
             Input::Shutdown => fx.push(Effect::Stopped),
             _ => {}
         }
@@ -177,6 +181,10 @@ struct Running {
 
 impl Running {
     fn start(name: &str, count: usize) -> Running {
+        Running::start_spinning(name, count, Duration::ZERO)
+    }
+
+    fn start_spinning(name: &str, count: usize, spin: Duration) -> Running {
         let folder = std::env::temp_dir().join(format!("floe-reactor-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -187,12 +195,20 @@ impl Running {
             seed: [0; 32],
             cpus: vec![0; count],
             pin: false,
-            spin: Duration::ZERO,
+            spin,
             listeners: vec![listener],
         };
         let shards = run::start(plan, |_| Small::default()).unwrap();
         assert!(matches!(shards.events().recv().unwrap(), Event::Ready));
         Running { shards: Some(shards), address, folder }
+    }
+
+    fn measured(&self, shard: usize) -> DriverMetrics {
+        let asker = self.shards.as_ref().unwrap().asker();
+        match asker.ask(shard, AdminRequest::Metrics, Duration::from_secs(5)) {
+            Some(AdminReply::Metrics(metrics)) => metrics.driver,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn connect(&self) -> TcpStream {
@@ -353,5 +369,43 @@ fn the_admin_thread_gets_answers_and_sees_clients_go() {
     drop(streams);
     while ask() != "0 clients" {
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn requests_in_pieces_hops_between_shards_and_rounds_are_timed() {
+    let running = Running::start("measured", 2);
+    let mut stream = running.connect();
+    stream.write_all(&request(ECHO, 100)).unwrap();
+    answer(&mut stream);
+    // Which of the two serves it is theirs to say.
+    let shard = (0..2).find(|shard| running.measured(*shard).receive_ns.count() == 1).expect("one took it in");
+    assert_eq!(running.measured(shard).receive_ns.sum_ns(), 0, "it came whole");
+    let whole = request(ECHO, 100);
+    // Until the shard has seen the first half alone: a busy machine may keep it from looking in between.
+    let mut sent = 1;
+    while running.measured(shard).receive_ns.sum_ns() == 0 {
+        stream.write_all(&whole[..50]).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        stream.write_all(&whole[50..]).unwrap();
+        answer(&mut stream);
+        sent += 1;
+    }
+    let measured = running.measured(shard);
+    assert_eq!(measured.receive_ns.count(), sent);
+    assert!(measured.round_ns.count() >= 2 && measured.round_ns.sum_ns() > 0);
+    let hops = |shard| running.measured(shard).hop_ns.count();
+    let before = hops(0) + hops(1);
+    stream.write_all(&request(MESH, 4)).unwrap();
+    answer(&mut stream);
+    assert_eq!(hops(0) + hops(1), before + 2, "there and back");
+    assert_eq!(measured.polled_ns, 0, "nobody spins");
+}
+
+#[test]
+fn time_spent_spinning_is_told_apart() {
+    let running = Running::start_spinning("spinning", 1, Duration::from_millis(5));
+    while running.measured(0).polled_ns < 1_000_000 {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

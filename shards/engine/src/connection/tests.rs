@@ -4,6 +4,7 @@ const CONN: ConnId = ConnId(1);
 const NOW: Time = Time { mono_ns: 7, wall_ms: 0 };
 
 struct Bed {
+    now: Time,
     connection: Connection,
     pressure: Pressure,
     metrics: ShardMetrics,
@@ -13,21 +14,29 @@ struct Bed {
 impl Bed {
     fn new() -> Bed {
         let connection = Connection::new(NOW, "127.0.0.1:1".parse().unwrap(), 0);
-        Bed { connection, pressure: Pressure::default(), metrics: ShardMetrics::default(), fx: Effects::new() }
+        Bed {
+            now: NOW,
+            connection,
+            pressure: Pressure::default(),
+            metrics: ShardMetrics::default(),
+            fx: Effects::new(),
+        }
     }
 
     /// Reads a request of an API; the numbers of those that begin.
     fn read(&mut self, key: u8) -> Vec<u64> {
-        self.connection.take(NOW, Bytes::copy_from_slice(&[0, key, 0, 0]), &mut self.pressure);
+        self.connection.take(self.now, Bytes::copy_from_slice(&[0, key, 0, 0]), &mut self.pressure);
         self.begin()
     }
 
     fn begin(&mut self) -> Vec<u64> {
-        std::iter::from_fn(|| self.connection.next(CONN, &mut self.fx)).map(|(request, _)| request).collect()
+        std::iter::from_fn(|| self.connection.next(CONN, self.now, &mut self.metrics, &mut self.fx))
+            .map(|(request, _)| request)
+            .collect()
     }
 
     fn end(&mut self, request: u64, ending: Ending) {
-        self.connection.end((CONN, request), NOW, ending, (&mut self.pressure, &mut self.metrics), &mut self.fx);
+        self.connection.end((CONN, request), self.now, ending, (&mut self.pressure, &mut self.metrics), &mut self.fx);
     }
 
     fn reply(&mut self, request: u64, bytes: usize) {
@@ -130,4 +139,28 @@ fn what_is_held_is_given_back_however_it_ends() {
         assert!(abandoned.iter().all(|token| *token == 70 + ends), "{abandoned:?}");
         assert_eq!(bed.pressure.held(), (0, 0), "{ends}");
     }
+}
+
+#[test]
+fn waiting_for_a_turn_working_and_being_paused_are_timed() {
+    let mut bed = Bed::new();
+    let at = |ns| Time { mono_ns: ns, wall_ms: 0 };
+    bed.now = at(1000);
+    assert_eq!((bed.read(1), bed.read(1)), (vec![0], vec![]), "the second fetch waits and stops the reading");
+    bed.now = at(3000);
+    bed.reply(0, 5);
+    assert_eq!(bed.begin(), [1]);
+    assert_eq!((bed.metrics.turn_ns.count(), bed.metrics.turn_ns.sum_ns()), (2, 2000));
+    assert_eq!(
+        (bed.metrics.paused_ns, bed.metrics.working_ns),
+        (2000, 0),
+        "a fetch is no work: it may wait for records"
+    );
+    assert_eq!((bed.read(0), bed.read(3)), (vec![2], vec![3]));
+    bed.now = at(4000);
+    bed.reply(3, 5);
+    assert_eq!(bed.metrics.working_ns, 0, "one of two is still at work");
+    bed.now = at(9000);
+    bed.reply(2, 5);
+    assert_eq!(bed.metrics.working_ns, 6000);
 }

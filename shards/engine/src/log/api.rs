@@ -4,6 +4,7 @@ use floe_wire::batch::BatchHeader;
 use floe_wire::ids::TopicId;
 
 use crate::event::ReplyPart;
+use crate::metrics::Histogram;
 
 /// A partition on its shard: dense, given out by [`super::ShardLog::create`], not used again while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -282,8 +283,10 @@ pub struct LogMetrics {
     pub journal_bytes: u64,
     /// Batches whose commit completed, by the tier they reached before it: flushed, written, memory.
     pub acks: [u64; 3],
-    /// Time from submission to completion of each commit since the last [`super::ShardLog::take_commit_latencies`], in ns; bounded.
-    pub commit_latencies_ns: Vec<u64>,
+    /// From the first batch of a commit to its submission: it waits for commits before it, for company, for room.
+    pub commit_wait_ns: Histogram,
+    /// From a commit's submission to its completion: the device.
+    pub commit_ns: Histogram,
     /// Settle rounds.
     pub settle_rounds: u64,
     /// Bytes written to segments.

@@ -27,8 +27,6 @@ const QUEUE_MAX: u64 = 8;
 const BUFFER_BYTES: usize = 4 << 20;
 /// Fewest files of a journal: one written, one being freed, one in reserve, one ahead.
 pub(super) const SLOTS_MIN: usize = 4;
-/// Latencies kept until the metrics are taken.
-const LATENCIES_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotState {
@@ -80,6 +78,7 @@ pub(super) struct Commit {
     must_be_durable: bool,
     dsync: bool,
     written: bool,
+    began_ns: u64,
     submitted_ns: u64,
 }
 
@@ -99,6 +98,7 @@ impl Commit {
             must_be_durable: true,
             dsync: true,
             written: true,
+            began_ns: 0,
             submitted_ns: 0,
         }
     }
@@ -425,6 +425,7 @@ impl Journal {
             must_be_durable: building.must_be_durable,
             dsync: false,
             written: false,
+            began_ns: building.began_ns,
             submitted_ns: 0,
         });
         self.write_pos += padded;
@@ -461,6 +462,7 @@ impl Journal {
             let first_ring = self.first_ring;
             let commit = &mut self.commits[(ring - first_ring) as usize];
             commit.dsync = commit.must_be_durable;
+            metrics.commit_wait_ns.record(now.mono_ns.saturating_sub(commit.began_ns));
             commit.submitted_ns = now.mono_ns;
             if !commit.dsync {
                 self.last_plain = Some(ring);
@@ -479,9 +481,7 @@ impl Journal {
         self.in_flight -= 1;
         let commit = self.commit_mut(ring).expect("a commit under way is in memory");
         commit.written = true;
-        if metrics.commit_latencies_ns.len() < LATENCIES_MAX {
-            metrics.commit_latencies_ns.push(now.mono_ns - commit.submitted_ns);
-        }
+        metrics.commit_ns.record(now.mono_ns - commit.submitted_ns);
         while self.written_ring < self.submit_ring && self.commit(self.written_ring).is_some_and(|c| c.written) {
             self.written_ring += 1;
         }

@@ -430,11 +430,6 @@ impl ShardLog {
         &self.metrics
     }
 
-    /// Takes the latencies of commits since the last call, in ns.
-    pub fn take_commit_latencies(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.metrics.commit_latencies_ns)
-    }
-
     /// Why nothing can be appended on this shard, if so.
     pub fn journal_failure(&self) -> Option<&str> {
         self.journal.failed.as_deref()

@@ -111,3 +111,15 @@ fn append_time_and_codec_are_the_topics() {
         assert!(read.iter().all(|record| record.timestamp == NOW_MS && record.value == Some(&[7; 200])));
     }
 }
+
+#[test]
+fn each_commit_is_timed_before_and_on_the_device() {
+    let mut node = Node::start(1, BTreeMap::new());
+    node.create("t", 1, 1);
+    for _ in 0..3 {
+        node.produce("t", 0, &batch(), 1);
+        assert_eq!(node.produced().0, codes::NONE);
+    }
+    let log = node.shards[0].metrics_now().log;
+    assert_eq!((log.commit_wait_ns.count(), log.commit_ns.count()), (3, 3));
+}
