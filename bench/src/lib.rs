@@ -7,6 +7,7 @@ pub mod compare;
 pub mod disk;
 pub mod figures;
 pub mod fuzz;
+pub mod generator;
 pub mod latency;
 pub mod load;
 pub mod outcome;

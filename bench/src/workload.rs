@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use floe_wire::compression;
 use serde::{Deserialize, Serialize};
 
 /// The stamp at the beginning of each value: producer, sequence, intended time of sending and a checksum.
@@ -152,12 +153,19 @@ pub enum Codec {
     None = 0,
     /// gzip.
     Gzip = 1,
-    /// Snappy, raw as librdkafka sends it.
+    /// Snappy, in the frames of the Java client.
     Snappy = 2,
     /// LZ4 frames.
     Lz4 = 3,
     /// Zstandard.
     Zstd = 4,
+}
+
+impl Codec {
+    /// The same in floe-wire.
+    pub fn wire(self) -> compression::Codec {
+        compression::Codec::from_number(self as u8).expect("the numbers are the protocol's")
+    }
 }
 
 impl Workload {
@@ -205,7 +213,7 @@ impl Workload {
         must(self.consumers <= 10_000, "consumers: at most 10000")?;
         must(self.consumes() == (self.consumers > 0), "consumers: produce has none, every other kind at least one")?;
         must(self.idle_connections <= 100_000, "idle_connections: at most 100000")?;
-        must(self.key_count >= 1, "key_count: at least 1")?;
+        must((1..=10_000_000).contains(&self.key_count), "key_count: 1 to 10000000")?;
         must((STAMP_BYTES..=16 << 20).contains(&self.record_bytes), "record_bytes: 24 (the stamp) to 16777216")?;
         must((0.0..=1.0).contains(&self.compressibility), "compressibility: 0 to 1")?;
         must((-1..=1).contains(&self.acks), "acks: 0, 1 or -1")?;
