@@ -5,7 +5,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crc_fast::CrcAlgorithm;
 
@@ -18,7 +18,11 @@ pub struct Client {
 impl Client {
     /// Connects to a broker on this machine.
     pub fn connect(port: u16) -> io::Result<Client> {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Client::connect_to(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// Connects to any broker.
+    pub fn connect_to(address: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -55,6 +59,60 @@ impl Client {
             std::thread::sleep(Duration::from_millis(100));
         }
         Err(io::Error::other(format!("{name} has no leader after a minute")))
+    }
+
+    /// Creates topics of one replica, and waits until every partition has a leader. Writes nothing into them.
+    pub fn create_topics(&mut self, names: &[String], partitions: i32, configs: &[(String, String)]) -> io::Result<()> {
+        // In portions, because a broker bounds how long one request may keep it busy.
+        for names in names.chunks(50) {
+            let mut body = (names.len() as i32).to_be_bytes().to_vec();
+            for name in names {
+                string(&mut body, name);
+                body.extend_from_slice(&partitions.to_be_bytes());
+                body.extend_from_slice(&1i16.to_be_bytes());
+                body.extend_from_slice(&0i32.to_be_bytes()); // assignments
+                body.extend_from_slice(&(configs.len() as i32).to_be_bytes());
+                for (key, value) in configs {
+                    string(&mut body, key);
+                    string(&mut body, value);
+                }
+            }
+            body.extend_from_slice(&120_000i32.to_be_bytes());
+            body.push(0); // validate only
+            let answer = self.call(19, 2, &body)?;
+            // Of each topic: name, error, message or none.
+            let mut at = 8;
+            for _ in names {
+                let name_bytes = usize::from(be16(&answer, at).unwrap_or(0));
+                let code = be16(&answer, at + 2 + name_bytes);
+                if code != Some(0) {
+                    return Err(io::Error::other(format!("CreateTopics: error {code:?}")));
+                }
+                let message_bytes = be16(&answer, at + 4 + name_bytes).filter(|&bytes| bytes != u16::MAX).unwrap_or(0);
+                at += 6 + name_bytes + usize::from(message_bytes);
+            }
+        }
+        for name in names {
+            let began = Instant::now();
+            while let Err(error) = self.log_ends(name, 0..partitions) {
+                if began.elapsed() > Duration::from_secs(60) {
+                    return Err(io::Error::other(format!("{name} has no leader after a minute: {error}")));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes topics; those that do not exist are no error.
+    pub fn delete_topics(&mut self, names: &[String]) -> io::Result<()> {
+        for names in names.chunks(50) {
+            let mut body = (names.len() as i32).to_be_bytes().to_vec();
+            names.iter().for_each(|name| string(&mut body, name));
+            body.extend_from_slice(&60_000i32.to_be_bytes());
+            self.call(20, 1, &body)?;
+        }
+        Ok(())
     }
 
     /// Produces one batch with acks=1 and waits for the answer.

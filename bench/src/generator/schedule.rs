@@ -78,6 +78,16 @@ impl Chooser {
         }
     }
 
+    /// Have records keys?
+    pub fn has_keys(&self) -> bool {
+        self.keys != Keys::None
+    }
+
+    /// Partitions of all topics.
+    pub fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
     /// The next record's key; none when the workload has no keys.
     pub fn key(&mut self) -> Option<u64> {
         match self.keys {
