@@ -73,7 +73,6 @@ pub struct Producer {
     sequences: Vec<u64>,
     in_flight: VecDeque<Sent>,
     correlation: i32,
-    stopped: bool,
     blocked: bool,
 }
 
@@ -113,20 +112,35 @@ impl Producer {
             sequences: vec![0; topics.total() as usize],
             in_flight: VecDeque::new(),
             correlation: 0,
-            stopped: false,
             blocked: false,
         }
     }
 
-    /// No further records.
-    pub fn stop(&mut self) {
-        self.stopped = true;
+    /// No further records than those which are due at `now_ns`.
+    pub fn end_at(&mut self, now_ns: u64) {
+        self.batches.end_at(now_ns);
     }
 
     /// Has it nothing more to send, and every answer?
     pub fn is_done(&self) -> bool {
-        let nothing_left = self.stopped || self.batches.is_over();
-        nothing_left && self.in_flight.is_empty() && self.body_unsent == 0 && self.socket.requests.unsent() == 0
+        let sent = self.body_unsent == 0 && self.socket.requests.unsent() == 0;
+        sent && self.batches.is_over() && self.in_flight.is_empty()
+    }
+
+    /// Gives up: what is due and was not answered counts as late as it is by now. Tells how many records those are.
+    pub fn give_up(&mut self, now_ns: u64, account: &mut Account) -> u64 {
+        let mut count = 0;
+        let mut late = |due_ns| {
+            count += 1;
+            account.meter.due(due_ns, now_ns);
+        };
+        for sent in self.in_flight.drain(..) {
+            for batch in &sent.batches {
+                (0..batch.records()).for_each(|at| late(batch.record(at, sent.at_ns).0));
+            }
+        }
+        self.batches.unmade(now_ns, late);
+        count
     }
 
     /// The kernel takes requests again.
@@ -136,7 +150,7 @@ impl Producer {
 
     /// When [`Producer::pump`] has something to do next, if no answer comes before.
     pub fn wake_ns(&self) -> Option<u64> {
-        let can = !self.stopped && !self.blocked && self.in_flight.len() < self.in_flight_max;
+        let can = !self.blocked && self.in_flight.len() < self.in_flight_max;
         if can { self.batches.wake_ns() } else { None }
     }
 
@@ -144,8 +158,7 @@ impl Producer {
     pub fn pump(&mut self, now_ns: u64, account: &mut Account) -> io::Result<()> {
         while !self.blocked {
             let mut made = false;
-            while !self.stopped
-                && self.body_unsent == 0
+            while self.body_unsent == 0
                 && self.in_flight.len() < self.in_flight_max
                 && self.socket.requests.unsent() < GATHER_BYTES_MAX
                 && self.make_request(now_ns, account)

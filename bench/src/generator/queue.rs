@@ -112,6 +112,19 @@ impl Batches {
         self.next >= self.records_max && self.put_back.is_none() && self.gathered == 0
     }
 
+    /// Nothing that is due after `now_ns` is made; without a rate nothing at all.
+    pub fn end_at(&mut self, now_ns: u64) {
+        let made = self.next;
+        self.records_max =
+            self.schedule.map_or(made, |schedule| schedule.due_until(now_ns)).clamp(made, self.records_max);
+    }
+
+    /// Calls `each` with when every record that is due at `now_ns`, and was not made, was due.
+    pub fn unmade(&self, now_ns: u64, mut each: impl FnMut(u64)) {
+        let Some(schedule) = self.schedule else { return };
+        (self.next..schedule.due_until(now_ns).min(self.records_max)).for_each(|at| each(schedule.due_ns(at)));
+    }
+
     /// Gives a batch back: it is the next one again.
     pub fn put_back(&mut self, batch: Ready) {
         self.put_back = Some(batch);
@@ -131,11 +144,14 @@ impl Batches {
         if self.put_back.is_some() {
             return Some(0);
         }
+        let lingering = self.lingering.front().map(|(due, _)| due + self.linger_ns);
+        if self.next >= self.records_max {
+            return lingering;
+        }
         if self.gathering.is_empty() {
             let full = schedule.due_ns(self.next + self.batch_records - 1);
             return Some(full.min(schedule.due_ns(self.next) + self.linger_ns));
         }
-        let lingering = self.lingering.front().map(|(due, _)| due + self.linger_ns);
         Some(lingering.unwrap_or(u64::MAX).min(schedule.due_ns(self.next)))
     }
 
