@@ -14,4 +14,5 @@ pub mod outcome;
 pub mod proc;
 pub mod report;
 pub mod restart;
+pub mod run;
 pub mod workload;

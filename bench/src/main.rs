@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
-use floe_bench::{children, disk, fuzz, report, restart};
+use floe_bench::run::To;
+use floe_bench::{children, disk, fuzz, report, restart, run};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]
@@ -64,6 +65,29 @@ enum Command {
         #[arg(long)]
         round: Option<u64>,
     },
+    /// Workloads of bench/workloads, against any broker or a Floe started for them.
+    Run {
+        /// TOML files.
+        #[arg(required = true)]
+        workloads: Vec<PathBuf>,
+        /// A broker that runs already; without it one is started on its core.
+        #[arg(long, value_name = "HOST:PORT")]
+        bootstrap: Option<String>,
+        /// The process of that broker, to tell its CPU and memory.
+        #[arg(long, requires = "bootstrap")]
+        broker_pid: Option<u32>,
+        /// What is started.
+        #[arg(long, default_value = "floe", conflicts_with = "bootstrap")]
+        broker: Kind,
+        /// A setting of the topics by Kafka's name, like flush.messages=1; may be given several times.
+        #[arg(long = "topic-config", value_name = "NAME=VALUE", value_parser = setting)]
+        topic_configs: Vec<(String, String)>,
+        /// Write the outcomes to this file, too.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        #[command(flatten)]
+        at: At,
+    },
     /// From kill -9 under load, with much data, to the first acknowledged produce of the restarted broker.
     Restart {
         /// Measure this beside Floe.
@@ -81,6 +105,20 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+}
+
+/// A setting NAME=VALUE.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Floe,
+    Kafka,
+    /// Kafka that acknowledges from the disk.
+    KafkaDurable,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -161,6 +199,15 @@ fn main() -> ExitCode {
         Command::Fuzz { seconds, seed, target, round } => {
             let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
             fuzz::run(seconds, seed.unwrap_or_else(clock), target.as_deref(), round)
+        }
+        Command::Run { workloads, bootstrap, broker_pid, broker, topic_configs, json, at } => {
+            let to = match (bootstrap, broker) {
+                (Some(bootstrap), _) => To::There { bootstrap, pid: broker_pid },
+                (None, Kind::Floe) => To::Started(Subject::Floe),
+                (None, Kind::Kafka) => To::Started(Subject::Kafka),
+                (None, Kind::KafkaDurable) => To::Started(Subject::KafkaDurable),
+            };
+            at.place().and_then(|place| run::run(&workloads, &to, &place, &topic_configs, json.as_deref()))
         }
         Command::Restart { against, partitions, gb, without_floe, at } => {
             let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };
