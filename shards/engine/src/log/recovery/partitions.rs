@@ -109,6 +109,9 @@ impl ShardLog {
             }
             expected = last_offset + 1;
         }
+        if p.written_pos > p.settled_pos && !g.entries.iter().any(|e| e.info.base_offset == p.settled_end) {
+            abandon_block(p);
+        }
         p.high_watermark = p.log_end;
         p.memory_from = p.log_end;
         p.log_start = p.log_start.min(expected);
@@ -218,6 +221,16 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
         let known = Producer { epoch: producer.epoch, batches: batches.collect(), last_seen_ms: producer.last_seen_ms };
         p.producers.restore(producer.id, known);
     }
+}
+
+/// The segment's last blocks hold the beginning of a batch that is lost. What follows cannot be written there: the blocks hold settled batches too, or
+/// count as written. It begins a segment of its own.
+fn abandon_block(p: &mut Partition) {
+    if p.settled_pos > 0 {
+        p.segments.push_back(Segment::new(p.settled_end, p.segment_since_ms));
+    }
+    p.settled_pos = 0;
+    p.written_pos = 0;
 }
 
 /// Puts a batch into the tail and into what is known of its producer.

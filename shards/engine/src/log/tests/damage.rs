@@ -224,6 +224,57 @@ fn an_accepted_loss_leaves_everything_else() {
     }
 }
 
+/// The batch that straddles the last block written is lost. What is behind it is less than that block, and more than it: neither may take the
+/// block for its own, nor hold the journal for ever.
+#[test]
+fn a_lost_batch_that_was_half_settled_leaves_its_block() {
+    for (behind, first_behind) in [(3, 0), (30, 0), (0, 0), (3, 4000)] {
+        let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+        node.append(0, 1, first_behind.max(100)).unwrap();
+        while node.p(0).written_pos <= node.p(0).settled_pos {
+            node.append(0, 1, 5000).unwrap();
+            node.run();
+        }
+        for _ in 0..behind {
+            node.append(0, 1, 300).unwrap();
+            node.run();
+        }
+        let (lost, end) = (node.p(0).settled_end, node.p(0).log_end);
+        let entry = node.p(0).tail[node.p(0).tail_index(lost)];
+        let commit = node.log.journal.commit(entry.ring).unwrap();
+        let (path, at) = (format!("journal/g1x1/s0/j{}", commit.slot), commit.offset + u64::from(entry.at) + 100);
+        node.append(1, 1, 100).unwrap();
+        node.run();
+        node.disk.files.get_mut(&path).unwrap()[at as usize] ^= 4;
+        let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+        assert!(node.p(0).failed().is_some());
+        for i in 0..600 {
+            node.append(1, 1, 4000).unwrap_or_else(|e| panic!("{behind} behind, append {i}: {e:?}"));
+            node.run();
+        }
+        node.disk.files.insert("accept-loss".into(), b"t-0".to_vec());
+        let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+        for _ in 0..40 {
+            node.append(0, 1, 5000).unwrap();
+            node.run();
+        }
+        assert!(node.p(0).settled_end > end);
+        for name in ["checkpoint-a", "checkpoint-b"] {
+            let mut disk = node.disk.clone();
+            disk.files.get_mut(&format!("journal/g1x1/s0/{name}")).unwrap()[60] ^= 1;
+            disk.files.remove("accept-loss");
+            let mut node = Node::start(disk, 0, 1, 2, LogConfig::default());
+            let offsets: Vec<i64> = node.read_from_gaps(0, 0).iter().map(|b| b.0).collect();
+            // With nothing behind it, its offset is given again.
+            let all: Vec<i64> = match end - lost {
+                1 => (0..end - 1 + 40).collect(),
+                _ => (0..end + 40).filter(|offset| *offset != lost).collect(),
+            };
+            assert_eq!(offsets, all, "{behind} behind, {name} damaged");
+        }
+    }
+}
+
 #[test]
 fn damage_in_a_segment_is_passed_over_when_accepted() {
     let mut node = Node::start(Disk::default(), 0, 1, 1, LogConfig { segment_bytes: 400_000, ..LogConfig::default() });
