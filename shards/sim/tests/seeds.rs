@@ -46,6 +46,11 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
         801_830,
         "what followed a lost batch was taken for settled in the block where that one began, and never left the journal",
     ),
+    (
+        Kind::Tiny,
+        804_499,
+        "a segment was closed while the batch that it holds the beginning of was still being taken over",
+    ),
     (Kind::Log, 201_030, "a carried copy behind a damaged commit cleared the partition that had lost records there"),
 ];
 

@@ -577,12 +577,17 @@ fn plan(p: &Partition, completed: u64, force: bool) -> Option<SettleJob> {
             break;
         }
         let end = position + u64::from(entry.len);
-        if end > p.config.segment_bytes && position > 0 {
+        if end > p.config.segment_bytes && position > 0 && position >= p.written_pos {
             roll = true;
             break;
         }
         position = end;
         offset_end = entry.last_offset + 1;
+    }
+    if position < p.written_pos {
+        // The batch whose beginning is written is not there yet: it is being taken over from an older generation. To close the segment before it would
+        // cut off what the last checkpoint counts as written, and a crash before the next one would leave a hole there.
+        return None;
     }
     if force && position - block_down(position) > 0 && position > p.written_pos {
         roll = true;

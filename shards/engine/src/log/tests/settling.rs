@@ -38,3 +38,31 @@ fn remainders_larger_than_the_journal_do_not_stop_it() {
         assert_eq!(node.read_all(p, 0).unwrap().len(), 30, "partition {p}");
     }
 }
+
+/// A segment is never closed before the batch whose beginning it holds: a checkpoint counts that beginning as written.
+#[test]
+fn a_segment_is_not_cut_below_what_the_checkpoint_counts_as_written() {
+    let mut node = Node::start(Disk::default(), 0, 1, 1, LogConfig::default());
+    while node.p(0).written_pos <= node.p(0).settled_pos {
+        node.append(0, 1, 5000).unwrap();
+        node.run();
+    }
+    let (ix, batches) = (node.ix(0), node.p(0).log_end);
+    // The segment is full all at once; what closes it is cut off before its checkpoint.
+    node.log.configure(ix, LogConfig { segment_bytes: 16_000, ..LogConfig::default() });
+    node.fault =
+        |what| (!matches!(what, DiskOp::ReplaceFile { path, .. } if path.contains("checkpoint"))).then_some(Ok(()));
+    for _ in 0..30 {
+        node.append(0, 1, 5000).unwrap();
+        node.run();
+    }
+    assert!(node.done.iter().any(|done| done.0 == "truncate"), "{:?}", node.done);
+    let mut node = Node::start(node.disk, 0, 1, 1, LogConfig::default());
+    for _ in 0..200 {
+        node.append(0, 1, 5000).unwrap();
+        node.run();
+    }
+    let mut node = Node::start(node.disk, 0, 1, 1, LogConfig::default());
+    assert!(node.p(0).settled_end > batches + 30);
+    assert_eq!(node.read_all(0, 0).unwrap().len() as i64, batches + 230);
+}
