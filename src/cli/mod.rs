@@ -11,6 +11,7 @@ mod output;
 mod produce;
 mod serve;
 mod topic;
+mod why_slow;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Print what is in the journal and the segments of a broker that is not running.
     DumpLog(dump_log::DumpLogArgs),
+    /// Show where a broker's time goes, and say in one line what holds its clients back.
+    WhySlow(why_slow::WhySlowArgs),
     /// Print which requests, in which versions, a broker understands.
     ApiVersions(api_versions::ApiVersionsArgs),
 }
@@ -103,6 +106,7 @@ fn run(command: Command) -> Outcome {
         Command::Consume(args) => consume::run(args),
         Command::Check(args) => check::run(args),
         Command::DumpLog(args) => dump_log::run(args),
+        Command::WhySlow(args) => why_slow::run(args),
         Command::ApiVersions(args) => api_versions::run(args),
     }
 }

@@ -14,3 +14,4 @@ mod hostile;
 mod restart;
 mod storage;
 mod volume;
+mod why_slow;
