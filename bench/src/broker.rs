@@ -61,10 +61,23 @@ pub struct Place {
     pub broker_core: usize,
     /// The load's CPU.
     pub load_core: usize,
+    /// The broker may use the load's CPU as well.
+    pub both_cores: bool,
     /// Clients connect here.
     pub port: u16,
     /// Further `NAME=VALUE` settings of Floe.
     pub settings: Vec<String>,
+}
+
+impl Place {
+    /// The broker's CPUs as taskset and Floe take them: a plain number would be how many, not which.
+    fn cores(&self) -> String {
+        if self.both_cores {
+            format!("{},{}", self.broker_core, self.load_core)
+        } else {
+            format!("{0}-{0}", self.broker_core)
+        }
+    }
 }
 
 /// A running broker.
@@ -101,8 +114,7 @@ impl Broker {
             }
         };
         let log = fs::File::create(data.with_extension("log")).map_err(|error| error.to_string())?;
-        let core = place.broker_core;
-        let mut command = pinned(command, core);
+        let mut command = pinned_to(command, &place.cores());
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(|error| error.to_string())?).stderr(log);
         let began = Instant::now();
         let child = command.process_group(0).spawn().map_err(|error| format!("{}: {error}", subject.name()))?;
@@ -199,16 +211,19 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
 
 /// `command`, run by taskset on one core: affinity must hold before the first thread of the program starts.
 pub fn pinned(command: Command, core: usize) -> Command {
+    pinned_to(command, &core.to_string())
+}
+
+fn pinned_to(command: Command, cores: &str) -> Command {
     let mut taskset = Command::new("taskset");
-    taskset.arg("-c").arg(core.to_string()).arg(command.get_program()).args(command.get_args());
+    taskset.arg("-c").arg(cores).arg(command.get_program()).args(command.get_args());
     taskset
 }
 
 fn floe_command(place: &Place, subject: Subject, data: &Path) -> Command {
     let mut command = Command::new(&place.floe);
     command.arg("serve").arg("--data-dir").arg(data).arg("--listen").arg(format!("127.0.0.1:{}", place.port));
-    // A plain number would be how many CPUs, not which.
-    command.args(["--admin-listen", "none", "--cores"]).arg(format!("{0}-{0}", place.broker_core));
+    command.args(["--admin-listen", "none", "--cores"]).arg(place.cores());
     if subject == Subject::FloeWritten {
         command.args(["--durability", "written"]);
     }

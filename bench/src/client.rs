@@ -35,7 +35,7 @@ impl Client {
         if answer.get(..2) == Some(&[0, 0]) { Ok(()) } else { Err(io::Error::other("ApiVersions refused")) }
     }
 
-    /// Creates a topic of one replica, and waits until its last partition has a leader.
+    /// Creates a topic of one replica, and waits until every partition has a leader. One record is in its last one.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> io::Result<()> {
         let mut body = 1i32.to_be_bytes().to_vec();
         string(&mut body, name);
@@ -52,8 +52,8 @@ impl Client {
             code => return Err(io::Error::other(format!("CreateTopics of {name}: error {code:?}"))),
         }
         for _ in 0..600 {
-            // One record to the last partition: when that is taken, all are there.
-            if self.produce(name, partitions - 1, &batch(1, 16)).is_ok() {
+            // One record to the last partition, and an answer of every other: a broker may make them in any order.
+            if self.produce(name, partitions - 1, &batch(1, 16)).is_ok() && self.log_ends(name, 0..partitions).is_ok() {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(100));

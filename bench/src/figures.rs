@@ -177,7 +177,7 @@ impl Workloads<'_> {
         self.topic("warm", 1)?;
         self.topic("warm-many", 1000)?;
         let half = self.plan.warm_s / 2.0;
-        load::produce(self.broker, self.place, "warm", To::One(0), 1024, half, &STREAM)?;
+        load::produce(self.broker, self.place, "warm", To::One(0), 1024, half, &load::STREAM)?;
         load::produce(
             self.broker,
             self.place,
@@ -229,19 +229,20 @@ impl Workloads<'_> {
     /// One partition as fast as it goes; then the same data read back hot, then cold.
     fn stream(&mut self) -> Result<(), String> {
         self.topic("stream", 1)?;
-        let moved = load::produce(self.broker, self.place, "stream", To::One(0), 1024, self.plan.seconds, &STREAM)?;
+        let moved =
+            load::produce(self.broker, self.place, "stream", To::One(0), 1024, self.plan.seconds, &load::STREAM)?;
         self.saw(&moved);
         self.put("stream 1 KiB, 1 partition, 1 MB batches, MB/s", moved.mb_per_s());
         self.put("stream 1 KiB, 1 partition, 1 MB batches, CPU s/GB", moved.cpu_per_gb());
 
         self.topic("hot", 1)?;
         // Small enough for every broker's memory, read several times so that the run is long enough to measure.
-        let hot = load::produce(self.broker, self.place, "hot", To::One(0), 1024, 1.0, &STREAM)?;
+        let hot = load::produce(self.broker, self.place, "hot", To::One(0), 1024, 1.0, &load::STREAM)?;
         let records = hot.records.min(150_000);
         let mut sum: Option<Moved> = None;
         for _ in 0..6 {
             let moved = load::consume(self.broker, self.place, "hot", records, 1024)?;
-            sum = Some(sum.map_or(moved, |sum| add(sum, moved)));
+            sum = Some(sum.map_or(moved, |sum| sum.plus(&moved)));
         }
         if let Some(moved) = sum {
             self.put("consume hot 1 KiB, MB/s", moved.mb_per_s());
@@ -258,20 +259,6 @@ impl Workloads<'_> {
 }
 
 const LINGER_LONG: &str = "linger.ms=5000";
-
-/// 1 MB batches that fill before they leave.
-const STREAM: [&str; 4] =
-    ["batch.size=1000000", "batch.num.messages=1000000", "linger.ms=100", "message.max.bytes=1000000"];
-
-fn add(left: Moved, right: Moved) -> Moved {
-    Moved {
-        records: left.records + right.records,
-        bytes: left.bytes + right.bytes,
-        seconds: left.seconds + right.seconds,
-        cpu_s: left.cpu_s + right.cpu_s,
-        rss_max: left.rss_max.max(right.rss_max),
-    }
-}
 
 fn drop_page_cache() -> Result<(), String> {
     rustix::fs::sync();

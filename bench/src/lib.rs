@@ -11,6 +11,7 @@ pub mod generator;
 pub mod latency;
 pub mod load;
 pub mod outcome;
+pub mod plot;
 pub mod proc;
 pub mod report;
 pub mod restart;

@@ -17,6 +17,10 @@ use crate::client::Client;
 
 const PROGRAM: &str = ".cache/bench/rdkafka/rdkafka_performance";
 
+/// 1 MB batches that fill before they leave.
+pub const STREAM: [&str; 4] =
+    ["batch.size=1000000", "batch.num.messages=1000000", "linger.ms=100", "message.max.bytes=1000000"];
+
 /// What one run moved and what it cost the broker.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved {
@@ -46,6 +50,17 @@ impl Moved {
     /// Records a second.
     pub fn records_per_s(&self) -> f64 {
         self.records as f64 / self.seconds
+    }
+
+    /// Both runs, one after the other.
+    pub fn plus(&self, other: &Moved) -> Moved {
+        Moved {
+            records: self.records + other.records,
+            bytes: self.bytes + other.bytes,
+            seconds: self.seconds + other.seconds,
+            cpu_s: self.cpu_s + other.cpu_s,
+            rss_max: self.rss_max.max(other.rss_max),
+        }
     }
 
     /// Broker CPU for each record, in microseconds.

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
 use floe_bench::run::To;
-use floe_bench::{children, disk, fuzz, report, restart, run};
+use floe_bench::{children, compare, disk, fuzz, report, restart, run};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]
@@ -47,6 +47,44 @@ enum Command {
         /// Leave Floe out: to measure the rival alone.
         #[arg(long, requires = "against")]
         without_floe: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Floe and Kafka in turns on the same workloads: a table with ratios, a report with pictures, raw histograms.
+    Compare {
+        /// Beside what.
+        #[arg(default_value = "kafka")]
+        against: Rival,
+        /// Turns; each figure is the median of as many runs.
+        #[arg(long)]
+        turns: Option<usize>,
+        /// Only rows whose name contains one of these; `--list` names all.
+        #[arg(long, value_delimiter = ',', value_name = "ROW,...")]
+        only: Vec<String>,
+        /// Only these subjects: floe, floe-written, kafka, kafka-durable.
+        #[arg(long, value_delimiter = ',', value_name = "SUBJECT,...")]
+        subjects: Vec<String>,
+        /// One short turn: to see that everything runs, not for figures to quote.
+        #[arg(long)]
+        quick: bool,
+        /// Seconds of each run that count, after a third of that to settle [default: as each workload says].
+        #[arg(long)]
+        seconds: Option<f64>,
+        /// Most seconds to warm a broker until its throughput stops rising.
+        #[arg(long)]
+        warm: Option<f64>,
+        /// Data to come back with after kill -9, in 10^9 bytes.
+        #[arg(long)]
+        gb: Option<f64>,
+        /// Go on with an interrupted comparison: the newest one, or the one in this folder.
+        #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
+        resume: Option<Option<PathBuf>>,
+        /// Write the report of what was measured before, without measuring.
+        #[arg(long, value_name = "FOLDER", num_args = 0..=1, conflicts_with = "resume")]
+        report: Option<Option<PathBuf>>,
+        /// Names the rows and ends.
+        #[arg(long)]
+        list: bool,
         #[command(flatten)]
         at: At,
     },
@@ -158,6 +196,7 @@ impl At {
             scratch,
             broker_core: self.cores,
             load_core: self.load_core,
+            both_cores: false,
             port: self.port,
             settings: self.settings,
         })
@@ -196,6 +235,15 @@ fn main() -> ExitCode {
             };
             at.place().and_then(|place| figures::run(&place, &plan))
         }
+        Command::Compare { list: true, .. } => {
+            compare::rows::ROWS.iter().for_each(|row| println!("{:<24} {}", row.name, row.about));
+            Ok(())
+        }
+        Command::Compare { report: Some(folder), .. } => report::compare::again(folder.as_deref()),
+        Command::Compare {
+            against: Rival::Kafka, turns, only, subjects, quick, seconds, warm, gb, resume, at, ..
+        } => compare_plan(turns, only, &subjects, quick, seconds, warm, gb, resume, at)
+            .and_then(|plan| compare::run(&plan)),
         Command::Fuzz { seconds, seed, target, round } => {
             let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
             fuzz::run(seconds, seed.unwrap_or_else(clock), target.as_deref(), round)
@@ -222,4 +270,45 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one for each flag")]
+fn compare_plan(
+    turns: Option<usize>,
+    only: Vec<String>,
+    subjects: &[String],
+    quick: bool,
+    seconds: Option<f64>,
+    warm: Option<f64>,
+    gb: Option<f64>,
+    resume: Option<Option<PathBuf>>,
+    at: At,
+) -> Result<compare::Plan, String> {
+    let all = compare::rows::ALL;
+    let known = |name: &String| {
+        all.iter()
+            .copied()
+            .find(|subject| subject.name().replace(' ', "-") == *name)
+            .ok_or(format!("no subject {name}"))
+    };
+    let subjects =
+        if subjects.is_empty() { all.to_vec() } else { subjects.iter().map(known).collect::<Result<_, _>>()? };
+    let resume = match resume {
+        Some(None) => Some(compare::book::newest(std::path::Path::new(report::RESULTS))?),
+        Some(folder) => folder,
+        None => None,
+    };
+    let plan = compare::Plan {
+        place: at.place()?,
+        subjects,
+        turns: turns.unwrap_or(if quick { 1 } else { 3 }),
+        only,
+        quick,
+        seconds: seconds.or(quick.then_some(2.0)),
+        warm_s_max: warm.unwrap_or(if quick { 3.0 } else { 120.0 }),
+        restart_bytes: (gb.unwrap_or(if quick { 0.2 } else { 15.0 }) * 1e9) as u64,
+        restart_partitions: if quick { 200 } else { 2000 },
+        resume,
+    };
+    if plan.rows().is_empty() { Err("no such row: --list names them".to_owned()) } else { Ok(plan) }
 }

@@ -1,5 +1,8 @@
 //! How results are shown (tables) and kept (JSON in bench/results, one file per run, with machine and commit).
 
+pub mod compare;
+pub mod pictures;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +18,7 @@ use crate::proc;
 use crate::restart::Restart;
 
 /// Where results are kept, relative to the root of the workspace.
-const RESULTS: &str = "bench/results";
+pub const RESULTS: &str = "bench/results";
 
 #[derive(Serialize)]
 struct Kept<'a, T: ?Sized> {
@@ -29,8 +32,7 @@ struct Kept<'a, T: ?Sized> {
 /// Writes a result down; returns the file's path.
 pub fn keep<T: Serialize + ?Sized>(kind: &str, result: &T) -> Result<String, String> {
     let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let kept = Kept { machine: proc::machine(), commit: commit(), unix_seconds, command, result };
+    let kept = Kept { machine: proc::machine(), commit: commit(), unix_seconds, command: command_line(), result };
     let path = Path::new(RESULTS).join(format!("{kind}-{unix_seconds}.json"));
     let text = serde_json::to_string_pretty(&kept).map_err(|error| error.to_string())?;
     fs::create_dir_all(RESULTS)
@@ -118,7 +120,23 @@ fn short(value: f64) -> String {
     }
 }
 
-fn commit() -> String {
+/// What this was called with, without where things are on this machine.
+pub fn command_line() -> String {
+    std::env::args().skip(1).map(|argument| without_place(&argument)).collect::<Vec<_>>().join(" ")
+}
+
+/// Of an absolute path only its last part, also behind an equals sign.
+fn without_place(argument: &str) -> String {
+    let (name, value) = argument.split_once('=').map_or(("", argument), |(name, value)| (name, value));
+    if !value.starts_with('/') {
+        return argument.to_owned();
+    }
+    let last = value.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    if name.is_empty() { format!(".../{last}") } else { format!("{name}=.../{last}") }
+}
+
+/// The commit of the tree this runs in.
+pub fn commit() -> String {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -126,4 +144,22 @@ fn commit() -> String {
     let Some(head) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
     let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
     if changed { format!("{head} with local changes") } else { head }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_place;
+
+    #[test]
+    fn places_on_this_machine_stay_out_of_results() {
+        for (argument, want) in [
+            ("compare", "compare"),
+            ("--scratch=/home/someone/x", "--scratch=.../x"),
+            ("/home/someone/floe", ".../floe"),
+            ("--set", "--set"),
+            ("target/release/floe", "target/release/floe"),
+        ] {
+            assert_eq!(without_place(argument), want);
+        }
+    }
 }

@@ -37,7 +37,8 @@ pub fn run(place: &Place, subjects: &[Subject], partitions: i32, gb: u64) -> Res
     report::restarts(&found)
 }
 
-fn one(place: &Place, subject: Subject, partitions: i32, bytes: u64) -> Result<Restart, String> {
+/// Fills, kills and restarts one.
+pub fn one(place: &Place, subject: Subject, partitions: i32, bytes: u64) -> Result<Restart, String> {
     let free = free_bytes(&place.scratch).map_err(|error| error.to_string())?;
     if free < bytes * 2 {
         return Err(format!(
@@ -54,8 +55,10 @@ fn one(place: &Place, subject: Subject, partitions: i32, bytes: u64) -> Result<R
     let began = Instant::now();
     let properties = ["batch.num.messages=64", "linger.ms=1000", "batch.size=1000000"];
     let mut filled = 0;
+    // About as long as it takes at 200 MB/s; a slower broker gets another slice.
+    let slice_s = (bytes as f64 / 2e8).clamp(2.0, 20.0);
     while filled < bytes {
-        filled += load::produce(&broker, place, topic, To::AnyOf(partitions), 1024, 20.0, &properties)?.bytes;
+        filled += load::produce(&broker, place, topic, To::AnyOf(partitions), 1024, slice_s, &properties)?.bytes;
         println!("  {}: {:.1} GB after {:.0} s", subject.name(), filled as f64 / 1e9, began.elapsed().as_secs_f64());
         if began.elapsed() > Duration::from_secs(900) {
             println!("  {}: stopped filling after 15 minutes", subject.name());
