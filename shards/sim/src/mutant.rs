@@ -43,11 +43,13 @@ pub enum Fault {
     ForgetsCheckpoints,
     /// Files of deleted topics stay.
     ForgetsRemoval,
+    /// Whoever stopped reading from clients never goes on.
+    StaysDeaf,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 12] = [
+    pub const ALL: [Fault; 13] = [
         Fault::AcknowledgesBeforeWritten,
         Fault::SkipsChecksums,
         Fault::ForgetsSegmentSync,
@@ -60,6 +62,7 @@ impl Fault {
         Fault::LosesReplies,
         Fault::ForgetsCheckpoints,
         Fault::ForgetsRemoval,
+        Fault::StaysDeaf,
     ];
 
     /// The fault of this name.
@@ -168,6 +171,7 @@ impl<M: Machine> Mutant<M> {
                 self.replies += u64::from(matches!(effect, Effect::Reply { .. }));
                 !matches!(effect, Effect::Reply { .. }) || !self.replies.is_multiple_of(REPLIES_PER_LOSS)
             }),
+            Fault::StaysDeaf => effects.retain(|effect| !matches!(effect, Effect::Admission { open: true })),
             Fault::SwapsReplies => {
                 let mut last = BTreeMap::new();
                 for i in 0..effects.len() {

@@ -45,7 +45,8 @@ pub struct Net {
     pub faults: NetFaults,
     links: BTreeMap<Link, Wire>,
     by_conn: BTreeMap<(ShardId, ConnId), Link>,
-    admission_closed: BTreeMap<ShardId, bool>,
+    /// Shards that read no connection, and since when.
+    admission_closed: BTreeMap<ShardId, u64>,
     next_link: u64,
     next_conn: u64,
     rng: Rng,
@@ -167,8 +168,16 @@ impl Net {
         }
     }
 
-    pub(crate) fn admission(&mut self, shard: ShardId, open: bool) {
-        self.admission_closed.insert(shard, !open);
+    pub(crate) fn admission(&mut self, shard: ShardId, open: bool, now_ns: u64) {
+        match open {
+            true => self.admission_closed.remove(&shard),
+            false => self.admission_closed.insert(shard, now_ns),
+        };
+    }
+
+    /// The shard that has read no connection for the longest time, and since when.
+    pub fn deaf_since_ns(&self) -> Option<(ShardId, u64)> {
+        self.admission_closed.iter().map(|(shard, since)| (*shard, *since)).min_by_key(|(_, since)| *since)
     }
 
     pub(crate) fn arrive(&mut self, link: Link, frame: Bytes) {
@@ -180,7 +189,7 @@ impl Net {
     /// Frames that the shard may read from this connection now.
     pub(crate) fn readable(&mut self, link: Link) -> Vec<Bytes> {
         let Some(wire) = self.links.get_mut(&link) else { return Vec::new() };
-        if wire.paused || self.admission_closed.get(&wire.shard) == Some(&true) {
+        if wire.paused || self.admission_closed.contains_key(&wire.shard) {
             return Vec::new();
         }
         let n = wire.waiting.len().min(CATCH_UP_FRAMES);
@@ -189,7 +198,7 @@ impl Net {
 
     /// Links of a shard with frames waiting that may be read.
     pub(crate) fn backlog(&self, shard: ShardId) -> Vec<Link> {
-        if self.admission_closed.get(&shard) == Some(&true) {
+        if self.admission_closed.contains_key(&shard) {
             return Vec::new();
         }
         let waits = |wire: &Wire| wire.shard == shard && !wire.paused && !wire.waiting.is_empty();

@@ -32,6 +32,9 @@ const STOP_NS_MAX: u64 = 120_000_000_000;
 const ADMIN_NS_MAX: u64 = 5_000_000_000;
 /// Clients come to rest within this time once faults have healed.
 const REST_NS_MAX: u64 = 600_000_000_000;
+/// No shard reads nothing from its clients for as long as this: what it waits for comes in a second or two on the slowest simulated disk, and what
+/// does not come by itself (space on a full disk) is not waited for.
+const DEAF_NS_MAX: u64 = 10_000_000_000;
 
 /// How to do a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -420,6 +423,7 @@ impl<C: Clientele> Run<C> {
                 Happening::Wake { actor: CONTROL, .. } => {
                     self.world.wake(CONTROL, 0, TICK_NS);
                     self.clients.check(&mut self.world, &mut self.oracle);
+                    self.listen();
                     self.ask();
                 }
                 Happening::Admin { token, .. } => {
@@ -453,6 +457,17 @@ impl<C: Clientele> Run<C> {
             self.next_question += 1;
             self.questions.insert(self.next_question, now_ns);
             self.world.admin(shard, self.next_question, request);
+        }
+    }
+
+    /// Whether every shard hears its clients.
+    fn listen(&mut self) {
+        let now_ns = self.world.now_ns();
+        if let Some((shard, since_ns)) = self.world.net.deaf_since_ns()
+            && now_ns - since_ns > DEAF_NS_MAX
+        {
+            let ms = (now_ns - since_ns) / 1_000_000;
+            self.oracle.fail(format!("liveness: shard {} has read nothing from its clients for {ms} ms", shard.0));
         }
     }
 

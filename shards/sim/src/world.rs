@@ -486,7 +486,7 @@ impl<M: Machine> World<M> {
             }
             Effect::Admission { open } => {
                 self.note(8, &[u64::from(shard.0), u64::from(open)], || format!("shard {} admission {open}", shard.0));
-                self.net.admission(shard, open);
+                self.net.admission(shard, open, self.now_ns);
             }
             Effect::Mesh { to, msg } => {
                 assert!(to != shard && to.0 < self.shards(), "mesh message from {} to {}", shard.0, to.0);

@@ -111,3 +111,8 @@ fn forgetting_checkpoints() {
 fn leaving_files_of_deleted_topics() {
     found_out(Fault::ForgetsRemoval, &["is of a deleted topic and still there"]);
 }
+
+#[test]
+fn not_hearing_clients_any_more() {
+    found_out(Fault::StaysDeaf, &["has read nothing from its clients"]);
+}

@@ -264,7 +264,7 @@ pub enum LogEvent {
 pub struct Pressure {
     /// Memory held by commits.
     pub memory_bytes: u64,
-    /// Journal or memory is full: stop taking requests until it is not.
+    /// Journal or memory is full, and room is being made: stop taking requests until there is. Never on a full disk.
     pub stalled: bool,
 }
 

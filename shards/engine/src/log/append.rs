@@ -50,7 +50,13 @@ impl ShardLog {
                 }
             }
         }
-        if let Err(error) = self.journal.make_room(now, bytes.len(), true) {
+        // While reading goes on although nothing can settle, memory is bounded here.
+        let room = match self.is_clogged() && self.holds_too_much() {
+            true => Err(AppendError::Full),
+            false => self.journal.make_room(now, bytes.len(), true),
+        };
+        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
+        if let Err(error) = room {
             if info.producer_id >= 0 && error == AppendError::Full {
                 p.producers.refuse(info.producer_id, info.producer_epoch, info.base_sequence, now.wall_ms);
             }

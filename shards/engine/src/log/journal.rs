@@ -131,6 +131,8 @@ pub(super) struct Journal {
     pub(super) write_pos: u64,
     pub(super) failed: Option<String>,
     slots_max: usize,
+    /// A file could not be made, and none has been made since.
+    pub(super) lacks_file: bool,
     file_bytes: u64,
     commit_bytes_max: u64,
     buffers: Buffers,
@@ -173,6 +175,7 @@ impl Journal {
             write_pos: 0,
             failed: None,
             slots_max: ((settings.journal_bytes / file_bytes) as usize).max(SLOTS_MIN),
+            lacks_file: false,
             file_bytes,
             commit_bytes_max: settings.commit_bytes_max.min(file_bytes),
             chunk: buffers.take(0),
@@ -597,6 +600,7 @@ impl Journal {
 
     pub(super) fn slot_failed(&mut self, slot: u32) {
         self.slots[slot as usize].state = SlotState::Missing;
+        self.lacks_file = true;
     }
 
     /// Tries again to make what could not be made.
@@ -612,6 +616,7 @@ impl Journal {
 
     pub(super) fn slot_zeroed(&mut self, slot: u32) {
         self.slots[slot as usize].state = SlotState::Free;
+        self.lacks_file = false;
     }
 
     /// The oldest number that must be there if these releases (per slot) were made: files before it can be used again then.

@@ -416,11 +416,18 @@ impl ShardLog {
 
     /// How full the log is.
     pub fn pressure(&self) -> Pressure {
-        let over = self.journal.memory_bytes > self.settings.cache_bytes + self.settings.cache_bytes / 4;
+        // Waiting helps only while something is under way that makes room. On a full disk nothing is: appends are refused, and what would free
+        // space (a topic's deletion) has to be heard.
+        let is_coming = self.journal.failed.is_none() && !self.is_clogged() && self.ops.is_making_room();
         Pressure {
             memory_bytes: self.journal.memory_bytes,
-            stalled: self.journal.failed.is_none() && (over || self.journal.is_tight()),
+            stalled: is_coming && (self.holds_too_much() || self.journal.is_tight()),
         }
+    }
+
+    /// Whether commits take more memory than reading goes on with.
+    fn holds_too_much(&self) -> bool {
+        self.journal.memory_bytes > self.settings.cache_bytes + self.settings.cache_bytes / 4
     }
 
     /// Counters, at this moment.

@@ -34,6 +34,15 @@ pub(super) enum Op {
 pub(super) struct Ops {
     last: u64,
     waiting: HashMap<u64, Op, FxBuildHasher>,
+    /// Those of them that take part in making room.
+    making_room: usize,
+}
+
+impl Op {
+    /// Whether its end lets the log look again for room in the journal and in memory.
+    fn makes_room(&self) -> bool {
+        !matches!(self, Op::Cold(_) | Op::Nothing(_))
+    }
 }
 
 impl Ops {
@@ -41,13 +50,21 @@ impl Ops {
     pub(super) fn issue(&mut self, op: Op, what: DiskOp, fx: &mut Effects) {
         self.last += 1;
         let id = (u64::from(OP_TAG) << 56) | self.last;
+        self.making_room += usize::from(op.makes_room());
         self.waiting.insert(id, op);
         fx.push(Effect::Disk { op: OpId(id), what });
     }
 
     /// What an operation that ended was for.
     pub(super) fn ended(&mut self, id: OpId) -> Option<Op> {
-        self.waiting.remove(&id.0)
+        let op = self.waiting.remove(&id.0)?;
+        self.making_room -= usize::from(op.makes_room());
+        Some(op)
+    }
+
+    /// Whether something is under way whose end may make room for appends.
+    pub(super) fn is_making_room(&self) -> bool {
+        self.making_room > 0
     }
 
     /// How many are under way.

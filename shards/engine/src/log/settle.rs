@@ -65,6 +65,10 @@ pub(super) struct Settle {
     in_checkpoint: Option<InCheckpoint>,
     /// The disk was full: the timer writes it again.
     checkpoint_failed: bool,
+    /// The last round could not write all it wanted to, because the disk was full.
+    no_space: bool,
+    /// The same of the round under way.
+    no_space_now: bool,
     /// It has been logged that the disk is full.
     pub(super) full_told: bool,
     /// Some segment is to be closed because of its age.
@@ -121,6 +125,8 @@ impl Settle {
             below: 0,
             in_checkpoint: None,
             checkpoint_failed: false,
+            no_space: false,
+            no_space_now: false,
             full_told: false,
             rolls_wanted: false,
         }
@@ -259,6 +265,7 @@ impl ShardLog {
                 self.settle.active -= 1;
                 let name = p.name.clone();
                 if e.kind == DiskErrorKind::NoSpace {
+                    (self.settle.no_space, self.settle.no_space_now) = (true, true);
                     // Said once: every partition would say the same until there is space again.
                     if !std::mem::replace(&mut self.settle.full_told, true) {
                         let line = format!(
@@ -471,6 +478,12 @@ impl ShardLog {
         self.ops.issue(Op::Checkpoint, what, fx);
     }
 
+    /// Whether nothing makes room for appends, because the disk is full (or a journal file cannot be made for another reason). Stays so until a try
+    /// has succeeded: whoever waited for room meanwhile would wait for as long as the disk is full.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.settle.no_space || self.settle.checkpoint_failed || self.journal.lacks_file
+    }
+
     /// Whether a checkpoint waits for space.
     pub(super) fn checkpoint_failed(&self) -> bool {
         self.settle.checkpoint_failed
@@ -533,6 +546,7 @@ impl ShardLog {
             return;
         }
         let done = self.settle.in_checkpoint.take().expect("a checkpoint gives something up");
+        self.settle.no_space = std::mem::take(&mut self.settle.no_space_now);
         for (ring, count) in done.releases {
             self.journal.release(ring, count);
         }

@@ -66,3 +66,78 @@ fn a_segment_is_not_cut_below_what_the_checkpoint_counts_as_written() {
     assert!(node.p(0).settled_end > batches + 30);
     assert_eq!(node.read_all(0, 0).unwrap().len() as i64, batches + 230);
 }
+
+type Fault = fn(&DiskOp) -> Option<Result<(), DiskErrorKind>>;
+
+/// A disk without space for anything that is not there yet.
+fn no_space(what: &DiskOp) -> Option<Result<(), DiskErrorKind>> {
+    let full = match what {
+        DiskOp::WriteZeros { .. } | DiskOp::ReplaceFile { .. } => true,
+        DiskOp::Write { file, .. } => file.get::<String>().expect("ours").starts_with("partitions/"),
+        _ => false,
+    };
+    Some(if full { Err(DiskErrorKind::NoSpace) } else { Ok(()) })
+}
+
+/// One that has taken the journal and nothing more.
+fn no_space_for_segments(what: &DiskOp) -> Option<Result<(), DiskErrorKind>> {
+    if matches!(what, DiskOp::WriteZeros { .. }) { Some(Ok(())) } else { no_space(what) }
+}
+
+/// One with space for small files only: checkpoints can be written.
+fn no_space_for_data(what: &DiskOp) -> Option<Result<(), DiskErrorKind>> {
+    if matches!(what, DiskOp::ReplaceFile { .. }) { Some(Ok(())) } else { no_space_for_segments(what) }
+}
+
+/// Reading from clients may only stop for what will come by itself. With a full disk that is nothing: whoever would free space has to be heard.
+#[test]
+fn a_full_disk_refuses_appends_and_never_stops_the_reading() {
+    for fault in [no_space as Fault, no_space_for_segments, no_space_for_data] {
+        let mut node = Node::start(Disk::default(), 0, 1, 4, LogConfig::default());
+        node.fault = fault;
+        let mut appended = 0;
+        for _ in 0..5 {
+            // Copies carried forward may begin the file that clients cannot begin, so there may be a little room again.
+            while node.append(appended % 4, 1, 8_000).is_ok() {
+                appended += 1;
+                node.run();
+                assert!(!node.log.pressure().stalled, "after {appended}: nothing is under way that makes room");
+            }
+            // The timer tries again, and that is no reason to stop either.
+            node.now.mono_ns += 1_100_000_000;
+            node.log.timer(node.now, &mut node.fx);
+            assert!(node.fx.iter().any(|effect| matches!(effect, Effect::Disk { .. })), "it tries");
+            assert!(!node.log.pressure().stalled);
+            node.run();
+        }
+        // There is room again: all goes on with the timer's next look.
+        node.fault = |_| Some(Ok(()));
+        node.now.mono_ns += 1_100_000_000;
+        node.log.timer(node.now, &mut node.fx);
+        node.run();
+        for i in 0..400 {
+            node.append(i % 4, 1, 8_000).unwrap();
+            node.run();
+        }
+        let all: usize = (0..4).map(|p| node.read_all(p, 0).unwrap().len()).sum();
+        assert_eq!(all as i32, appended + 400);
+    }
+}
+
+/// While nothing can settle, memory is bounded by refusing as well, where the journal has more room than memory.
+#[test]
+fn a_full_disk_does_not_fill_the_memory() {
+    let settings = LogSettings { cache_bytes: 256 << 10, ..small() };
+    let mut node = Node::start_with(settings, Disk::default(), 0, 1, 4, LogConfig::default());
+    for i in 0..60 {
+        node.append(i % 4, 1, 8_000).unwrap();
+        node.run();
+    }
+    node.fault = no_space;
+    let refused = (0..400).any(|i| {
+        let refused = node.append(i % 4, 1, 8_000) == Err(AppendError::Full);
+        node.run();
+        refused
+    });
+    assert!(refused && node.log.pressure().memory_bytes < 400 << 10, "{:?}", node.log.pressure());
+}
