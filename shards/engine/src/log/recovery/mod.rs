@@ -12,9 +12,11 @@ mod rebuild;
 mod replay;
 mod rescan;
 mod sources;
+mod unreadable;
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
@@ -28,7 +30,7 @@ use rebuild::{Doubt, Gathered};
 use rescan::Scans;
 use sources::{Source, SourceFile};
 
-/// In it, a line for each partition (`topic-partition`, or `*`) whose loss the operator accepts.
+/// In it, a line for each partition (`topic-partition`, or `*`) or unreadable journal file (its path) whose loss the operator accepts.
 const ACCEPT_LOSS: &str = "accept-loss";
 const ACCEPT_LOSS_BYTES_MAX: u64 = 1 << 20;
 
@@ -40,6 +42,8 @@ enum Task {
     Checkpoint(usize, usize),
     OpenFile(usize, usize),
     ReadFile(usize, usize),
+    /// A part (offset, length) of a file that cannot be read whole.
+    ReadPart(usize, usize, u64, u64),
     Sync,
     /// A step of looking through a partition's segments.
     Scan(usize),
@@ -78,7 +82,7 @@ pub(super) struct Recovery {
     gathered: Vec<Gathered>,
     /// What cannot be read and may have been anybody's.
     doubts: Vec<Doubt>,
-    /// Partitions whose loss the operator accepts.
+    /// Partitions and journal files whose loss the operator accepts.
     accepted: Vec<String>,
     scans: Scans,
 }
@@ -158,8 +162,20 @@ impl ShardLog {
                 }
             }
             (Task::ReadFile(s, f), Ok(DiskOutput::Data(bytes))) => recovery.sources[s].files[f].bytes = bytes,
+            (Task::ReadFile(s, f), Err(e)) if e.kind == DiskErrorKind::Io => self.read_in_parts(s, f, e, fx),
+            (Task::ReadPart(s, f, offset, len), Ok(DiskOutput::Data(bytes))) => {
+                self.part_read((s, f), (offset, len), Ok(&bytes), fx)
+            }
+            (Task::ReadPart(s, f, offset, len), Err(e)) if e.kind == DiskErrorKind::Io => {
+                self.part_read((s, f), (offset, len), Err(e), fx);
+            }
             (Task::Sync, Ok(_)) => {}
-            (Task::Scan(i), Ok(output)) => {
+            (Task::Scan(i), result) => {
+                let output = match result {
+                    Ok(output) => output,
+                    Err(e) if e.kind == DiskErrorKind::Io && self.scan_ends_here(i) => DiskOutput::Data(Bytes::new()),
+                    Err(e) => return self.recovery_failed(e.message, fx),
+                };
                 if let Some((ix, state, rescanned)) = self.scan_step(i, output, fx) {
                     let g = &mut self.recovery.as_mut().expect("recovery runs").gathered[ix.0 as usize];
                     g.state = Some(state);
@@ -175,7 +191,11 @@ impl ShardLog {
         }
         let recovery = self.recovery.as_ref().expect("not ended here");
         match recovery.stage {
-            Stage::Gathering if recovery.tasks.is_empty() => self.rebuild(now, fx),
+            Stage::Gathering if recovery.tasks.is_empty() => {
+                if self.settle_unreadable(fx) {
+                    self.rebuild(now, fx);
+                }
+            }
             Stage::Syncing if recovery.tasks.is_empty() => self.begin_incarnation(fx),
             _ => {}
         }

@@ -112,6 +112,16 @@ impl ShardLog {
         }
     }
 
+    /// A step failed. A segment that cannot be read counts up to there, and the journal must have the rest; `false`: it was something else that failed.
+    pub(super) fn scan_ends_here(&mut self, i: usize) -> bool {
+        let scan = self.scans().active[i].as_mut().expect("a step belongs to a scan");
+        let reads = scan.file.as_ref().is_some_and(|(_, len)| scan.position < *len) && !scan.ended;
+        if reads {
+            scan.found.suspect = Some(scan.expected);
+        }
+        reads
+    }
+
     /// A step of looking at a partition ended. Gives the partition's state when it was the last one.
     pub(super) fn scan_step(
         &mut self,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::unreadable::Unreadable;
 use super::{ShardLog, Task};
 use crate::event::{DiskOp, Effect, Effects, FileHandle, LogLevel};
 use crate::log::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, NAMES};
@@ -25,6 +26,8 @@ pub(super) struct SourceFile {
     pub(super) len: u64,
     pub(super) file: Option<FileHandle>,
     pub(super) bytes: Bytes,
+    /// While it is read in parts.
+    pub(super) unreadable: Option<Box<Unreadable>>,
 }
 
 impl ShardLog {
@@ -85,7 +88,7 @@ impl ShardLog {
         }
         let Some(slot) = name.strip_prefix('j').and_then(|n| n.parse().ok()) else { return };
         let files = &mut recovery.sources[s].files;
-        files.push(SourceFile { slot, len, file: None, bytes: Bytes::new() });
+        files.push(SourceFile { slot, len, file: None, bytes: Bytes::new(), unreadable: None });
         let f = files.len() - 1;
         self.ask(Task::OpenFile(s, f), DiskOp::Open { path, create: false, direct: true }, fx);
     }

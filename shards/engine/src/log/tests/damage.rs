@@ -224,6 +224,53 @@ fn an_accepted_loss_leaves_everything_else() {
     }
 }
 
+/// What cannot be read at all may be the newest commit, acknowledged a moment ago: nothing is guessed. The operator is told what can be done, and when
+/// it has been, the start costs what was there.
+#[test]
+fn an_unreadable_journal_block_needs_the_operator() {
+    let (disk, expected) = three_partitions();
+    let path = "journal/g1x1/s0/j0";
+    let commits = inspect::journal_file(0, &disk.files[path]);
+    for commit in &commits {
+        let mut disk = disk.clone();
+        disk.bad.push((path.into(), commit.offset + 700));
+        let reason = Node::refused(disk.clone(), 4);
+        for part in [path, &format!("at byte {} (+4096)", commit.offset), "EIO", "accept-loss", "smartctl"] {
+            assert!(reason.contains(part), "{part}: {reason}");
+        }
+        for line in ["other-1", "t-0"] {
+            disk.files.insert("accept-loss".into(), line.into());
+            Node::refused(disk.clone(), 4);
+        }
+        disk.files.insert("accept-loss".into(), path.into());
+        let node = Node::start(disk.clone(), 0, 1, 4, LogConfig::default());
+        assert!(node.lines.iter().any(|line| line.contains(path) && line.contains("given up")), "{:?}", node.lines);
+        // The checkpoint of the stop says that all of them had been acknowledged.
+        assert!((0..3).any(|p| node.p(p).failed().is_some()), "commit {}", commit.header.seq);
+        disk.files.insert("accept-loss".into(), b"*".to_vec());
+        let mut node = Node::start(disk, 0, 1, 4, LogConfig::default());
+        let left: usize = (0..4).map(|p| node.read_from_gaps(p, 0).len()).sum();
+        let lost = expected.iter().map(Vec::len).sum::<usize>() - left;
+        assert_eq!(lost, commit.body.entries.len(), "commit {}", commit.header.seq);
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_while_a_checkpoint_is_made_up_for_fails_its_partition() {
+    let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+    for i in 0..600 {
+        node.append(i % 2, 1, 3000).unwrap();
+        node.run();
+    }
+    for name in ["checkpoint-a", "checkpoint-b"] {
+        node.disk.files.get_mut(&format!("journal/g1x1/s0/{name}")).unwrap()[60] ^= 1;
+    }
+    node.disk.bad.push((format!("partitions/{}/00000000000000000000.log", folder_name(TOPIC, 0)), 70_000));
+    let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+    assert!(node.p(0).failed().is_some());
+    assert_eq!(node.read_all(1, 0).unwrap().len(), 300);
+}
+
 /// The batch that straddles the last block written is lost. What is behind it is less than that block, and more than it: neither may take the
 /// block for its own, nor hold the journal for ever.
 #[test]

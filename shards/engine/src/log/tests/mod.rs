@@ -25,6 +25,8 @@ struct Disk {
     files: BTreeMap<String, Vec<u8>>,
     /// What goes to partitions is thrown away: for tests that never read it.
     forgets_segments: bool,
+    /// Places (file, byte) that cannot be read.
+    bad: Vec<(String, u64)>,
 }
 
 impl Disk {
@@ -49,6 +51,10 @@ impl Disk {
                 Ok(DiskOutput::Done)
             }
             DiskOp::Read { file, offset, len } => {
+                let hit = |(path, at): &&(String, u64)| *path == path_of(file) && (*offset..offset + len).contains(at);
+                if let Some((path, _)) = self.bad.iter().find(hit) {
+                    return Err(DiskError { kind: DiskErrorKind::Io, message: format!("cannot read {path}: EIO") });
+                }
                 let bytes = &self.files[&path_of(file)];
                 let from = (*offset as usize).min(bytes.len());
                 let to = ((offset + len) as usize).min(bytes.len());
@@ -104,6 +110,8 @@ struct Node {
     now: Time,
     events: Vec<LogEvent>,
     lines: Vec<String>,
+    /// Why it refused to start.
+    refusal: Option<String>,
     /// Decides what becomes of an operation: carried out, failed, or neither (`None`: it never ends).
     fault: fn(&DiskOp) -> Option<Result<(), DiskErrorKind>>,
     /// What was carried out: the operation's name, the file, bytes read.
@@ -129,6 +137,16 @@ impl Node {
         Node::start_with(small(), disk, shard, shards, partitions, config)
     }
 
+    /// A start that must be refused: the reason.
+    fn refused(disk: Disk, partitions: i32) -> String {
+        let mut node = Node::new(small(), disk, 0, 1);
+        let list = (0..partitions).map(|p| (TOPIC, p, "t".to_string(), LogConfig::default())).collect();
+        node.log.start(node.now, list, &mut node.fx);
+        node.refusal = Some(String::new());
+        node.run();
+        node.refusal.filter(|reason| !reason.is_empty()).expect("the start is refused")
+    }
+
     fn start_with(
         settings: LogSettings,
         disk: Disk,
@@ -137,22 +155,27 @@ impl Node {
         partitions: i32,
         config: LogConfig,
     ) -> Node {
-        let mut node = Node {
+        let mut node = Node::new(settings, disk, shard, shards);
+        let mine = (0..partitions).filter(|p| p % i32::from(shards) == i32::from(shard));
+        let list = mine.map(|p| (TOPIC, p, "t".to_string(), config.clone())).collect();
+        node.log.start(node.now, list, &mut node.fx);
+        node.run();
+        node
+    }
+
+    fn new(settings: LogSettings, disk: Disk, shard: u16, shards: u16) -> Node {
+        Node {
             log: ShardLog::of_shard(shard, shards, [5; 32], settings),
             disk,
             fx: Vec::new(),
             now: Time { mono_ns: 1, wall_ms: 1_000_000 },
             events: Vec::new(),
             lines: Vec::new(),
+            refusal: None,
             fault: |_| Some(Ok(())),
             done: Vec::new(),
             boot: Vec::new(),
-        };
-        let mine = (0..partitions).filter(|p| p % i32::from(shards) == i32::from(shard));
-        let list = mine.map(|p| (TOPIC, p, "t".to_string(), config.clone())).collect();
-        node.log.start(node.now, list, &mut node.fx);
-        node.run();
-        node
+        }
     }
 
     fn run(&mut self) {
@@ -183,6 +206,7 @@ impl Node {
                         self.log.handle_disk(self.now, op, result, &mut self.fx);
                     }
                     Effect::Log { line, .. } => self.lines.push(line),
+                    Effect::Fatal { message } if self.refusal.is_some() => self.refusal = Some(message),
                     Effect::Fatal { message } => panic!("{message}"),
                     other => panic!("{other:?}"),
                 }
