@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
-use floe_bench::run::To;
+use floe_bench::run::{Runs, To};
 use floe_bench::{children, compare, disk, fuzz, report, restart, run};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
@@ -120,6 +120,12 @@ enum Command {
         /// A setting of the topics by Kafka's name, like flush.messages=1; may be given several times.
         #[arg(long = "topic-config", value_name = "NAME=VALUE", value_parser = setting)]
         topic_configs: Vec<(String, String)>,
+        /// Measure so many seconds, whatever the workload says.
+        #[arg(long)]
+        seconds: Option<f64>,
+        /// Warm up so many seconds, whatever the workload says.
+        #[arg(long)]
+        warm_up_s: Option<f64>,
         /// Write the outcomes to this file, too.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -248,14 +254,17 @@ fn main() -> ExitCode {
             let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
             fuzz::run(seconds, seed.unwrap_or_else(clock), target.as_deref(), round)
         }
-        Command::Run { workloads, bootstrap, broker_pid, broker, topic_configs, json, at } => {
+        Command::Run { workloads, bootstrap, broker_pid, broker, topic_configs, seconds, warm_up_s, json, at } => {
             let to = match (bootstrap, broker) {
                 (Some(bootstrap), _) => To::There { bootstrap, pid: broker_pid },
                 (None, Kind::Floe) => To::Started(Subject::Floe),
                 (None, Kind::Kafka) => To::Started(Subject::Kafka),
                 (None, Kind::KafkaDurable) => To::Started(Subject::KafkaDurable),
             };
-            at.place().and_then(|place| run::run(&workloads, &to, &place, &topic_configs, json.as_deref()))
+            at.place().and_then(|place| {
+                let runs = Runs { to, place, topic_configs, seconds, warm_up_s };
+                run::run(&workloads, &runs, json.as_deref())
+            })
         }
         Command::Restart { against, partitions, gb, without_floe, at } => {
             let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };

@@ -23,18 +23,30 @@ pub enum To {
     Started(Subject),
 }
 
+/// How workloads are run.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    /// Against what.
+    pub to: To,
+    /// Cores and port.
+    pub place: Place,
+    /// Settings of the topics, by Kafka's names.
+    pub topic_configs: Vec<(String, String)>,
+    /// Seconds measured, instead of the workload's own.
+    pub seconds: Option<f64>,
+    /// Seconds of warm-up, instead of the workload's own.
+    pub warm_up_s: Option<f64>,
+}
+
 /// Runs the workloads one after the other, prints a table for each and keeps the outcomes in one file; `json` is one more.
-pub fn run(
-    files: &[PathBuf],
-    to: &To,
-    place: &Place,
-    configs: &[(String, String)],
-    json: Option<&Path>,
-) -> Result<(), String> {
+pub fn run(files: &[PathBuf], runs: &Runs, json: Option<&Path>) -> Result<(), String> {
     let workloads = files.iter().map(|file| Workload::load(file)).collect::<Result<Vec<_>, _>>()?;
     let mut outcomes = Vec::new();
-    for workload in &workloads {
-        let outcome = one(workload, to, place, configs)?;
+    for mut workload in workloads {
+        workload.duration_s = runs.seconds.unwrap_or(workload.duration_s);
+        workload.warm_up_s = runs.warm_up_s.unwrap_or(workload.warm_up_s);
+        workload.check()?;
+        let outcome = one(&workload, runs)?;
         print(&outcome);
         outcomes.push(outcome);
     }
@@ -51,14 +63,15 @@ pub fn run(
     }
 }
 
-fn one(workload: &Workload, to: &To, place: &Place, configs: &[(String, String)]) -> Result<Outcome, String> {
+fn one(workload: &Workload, runs: &Runs) -> Result<Outcome, String> {
+    let Runs { to, place, topic_configs, .. } = runs;
     let mut target = Target {
         name: String::new(),
         address: SocketAddr::from(([127, 0, 0, 1], place.port)),
         pid: None,
         start_up_s: None,
         load_core: Some(place.load_core),
-        topic_configs: configs.to_vec(),
+        topic_configs: topic_configs.clone(),
         progress: true,
     };
     // Kept until the run is over: dropping it ends the process.

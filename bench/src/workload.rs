@@ -204,7 +204,8 @@ impl Workload {
         self.kind != Kind::Produce
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Says what cannot be done.
+    pub fn check(&self) -> Result<(), String> {
         let must = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
         must((1..=10_000).contains(&self.topics), "topics: 1 to 10000")?;
         must((1..=100_000).contains(&self.partitions), "partitions: 1 to 100000")?;

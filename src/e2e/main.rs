@@ -11,6 +11,7 @@ mod connections;
 mod crash;
 mod exchange;
 mod hostile;
+mod load;
 mod restart;
 mod storage;
 mod volume;

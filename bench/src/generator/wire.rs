@@ -71,7 +71,6 @@ pub fn fetch_partition(out: &mut Vec<u8>, partition: u32, offset: i64, bounds: F
 /// Everything of a Fetch request behind its topics.
 pub fn fetch_tail(out: &mut Vec<u8>) {
     out.extend_from_slice(&0i32.to_be_bytes()); // nothing forgotten
-    string(out, ""); // no rack
 }
 
 /// A string with its length.
@@ -147,5 +146,62 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Option<&'a [u8]> {
         let bytes = usize::try_from(self.i16()?).ok()?;
         self.take(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: FetchBounds = FetchBounds { wait_ms_max: 1, bytes_max: 2, partition_bytes_max: 3 };
+
+    /// Two views of the protocol must agree, to the last byte.
+    #[test]
+    fn requests_are_what_another_decoder_reads() {
+        use floe_wire::messages::Message;
+        use floe_wire::messages::fetch::FetchRequest;
+        use floe_wire::messages::produce::ProduceRequest;
+        let mut out = Vec::new();
+        fetch_head(&mut out, BOUNDS);
+        out.extend_from_slice(&1i32.to_be_bytes());
+        string(&mut out, "a-00000");
+        out.extend_from_slice(&1i32.to_be_bytes());
+        fetch_partition(&mut out, 7, 8, BOUNDS);
+        fetch_tail(&mut out);
+        let fetch = FetchRequest::decode_all(&out, FETCH_VERSION).expect("a Fetch request");
+        assert_eq!((fetch.max_wait_ms, fetch.max_bytes, fetch.session_epoch), (1, 2, -1));
+        let of = &fetch.topics[0].partitions[0];
+        assert_eq!(
+            (&*fetch.topics[0].topic, of.partition, of.fetch_offset, of.partition_max_bytes),
+            ("a-00000", 7, 8, 3)
+        );
+
+        out.clear();
+        produce_head(&mut out, -1);
+        out.extend_from_slice(&0i32.to_be_bytes());
+        let produce = ProduceRequest::decode_all(&out, PRODUCE_VERSION).expect("a Produce request");
+        assert_eq!((produce.acks, produce.timeout_ms, produce.topic_data.len()), (-1, 30_000, 0));
+    }
+
+    #[test]
+    fn cut_off_answers_are_refused() {
+        let topics = Topics::new("a", 1, 2);
+        let mut answer = vec![0; 4 + 2 + 4];
+        answer.extend_from_slice(&1i32.to_be_bytes());
+        string(&mut answer, "a-00000");
+        answer.extend_from_slice(&1i32.to_be_bytes());
+        answer.extend_from_slice(&1i32.to_be_bytes()); // partition
+        answer.extend_from_slice(&[0; 2 + 24]);
+        answer.extend_from_slice(&(-1i32).to_be_bytes()); // nothing aborted
+        answer.extend_from_slice(&3i32.to_be_bytes());
+        answer.extend_from_slice(b"xyz");
+        let mut seen = Vec::new();
+        let read = fetch_answer(&answer, &topics, |fetched| {
+            seen.push((fetched.partition, fetched.error, fetched.records.to_vec()))
+        });
+        assert_eq!((read, seen), (Some(0), vec![(1, 0, b"xyz".to_vec())]));
+        for length in 0..answer.len() {
+            assert_eq!(fetch_answer(&answer[..length], &topics, |_| {}), None, "{length}");
+        }
     }
 }
