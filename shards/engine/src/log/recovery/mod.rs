@@ -190,14 +190,11 @@ impl ShardLog {
             (task, Ok(output)) => unreachable!("{task:?} gave {output:?}"),
         }
         let recovery = self.recovery.as_ref().expect("not ended here");
-        match recovery.stage {
-            Stage::Gathering if recovery.tasks.is_empty() => {
-                if self.settle_unreadable(fx) {
-                    self.rebuild(now, fx);
-                }
-            }
-            Stage::Syncing if recovery.tasks.is_empty() => self.begin_incarnation(fx),
-            _ => {}
+        let (stage, all_done) = (recovery.stage, recovery.tasks.is_empty());
+        if all_done && stage == Stage::Gathering && self.settle_unreadable(fx) {
+            self.rebuild(now, fx);
+        } else if all_done && stage == Stage::Syncing {
+            self.begin_incarnation(fx);
         }
     }
 
