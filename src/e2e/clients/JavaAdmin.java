@@ -121,6 +121,10 @@ public class JavaAdmin {
         var cluster = admin.describeCluster();
         same(cluster.nodes().get().size(), 1, "brokers");
         same(cluster.clusterId().get().isEmpty(), false, "no cluster id");
+        var asked = admin.describeCluster(new DescribeClusterOptions().includeAuthorizedOperations(true));
+        same(asked.authorizedOperations().get().size(), 7, "what may be done with the cluster");
+        var topic = admin.describeTopics(List.of("wide"), new DescribeTopicsOptions().includeAuthorizedOperations(true));
+        same(topic.allTopicNames().get().get("wide").authorizedOperations().size(), 8, "what may be done with a topic");
         int id = cluster.controller().get().id();
         var folder = admin.describeLogDirs(List.of(id)).allDescriptions().get().get(id).values().iterator().next();
         same(folder.replicaInfos().containsKey(new TopicPartition("wide", 1)), true, "a partition on disk");

@@ -14,7 +14,7 @@ use floe_wire::messages::list_partition_reassignments::{
 use floe_wire::primitives::DecodeError;
 
 use super::describe_configs::kind;
-use super::{Caller, codes};
+use super::{Caller, codes, operations};
 use crate::event::Effects;
 use crate::shard::Shard;
 
@@ -49,6 +49,9 @@ impl Shard {
             (response.error_code, response.error_message) = (code, Some(Cow::Owned(message)));
         } else if let Some(listener) = self.config.listeners.get(usize::from(listener)) {
             response.controller_id = self.config.node_id;
+            if request.include_cluster_authorized_operations {
+                response.cluster_authorized_operations = operations::CLUSTER;
+            }
             response.brokers.push(DescribeClusterBroker {
                 broker_id: self.config.node_id,
                 host: Cow::Owned(listener.advertised_host.clone()),

@@ -12,7 +12,7 @@ use floe_wire::messages::describe_topic_partitions::{
 use floe_wire::primitives::DecodeError;
 
 use super::split::bounded;
-use super::{Caller, codes};
+use super::{Caller, codes, operations};
 use crate::event::Effects;
 use crate::limits::DESCRIBED_PARTITIONS_MAX;
 use crate::metadata::Topic;
@@ -63,6 +63,7 @@ impl Shard {
                 name: Some(Cow::Borrowed(name)),
                 topic_id: topic.id,
                 partitions: (from..to).map(|partition| self.described(partition)).collect(),
+                topic_authorized_operations: operations::TOPIC,
                 ..DescribeTopicPartitionsResponseTopic::default()
             });
             left -= (to - from).max(0);
@@ -94,6 +95,7 @@ fn unknown(name: &str, error_code: i16) -> DescribeTopicPartitionsResponseTopic<
     DescribeTopicPartitionsResponseTopic {
         error_code,
         name: Some(Cow::Borrowed(name)),
+        topic_authorized_operations: operations::TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

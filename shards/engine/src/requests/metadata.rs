@@ -14,7 +14,7 @@ use floe_wire::primitives::DecodeError;
 
 use super::split::bounded;
 use super::topics::name_is_valid;
-use super::{Caller, Wait, codes};
+use super::{Caller, Wait, codes, operations};
 use crate::config::Values;
 use crate::event::Effects;
 use crate::limits::NEW_PARTITIONS_MAX;
@@ -33,10 +33,12 @@ impl Shard {
         bounded(std::iter::once(request.topics.as_ref().map_or(0, Vec::len)))?;
         let image = self.image.clone();
         let all = request.topics.as_ref().is_none_or(|topics| caller.version == 0 && topics.is_empty());
+        let on_topics =
+            if request.include_topic_authorized_operations { operations::TOPIC } else { operations::NOT_ASKED };
         let mut topics = Vec::new();
         let mut missing = Vec::new();
         if all {
-            topics.extend(image.topics().map(|topic| self.describe(topic)));
+            topics.extend(image.topics().map(|topic| self.describe(topic, on_topics)));
         }
         let creates = may_create && request.allow_auto_topic_creation && self.auto_create;
         // A topic is described once, however often it is named.
@@ -52,7 +54,7 @@ impl Shard {
             };
             let error_code = match found {
                 Ok(topic) => {
-                    topics.push(self.describe(topic));
+                    topics.push(self.describe(topic, on_topics));
                     continue;
                 }
                 Err(_) if by_name.is_some_and(|name| !name_is_valid(name)) => codes::INVALID_TOPIC_EXCEPTION,
@@ -75,6 +77,8 @@ impl Shard {
                 error_code,
                 name,
                 topic_id: asked.topic_id,
+                // An id that nobody knows is not a topic; a name may become one.
+                topic_authorized_operations: if by_name.is_some() { on_topics } else { operations::NOT_ASKED },
                 ..MetadataResponseTopic::default()
             });
         }
@@ -95,13 +99,18 @@ impl Shard {
             cluster_id: Some(Cow::Owned(image.cluster_id.clone())),
             controller_id: self.config.node_id,
             topics,
+            cluster_authorized_operations: if request.include_cluster_authorized_operations {
+                operations::CLUSTER
+            } else {
+                operations::NOT_ASKED
+            },
             ..MetadataResponse::default()
         };
         self.finish(caller, caller.reply(&response, Vec::new()), fx);
         Ok(())
     }
 
-    fn describe(&self, topic: &Topic) -> MetadataResponseTopic<'static> {
+    fn describe(&self, topic: &Topic, topic_authorized_operations: i32) -> MetadataResponseTopic<'static> {
         let me = self.config.node_id;
         let partitions = (0..topic.partitions).map(|partition_index| MetadataResponsePartition {
             partition_index,
@@ -115,6 +124,7 @@ impl Shard {
             name: Some(Cow::Owned(topic.name.clone())),
             topic_id: topic.id,
             partitions: partitions.collect(),
+            topic_authorized_operations,
             ..MetadataResponseTopic::default()
         }
     }

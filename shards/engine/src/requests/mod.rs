@@ -15,6 +15,7 @@ mod fetch;
 mod leader_epochs;
 mod list_offsets;
 mod metadata;
+mod operations;
 mod produce;
 mod sessions;
 mod split;

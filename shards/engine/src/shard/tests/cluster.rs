@@ -151,3 +151,58 @@ fn the_cluster_is_one_broker() {
         assert_eq!((listed.error_code, found), (code, names));
     }
 }
+
+#[test]
+fn operations_are_told_to_those_who_ask() {
+    let (topic, cluster, not_asked) = (3576, 8096, i32::MIN);
+    let mut node = Node::start(2, BTreeMap::new());
+    node.create("t", 1, 1);
+    let named =
+        |name: &'static str| MetadataRequestTopic { name: Some(name.into()), ..MetadataRequestTopic::default() };
+    let unknown = floe_wire::ids::TopicId([9; 16]);
+    for (version, of_cluster, of_topics) in [(8, true, true), (8, false, true), (10, true, false), (9, false, false)] {
+        node.send(
+            3,
+            version,
+            &MetadataRequest {
+                topics: Some(vec![named("t"), named("absent")]),
+                include_cluster_authorized_operations: of_cluster,
+                include_topic_authorized_operations: of_topics,
+                ..MetadataRequest::default()
+            },
+        );
+        let response = MetadataResponse::decode_all(node.reply(3, version), version).unwrap();
+        assert_eq!(response.cluster_authorized_operations, if of_cluster { cluster } else { not_asked });
+        let got: Vec<i32> = response.topics.iter().map(|topic| topic.topic_authorized_operations).collect();
+        assert_eq!(got, [if of_topics { topic } else { not_asked }; 2]);
+    }
+    let by_id = MetadataRequestTopic { name: None, topic_id: unknown };
+    for topics in [None, Some(vec![by_id])] {
+        let wants = if topics.is_none() { topic } else { not_asked };
+        node.send(
+            3,
+            12,
+            &MetadataRequest { topics, include_topic_authorized_operations: true, ..MetadataRequest::default() },
+        );
+        let response = MetadataResponse::decode_all(node.reply(3, 12), 12).unwrap();
+        assert_eq!(response.topics[0].topic_authorized_operations, wants);
+    }
+    for include_cluster_authorized_operations in [false, true] {
+        node.send(
+            60,
+            1,
+            &DescribeClusterRequest {
+                include_cluster_authorized_operations,
+                endpoint_type: 1,
+                ..DescribeClusterRequest::default()
+            },
+        );
+        let response = DescribeClusterResponse::decode_all(node.reply(60, 1), 1).unwrap();
+        let wants = if include_cluster_authorized_operations { cluster } else { not_asked };
+        assert_eq!(response.cluster_authorized_operations, wants);
+    }
+    let topics = ["t", "absent"].map(|name| TopicRequest { name: name.into() }).to_vec();
+    node.send(75, 0, &DescribeTopicPartitionsRequest { topics, response_partition_limit: 10, cursor: None });
+    let response = DescribeTopicPartitionsResponse::decode_all(node.reply(75, 0), 0).unwrap();
+    assert!(response.topics.iter().all(|answer| answer.topic_authorized_operations == topic), "always told here");
+}
