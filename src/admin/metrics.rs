@@ -48,6 +48,7 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
     let counts = [
         ("floe_request_bytes", "Bytes of requests", metrics.bytes_in),
         ("floe_reply_bytes", "Bytes of replies", metrics.bytes_out),
+        ("floe_connections_moved", "Connections given to the core that owns what they use", metrics.connections_moved),
         ("floe_connections_refused", "Connections refused, or closed for what they sent", metrics.connections_refused),
         ("floe_connections_idle_closed", "Connections closed for having been idle", metrics.connections_idle_closed),
         ("floe_slow_readers_closed", "Connections closed for not reading answers", metrics.slow_readers_closed),

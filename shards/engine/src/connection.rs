@@ -2,7 +2,8 @@
 //!
 //! Invariants: replies leave in the order of requests, whatever order they are made in; at most [`REQUESTS_IN_FLIGHT_MAX`] requests are at work,
 //! one Fetch among them (its answer may be large), and none is begun while [`UNSENT_BYTES_MAX`] of answers wait to be sent. What was
-//! read beyond that waits its turn, and nothing more is read.
+//! read beyond that waits its turn, and nothing more is read. Once it is to move to another shard nothing is begun either, except beside a Fetch,
+//! which may wait long; it leaves when nothing is at work and all answers are sent, with what was read and not begun.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,9 +11,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::addresses::Standing;
-use crate::event::{ConnId, Effect, Effects, Reply, ReplyPart};
+use crate::event::{ConnId, Effect, Effects, Reply, ReplyPart, ShardId};
 use crate::limits::{REQUESTS_IN_FLIGHT_MAX, UNSENT_BYTES_MAX};
 use crate::metrics::{RequestKind, ShardMetrics};
+use crate::moves::Traffic;
 use crate::pressure::Pressure;
 use crate::time::{Deadline, Time};
 
@@ -47,6 +49,17 @@ struct Unsent {
     since_ns: u64,
 }
 
+/// Where a connection is on its way to another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Going {
+    /// It stays.
+    No,
+    /// It leaves as soon as nothing is at work.
+    Soon(ShardId),
+    /// The driver lets it come to rest.
+    Now(ShardId),
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -62,6 +75,13 @@ pub struct Connection {
     pub idle_check: Option<Deadline>,
     /// When something last came in or went out, in nanoseconds.
     active_ns: u64,
+    /// The shard that accepted it, of whose share of `max.connections` it is one wherever it goes.
+    pub home: ShardId,
+    /// What it asks for.
+    pub traffic: Traffic,
+    /// Nothing is begun before the shard shows an image of this version: its client may have seen that one on the shard it came from.
+    pub image_version_min: u64,
+    going: Going,
     /// Requests at work, in their order.
     slots: VecDeque<Slot>,
     /// Number of the request at the front.
@@ -83,7 +103,7 @@ pub struct Connection {
 
 impl Connection {
     /// A new one.
-    pub fn new(now: Time, peer: SocketAddr, listener: u16) -> Connection {
+    pub fn new(now: Time, peer: SocketAddr, listener: u16, home: ShardId) -> Connection {
         Connection {
             peer,
             listener,
@@ -91,6 +111,10 @@ impl Connection {
             is_admitted: true,
             idle_check: None,
             active_ns: now.mono_ns,
+            home,
+            traffic: Traffic::default(),
+            image_version_min: 0,
+            going: Going::No,
             slots: VecDeque::new(),
             front: 0,
             backlog: VecDeque::new(),
@@ -129,21 +153,64 @@ impl Connection {
 
     /// Whether [`Connection::next`] may have something to do since a request ended or an answer was sent.
     pub fn wants_turn(&self) -> bool {
-        !self.closed && (self.paused || !self.backlog.is_empty())
+        !self.closed && (self.paused || !self.backlog.is_empty() || self.going != Going::No)
+    }
+
+    /// It is to move to another shard.
+    pub fn go(&mut self, to: ShardId) {
+        if self.going == Going::No {
+            self.going = Going::Soon(to);
+        }
+    }
+
+    /// Lets it come to rest once nothing is at work.
+    pub fn may_go(&mut self, conn: ConnId, fx: &mut Effects) {
+        if let Going::Soon(to) = self.going
+            && !self.closed
+            && self.standing == Standing::Counted
+            && self.slots.is_empty()
+            && self.unsent.is_empty()
+        {
+            self.going = Going::Now(to);
+            fx.push(Effect::Detach { conn });
+        }
+    }
+
+    /// Whether the driver lets it come to rest: then it is left to its next shard.
+    pub fn is_going(&self) -> bool {
+        matches!(self.going, Going::Now(_))
+    }
+
+    /// It is at rest: where it goes. What it holds is no more this shard's.
+    pub fn leave(&mut self, pressure: &mut Pressure) -> ShardId {
+        let Going::Now(to) = self.going else { panic!("only what was to leave comes to rest") };
+        // Nothing was begun since it was let come to rest, so nothing can have closed it.
+        assert!(!self.closed && !self.fetching && self.slots.is_empty() && self.unsent.is_empty(), "it is at rest");
+        self.backlog.iter().for_each(|(frame, _)| pressure.request_went(frame.len() as u64));
+        to
+    }
+
+    /// It has come to this shard, which reads from it from now on.
+    pub fn arrive(&mut self, pressure: &mut Pressure) {
+        self.going = Going::No;
+        self.paused = false;
+        self.backlog.iter().for_each(|(frame, _)| pressure.request_came(frame.len() as u64));
     }
 
     /// A request was read. It is begun with [`Connection::next`].
     pub fn take(&mut self, now: Time, frame: Bytes, pressure: &mut Pressure) {
         pressure.request_came(frame.len() as u64);
         self.active_ns = now.mono_ns;
+        self.traffic.bytes(frame.len() as u64);
         self.backlog.push_back((frame, now.mono_ns));
     }
 
-    /// The next request to begin, with its number, if one may be; else nothing more is read until one may.
+    /// The next request to begin, with its number, if one may be; else nothing more is read until one may. The shard shows an image of
+    /// `image_version`.
     pub fn next(
         &mut self,
         conn: ConnId,
-        now: Time,
+        (now, image_version): (Time, u64),
         metrics: &mut ShardMetrics,
         fx: &mut Effects,
     ) -> Option<(u64, Bytes)> {
@@ -152,8 +219,11 @@ impl Connection {
         }
         let kind = self.backlog.front().map_or(RequestKind::Other, |(frame, _)| kind_of(frame));
         let fetch = kind == RequestKind::Fetch;
-        let full =
-            !self.is_admitted || self.slots.len() >= REQUESTS_IN_FLIGHT_MAX || self.unsent_bytes >= UNSENT_BYTES_MAX;
+        let held = self.going != Going::No && !self.fetching || self.image_version_min > image_version;
+        let full = held
+            || !self.is_admitted
+            || self.slots.len() >= REQUESTS_IN_FLIGHT_MAX
+            || self.unsent_bytes >= UNSENT_BYTES_MAX;
         let next = if full || fetch && self.fetching { None } else { self.backlog.pop_front() };
         let pauses = full || !self.backlog.is_empty();
         // Half of what stops the reading may be left when it goes on.
@@ -220,6 +290,7 @@ impl Connection {
                     self.unsent_bytes += memory;
                     self.unsent.push_back(Unsent { memory, since_ns: now.mono_ns });
                     metrics.bytes_out += reply.len();
+                    self.traffic.bytes(reply.len());
                     fx.push(Effect::Reply { conn, reply });
                 }
                 Some(Ending::Close) => {

@@ -8,6 +8,10 @@
 //! - Replies on one connection leave in the order of the [`Effect::Reply`]s for it.
 //! - A connection is named by its [`ConnId`] until `Disconnected` went in (whoever closed); ids are not reused while
 //!   effects for the old one may be under way, and effects for an unknown id are dropped by the driver.
+//! - A connection changes shards in four steps: [`Effect::Detach`], [`Input::Detached`], [`Effect::Attach`], [`Input::Attached`]. From
+//!   `Detach` on the driver reads no more of it; frames read before come in before `Detached`. When it ends before `Detached`,
+//!   `Disconnected` comes instead. `Detached` is answered by `Attach` in the same round; until it has come to the other shard nobody looks whether it
+//!   lives, so `Attached` always comes, under a new id.
 
 use std::any::Any;
 use std::fmt;
@@ -78,6 +82,18 @@ pub enum Input {
     Disconnected {
         /// Which.
         conn: ConnId,
+    },
+    /// The answer to [`Effect::Detach`]: nothing of the connection is under way, and all frames that were read of it have come in.
+    Detached {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Another shard gave a connection up with [`Effect::Attach`]; what was read of it and was no whole frame yet has come along.
+    Attached {
+        /// Its name here.
+        conn: ConnId,
+        /// As it was given.
+        luggage: Luggage,
     },
     /// A message from another shard of this process. Messages from one shard arrive in the order sent.
     Mesh {
@@ -152,6 +168,21 @@ pub enum Effect {
     ResumeReads {
         /// Which.
         conn: ConnId,
+    },
+    /// Let the connection come to rest: stop reading from it, and say [`Input::Detached`] when nothing of it is under way. Asked only
+    /// when every reply has been sent.
+    Detach {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Hand the connection, which is at rest after [`Input::Detached`], to another shard.
+    Attach {
+        /// Which; the name ends here.
+        conn: ConnId,
+        /// The receiver. Never this shard itself.
+        to: ShardId,
+        /// Comes out with [`Input::Attached`].
+        luggage: Luggage,
     },
     /// Stop (`open: false`) or go on (`open: true`) reading from every connection of this shard: its memory budget is spent.
     Admission {
@@ -279,6 +310,30 @@ impl FileHandle {
 impl fmt::Debug for FileHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FileHandle({:p})", Arc::as_ptr(&self.0))
+    }
+}
+
+/// What a machine keeps of a connection, on its way to another shard. Opaque to drivers.
+pub struct Luggage(Box<dyn Any + Send>);
+
+impl Luggage {
+    /// Packs.
+    pub fn new<T: Any + Send>(what: T) -> Luggage {
+        Luggage(Box::new(what))
+    }
+
+    /// Unpacks what [`Luggage::new`] packed.
+    ///
+    /// # Panics
+    /// When it was another type: all shards run the same machine.
+    pub fn open<T: Any>(self) -> T {
+        *self.0.downcast().expect("every shard packs the same")
+    }
+}
+
+impl fmt::Debug for Luggage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Luggage")
     }
 }
 

@@ -15,6 +15,7 @@ pub mod log;
 pub mod mesh;
 pub mod metadata;
 pub mod metrics;
+mod moves;
 mod owner;
 pub mod partition;
 mod pressure;

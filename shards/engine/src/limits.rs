@@ -89,3 +89,17 @@ const _: () = assert!(SLOW_READER_CHECK_MS < SLOW_READER_MS);
 /// Topics and partitions that one Produce, Fetch or ListOffsets may name: answers take hundreds of bytes for each, of requests as small as 8 bytes
 /// for each. A client with more on one broker asks in turns.
 pub const REQUEST_PARTITIONS_MAX: usize = 200_000;
+
+/// Connections that one shard gives to others within a second. Each costs some system calls on both sides; a thousand new ones find their places
+/// in seconds.
+pub const MOVES_PER_SECOND_MAX: u32 = 64;
+
+/// What a request costs the shard of its connection, in nanoseconds, beside its bytes: about what a small produce was measured at. It only weighs
+/// connections against each other.
+pub const REQUEST_COST_NS: u64 = 4000;
+
+/// What 1024 bytes of requests and answers cost that shard, in nanoseconds (0.6 s a GB).
+pub const KIBIBYTE_COST_NS: u64 = 600;
+
+/// The load, in nanoseconds a second, up to which a shard takes connections in however little the others have to do: half a core.
+pub const LOAD_LIGHT_NS: u64 = 500_000_000;

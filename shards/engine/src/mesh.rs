@@ -86,6 +86,13 @@ pub enum MeshMsg {
         /// The client's address.
         ip: IpAddr,
     },
+    /// How much the sender's connections make it work, about once a second when that has changed.
+    Load {
+        /// In nanoseconds a second, estimated ([`crate::moves`]).
+        ns_per_s: u64,
+    },
+    /// A connection that the receiver accepted and that had moved is gone.
+    Gone,
 }
 
 /// Work for the owner of partitions. `at` tells the parts of the request apart that they came with.

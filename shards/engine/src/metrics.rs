@@ -156,6 +156,8 @@ pub struct ShardMetrics {
     pub acknowledge_ns: Histogram,
     /// Connections open (goes up and down).
     pub connections: u64,
+    /// Connections given to other shards.
+    pub connections_moved: u64,
     /// Connections closed for what they sent, or refused.
     pub connections_refused: u64,
     /// For how long connections had requests other than Fetch at work, summed over connections, in nanoseconds.

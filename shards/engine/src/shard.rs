@@ -1,6 +1,7 @@
 //! One core's state; routes inputs to their owners and owns no rules itself.
 
 mod clients;
+mod moving;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -21,6 +22,7 @@ use crate::log::{LogEvent, ShardLog};
 use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told, Topic};
 use crate::metrics::ShardMetrics;
+use crate::moves::Moves;
 use crate::owner::Owner;
 use crate::pressure::Pressure;
 use crate::requests::{Caller, Pending, Sessions, Wait};
@@ -69,6 +71,11 @@ pub struct Shard {
     idle: Idle,
     /// Of all shards (on shard 0).
     addresses: Addresses,
+    /// Connections accepted here and still open, wherever they are.
+    homed: u64,
+    moves: Moves,
+    /// Connections that wait for an image that another shard has shown already.
+    ahead: Vec<ConnId>,
     last_token: u64,
 }
 
@@ -78,7 +85,7 @@ impl Machine for Shard {
         match input {
             Input::Boot(boot) => self.boot(boot, fx),
             Input::Connected { conn, peer, listener } => {
-                self.connected(conn, Connection::new(now, peer, listener), fx);
+                self.connected(conn, Connection::new(now, peer, listener, self.shard), fx);
             }
             Input::Frame { conn, frame } => {
                 if let Some(connection) = self.connections.get_mut(&conn).filter(|c| !c.is_closed()) {
@@ -95,6 +102,8 @@ impl Machine for Shard {
                 }
             }
             Input::Disconnected { conn } => self.disconnected(conn, fx),
+            Input::Detached { conn } => self.detached(conn, fx),
+            Input::Attached { conn, luggage } => self.attached(now, conn, luggage, fx),
             Input::Mesh { from, msg } => self.mesh(now, from, msg, fx),
             Input::DiskDone { op, result } => {
                 if (op.0 >> 56) as u8 == metadata::OP_TAG {
@@ -108,6 +117,7 @@ impl Machine for Shard {
             Input::DiskSpace { free_bytes, total_bytes } => {
                 self.disk_space = Some((free_bytes, total_bytes));
                 self.disk_space(free_bytes, fx);
+                self.look_at_load(now, fx);
             }
             Input::Timer => {
                 if let Some(log) = self.log.as_mut() {
@@ -161,6 +171,7 @@ impl Shard {
         let connections_max = self.config.number("max.connections", &Dynamic::default()) as u64;
         self.idle = Idle::new(self.config.number("connections.max.idle.ms", &Dynamic::default()));
         self.connections_max = connections_max.div_ceil(u64::from(boot.shards.max(1)));
+        self.moves = self.moves_of(&boot);
         if boot.shard == ShardId(0) {
             let log_bytes =
                 boot.config.number("metadata.log.max.record.bytes.between.snapshots", &Dynamic::default()) as u64;
@@ -220,6 +231,8 @@ impl Shard {
             MeshMsg::Came { conn, ip } => self.came(from, conn, ip, fx),
             MeshMsg::MayStay { conn, ip, may_stay } => self.may_stay(conn, ip, may_stay, fx),
             MeshMsg::Went { ip } => self.addresses.went(ip),
+            MeshMsg::Load { ns_per_s } => self.moves.heard(from, ns_per_s),
+            MeshMsg::Gone => self.homed -= 1,
         }
     }
 
@@ -295,6 +308,7 @@ impl Shard {
     /// Uses a new image: the first one starts the log, later ones change what is in it.
     fn show(&mut self, now: Time, image: Arc<Image>, changed: Option<&[TopicId]>, fx: &mut Effects) {
         let old = std::mem::replace(&mut self.image, image.clone());
+        self.turns.append(&mut self.ahead);
         let dynamic = &image.dynamic;
         let same_defaults = old.dynamic == *dynamic && self.log.is_some();
         self.fetch_bytes_max = self.config.number("fetch.max.bytes", dynamic) as u64;
@@ -377,13 +391,17 @@ impl Shard {
     }
 
     fn begin(&mut self, now: Time, conn: ConnId, fx: &mut Effects) -> Option<(u64, Bytes)> {
-        self.connections.get_mut(&conn)?.next(conn, now, &mut self.metrics, fx)
+        let version = self.image.version;
+        self.connections.get_mut(&conn)?.next(conn, (now, version), &mut self.metrics, fx)
     }
 
     /// Begins the requests of a connection that may be begun now.
     fn turn(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
         while let Some((request, frame)) = self.begin(now, conn, fx) {
             self.request(now, conn, request, frame, fx);
+        }
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.may_go(conn, fx);
         }
     }
 

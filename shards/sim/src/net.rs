@@ -60,6 +60,12 @@ pub(crate) struct Wire {
     /// The client has closed: nothing is delivered to it any more.
     pub(crate) client_closed: bool,
     paused: bool,
+    /// The shard reads no more of it, as it is to move.
+    detached: bool,
+    /// It is at rest, or on its way to another shard.
+    pub(crate) moving: bool,
+    /// It ended on the way: the shard that it comes to learns so.
+    pub(crate) ended: bool,
     /// Arrived, not yet read by the shard.
     waiting: VecDeque<Bytes>,
     /// Replies not yet sent, oldest first; `None` closes the connection.
@@ -102,6 +108,9 @@ impl Net {
             conn,
             client_closed: false,
             paused: false,
+            detached: false,
+            moving: false,
+            ended: false,
             waiting: VecDeque::new(),
             outgoing: VecDeque::new(),
             to_server_at: 0,
@@ -168,6 +177,30 @@ impl Net {
         }
     }
 
+    /// The shard reads no more of it.
+    pub(crate) fn detach(&mut self, link: Link) {
+        if let Some(wire) = self.links.get_mut(&link) {
+            wire.detached = true;
+        }
+    }
+
+    /// It leaves for another shard, with a new name.
+    pub(crate) fn attach(&mut self, link: Link, to: ShardId) {
+        let Some(wire) = self.links.get_mut(&link) else { return };
+        assert!(wire.moving && wire.outgoing.is_empty(), "it is at rest");
+        self.by_conn.remove(&(wire.shard, wire.conn));
+        self.next_conn += 1;
+        (wire.shard, wire.conn) = (to, ConnId(self.next_conn));
+        self.by_conn.insert((to, wire.conn), link);
+    }
+
+    /// It has come there; whether it lives.
+    pub(crate) fn attached(&mut self, link: Link) -> bool {
+        let Some(wire) = self.links.get_mut(&link) else { return false };
+        (wire.paused, wire.detached, wire.moving) = (false, false, false);
+        !wire.ended
+    }
+
     pub(crate) fn admission(&mut self, shard: ShardId, open: bool, now_ns: u64) {
         match open {
             true => self.admission_closed.remove(&shard),
@@ -189,7 +222,7 @@ impl Net {
     /// Frames that the shard may read from this connection now.
     pub(crate) fn readable(&mut self, link: Link) -> Vec<Bytes> {
         let Some(wire) = self.links.get_mut(&link) else { return Vec::new() };
-        if wire.paused || self.admission_closed.contains_key(&wire.shard) {
+        if wire.paused || wire.detached || self.admission_closed.contains_key(&wire.shard) {
             return Vec::new();
         }
         let n = wire.waiting.len().min(CATCH_UP_FRAMES);
@@ -201,7 +234,7 @@ impl Net {
         if self.admission_closed.contains_key(&shard) {
             return Vec::new();
         }
-        let waits = |wire: &Wire| wire.shard == shard && !wire.paused && !wire.waiting.is_empty();
+        let waits = |wire: &Wire| wire.shard == shard && !wire.paused && !wire.detached && !wire.waiting.is_empty();
         self.links.iter().filter(|(_, wire)| waits(wire)).map(|(link, _)| *link).collect()
     }
 }

@@ -28,5 +28,11 @@ pub fn small(rng: &mut Rng, listeners: Vec<Listener>) -> BrokerConfig {
     if rng.percent(60) {
         set("metadata.log.max.record.bytes.between.snapshots", rng.log_range(1, 4_000));
     }
+    // Connections ask for random partitions: with a window this short every few requests move one.
+    set("connections.move.requests", *rng.pick(&[1, 2, 2, 4, 16]));
+    set("connections.move.interval.ms", *rng.pick(&[0, 0, 1, 50]));
+    if rng.percent(20) {
+        values.insert("connections.move".into(), "false".into());
+    }
     BrokerConfig { cluster_id: "simulated-cluster-0000".into(), listeners, values, ..BrokerConfig::default() }
 }

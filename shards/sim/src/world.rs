@@ -15,7 +15,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use floe_engine::config::BrokerConfig;
 use floe_engine::event::{
-    AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, OpId, Reply, ReplyPart, ShardId,
+    AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Luggage, Machine, OpId, Reply, ReplyPart,
+    ShardId,
 };
 use floe_engine::mesh::MeshMsg;
 use floe_engine::time::{Deadline, Time};
@@ -156,6 +157,8 @@ enum Event {
     Mesh { from: ShardId, to: ShardId, msg: MeshMsg },
     FrameArrives { link: Link, frame: Bytes },
     ClientCloses { link: Link },
+    Detached { link: Link },
+    Attached { link: Link, luggage: Luggage },
     SendNext { link: Link },
     ReplyArrives { link: Link, frame: Bytes },
     ClosedArrives { link: Link },
@@ -404,9 +407,24 @@ impl<M: Machine> World<M> {
                 self.net.arrive(link, frame);
                 self.read_frames(link);
             }
-            Event::ClientCloses { link } => {
-                if let Some(wire) = self.net.remove(link) {
-                    self.input(wire.shard, Input::Disconnected { conn: wire.conn });
+            Event::ClientCloses { link } => self.end_link(link),
+            Event::Detached { link } => {
+                if let Some(wire) = self.net.get(link) {
+                    wire.moving = true;
+                    let (shard, conn) = (wire.shard, wire.conn);
+                    self.input(shard, Input::Detached { conn });
+                }
+            }
+            Event::Attached { link, luggage } => {
+                let alive = self.net.attached(link);
+                let Some(wire) = self.net.get(link) else { return };
+                let (shard, conn) = (wire.shard, wire.conn);
+                self.note(12, &[link.0, u64::from(shard.0)], || format!("{link:?} came to shard {}", shard.0));
+                self.input(shard, Input::Attached { conn, luggage });
+                if alive {
+                    self.read_frames(link);
+                } else {
+                    self.end_link(link);
                 }
             }
             Event::SendNext { link } => self.send_next(link),
@@ -483,6 +501,20 @@ impl<M: Machine> World<M> {
                 if let Some(link) = self.net.link(shard, conn) {
                     self.net.pause(link, false);
                 }
+            }
+            Effect::Detach { conn } => {
+                if let Some(link) = self.net.link(shard, conn) {
+                    self.net.detach(link);
+                    let at = self.now_ns + self.rng.below(self.pace.mesh_delay_ns_max + 1);
+                    self.schedule(at, Event::Detached { link });
+                }
+            }
+            Effect::Attach { conn, to, luggage } => {
+                assert!(to != shard && to.0 < self.shards(), "connection from {} to {}", shard.0, to.0);
+                let link = self.net.link(shard, conn).expect("what is at rest is there");
+                self.net.attach(link, to);
+                let at = self.now_ns + self.rng.below(self.pace.mesh_delay_ns_max + 1);
+                self.schedule(at, Event::Attached { link, luggage });
             }
             Effect::Admission { open } => {
                 self.note(8, &[u64::from(shard.0), u64::from(open)], || format!("shard {} admission {open}", shard.0));
@@ -567,12 +599,24 @@ impl<M: Machine> World<M> {
 
     /// The connection ends for both sides.
     fn break_link(&mut self, link: Link) {
-        let Some(wire) = self.net.remove(link) else { return };
-        self.input(wire.shard, Input::Disconnected { conn: wire.conn });
-        if !wire.client_closed {
+        let Some(client_closed) = self.net.get(link).map(|wire| wire.client_closed) else { return };
+        self.end_link(link);
+        if !client_closed {
             let at = self.now_ns + self.rng.below(500_000);
             self.schedule_any_life(at, Event::ClosedArrives { link });
         }
+    }
+
+    /// The shard learns that a connection is gone: at once, or when the connection has come to it.
+    fn end_link(&mut self, link: Link) {
+        let Some(wire) = self.net.get(link) else { return };
+        if wire.moving {
+            wire.ended = true;
+            return;
+        }
+        let (shard, conn) = (wire.shard, wire.conn);
+        self.net.remove(link);
+        self.input(shard, Input::Disconnected { conn });
     }
 
     fn read_frames(&mut self, link: Link) {

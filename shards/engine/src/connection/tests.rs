@@ -13,7 +13,8 @@ struct Bed {
 
 impl Bed {
     fn new() -> Bed {
-        let connection = Connection::new(NOW, "127.0.0.1:1".parse().unwrap(), 0);
+        let mut connection = Connection::new(NOW, "127.0.0.1:1".parse().unwrap(), 0, ShardId(0));
+        connection.standing = Standing::Counted;
         Bed {
             now: NOW,
             connection,
@@ -30,7 +31,7 @@ impl Bed {
     }
 
     fn begin(&mut self) -> Vec<u64> {
-        std::iter::from_fn(|| self.connection.next(CONN, self.now, &mut self.metrics, &mut self.fx))
+        std::iter::from_fn(|| self.connection.next(CONN, (self.now, 0), &mut self.metrics, &mut self.fx))
             .map(|(request, _)| request)
             .collect()
     }
@@ -44,13 +45,14 @@ impl Bed {
         self.end(request, Ending::Reply(Reply { parts }));
     }
 
-    /// What the driver was told since last asked: `r`eply, `c`lose, `p`ause, go `o`n.
+    /// What the driver was told since last asked: `r`eply, `c`lose, `p`ause, go `o`n, `d`etach.
     fn told(&mut self) -> String {
         let name = |effect| match effect {
             Effect::Reply { .. } => 'r',
             Effect::Close { .. } => 'c',
             Effect::PauseReads { .. } => 'p',
             Effect::ResumeReads { .. } => 'o',
+            Effect::Detach { .. } => 'd',
             other => panic!("{other:?}"),
         };
         self.fx.drain(..).map(name).collect()

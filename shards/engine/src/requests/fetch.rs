@@ -121,6 +121,7 @@ impl Shard {
             Mode::Session(id) => self.parts_of_session(id, &mut wait),
         }
         self.split_fetch(caller.version, &mut wait);
+        self.called(caller.conn, wait.owners.iter().map(|owned| owned.shard));
         let deadline = wait.deadline;
         let token = self.wait(caller, Wait::Fetch(wait));
         if let Some(deadline) = deadline {

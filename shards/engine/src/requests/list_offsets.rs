@@ -66,7 +66,7 @@ impl Shard {
             }
             wait.response.topics.push(ListOffsetsTopicResponse { name, partitions });
         }
-        wait.left = split.owners();
+        wait.left = split.owners().count();
         let nobody = wait.left == 0;
         let token = self.wait(caller, Wait::Lookup(wait));
         if nobody {

@@ -29,7 +29,7 @@ pub use delete_topics::DeleteWait;
 pub use fetch::FetchWait;
 pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
-pub use sessions::Sessions;
+pub use sessions::{Session, Sessions};
 pub use visits::VisitWait;
 
 use bytes::Bytes;

@@ -85,8 +85,9 @@ impl Shard {
             let topic_id = data.topic_id;
             wait.response.responses.push(TopicProduceResponse { name, topic_id, partition_responses });
         }
-        wait.left = split.owners();
+        wait.left = split.owners().count();
         let nobody = wait.left == 0;
+        self.called(caller.conn, split.owners());
         let token = self.wait(caller, Wait::Produce(wait));
         if nobody {
             self.produced(now, token, (Vec::new(), now.mono_ns), fx);

@@ -1,5 +1,5 @@
 //! Incremental fetch sessions (KIP-227): what a client reads, kept here so that its requests need to name only what changed, and the answers only
-//! what is new. Lives on the shard of the connection and ends with it.
+//! what is new. Lives on the shard of the connection, moves and ends with it.
 //!
 //! Invariants: at most `max.incremental.fetch.session.cache.slots` sessions with [`FETCH_SESSION_PARTITIONS_MAX`] partitions in all, per shard; a fetch
 //! that finds no room is answered without a session, which every client understands. A session goes for a new one only when it has
@@ -219,7 +219,29 @@ impl Sessions {
     /// A connection is gone, and its sessions with it.
     pub fn disconnected(&mut self, conn: ConnId) {
         let gone: Vec<i32> = self.by_id.iter().filter(|(_, s)| s.conn == conn).map(|(id, _)| *id).collect();
-        gone.into_iter().for_each(|id| self.remove(id));
+        gone.into_iter().for_each(|id| drop(self.remove(id)));
+    }
+
+    /// A connection leaves for another shard, and its sessions with it.
+    pub fn take_away(&mut self, conn: ConnId) -> Vec<(i32, Session)> {
+        let ids: Vec<i32> = self.by_id.iter().filter(|(_, s)| s.conn == conn).map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| self.remove(id).map(|session| (id, session))).collect()
+    }
+
+    /// A connection has come with sessions. One for which there is no room, or whose id is taken here, is over: the client is told so when it
+    /// uses it, and says everything at once then.
+    pub fn take_in(&mut self, now: Time, conn: ConnId, sessions: Vec<(i32, Session)>) {
+        for (id, mut session) in sessions {
+            if self.by_id.contains_key(&id) || !self.make_room(now, session.entries.len()) {
+                continue;
+            }
+            session.conn = conn;
+            // Topics are looked up anew: this shard may know older or newer ones.
+            session.image_version = u64::MAX;
+            self.partitions += session.entries.len();
+            self.by_use.insert((session.used_ns, id));
+            self.by_id.insert(id, session);
+        }
     }
 
     fn make_room(&mut self, now: Time, partitions: usize) -> bool {
@@ -233,11 +255,11 @@ impl Sessions {
         true
     }
 
-    fn remove(&mut self, id: i32) {
-        if let Some(session) = self.by_id.remove(&id) {
-            self.partitions -= session.entries.len();
-            self.by_use.remove(&(session.used_ns, id));
-        }
+    fn remove(&mut self, id: i32) -> Option<Session> {
+        let session = self.by_id.remove(&id)?;
+        self.partitions -= session.entries.len();
+        self.by_use.remove(&(session.used_ns, id));
+        Some(session)
     }
 
     /// Splitmix64.

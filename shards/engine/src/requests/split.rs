@@ -29,9 +29,10 @@ impl<T> Split<T> {
         self.by_owner[usize::from(owner.0)].push(part);
     }
 
-    /// How many shards own parts.
-    pub fn owners(&self) -> usize {
-        self.by_owner.iter().filter(|parts| !parts.is_empty()).count()
+    /// The shards that own parts.
+    pub fn owners(&self) -> impl Iterator<Item = ShardId> {
+        let numbered = self.by_owner.iter().zip(0..);
+        numbered.filter(|(parts, _)| !parts.is_empty()).map(|(_, shard)| ShardId(shard))
     }
 
     /// The parts of each owner that has some.

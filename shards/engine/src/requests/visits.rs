@@ -66,7 +66,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let Visits { calls, places } = visits;
-        let left = calls.owners();
+        let left = calls.owners().count();
         let token = self.wait(caller, Wait::Visit(VisitWait { response, places, left }));
         if left == 0 {
             return self.visited(token, Vec::new(), fx);

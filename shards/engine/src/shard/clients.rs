@@ -17,7 +17,7 @@ const UNBOUNDED: u64 = i32::MAX as u64;
 
 impl Shard {
     pub(super) fn connected(&mut self, conn: ConnId, mut connection: Connection, fx: &mut Effects) {
-        if self.metrics.connections >= self.connections_max {
+        if self.homed >= self.connections_max {
             let (peer, max) = (connection.peer, self.connections_max);
             let line = format!("refusing the connection of {peer}: this core has its share of max.connections, {max}");
             fx.push(Effect::Log { level: LogLevel::Warn, line });
@@ -25,6 +25,7 @@ impl Shard {
             self.metrics.connections_refused += 1;
             return;
         }
+        self.homed += 1;
         self.metrics.connections += 1;
         connection.idle_check = self.idle.watch(conn, connection.active_ns());
         connection.is_admitted = self.connections_per_ip_max >= UNBOUNDED;
@@ -85,6 +86,7 @@ impl Shard {
         self.metrics.connections -= 1;
         self.idle.forget(conn, connection.idle_check);
         self.sessions.disconnected(conn);
+        self.left_home(connection.home, fx);
         if connection.standing == Standing::Counted {
             self.went(connection.peer.ip(), fx);
         }
@@ -102,7 +104,7 @@ impl Shard {
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
             let active_ns = if self.pressure.is_closed() { now.mono_ns } else { connection.active_ns_at(now) };
             connection.idle_check = None;
-            if connection.is_closed() {
+            if connection.is_closed() || connection.is_going() {
                 continue;
             }
             if self.idle.deadline(active_ns).is_some_and(|deadline| !now.reached(deadline)) {
