@@ -33,7 +33,8 @@ impl Traffic {
 
     /// What it costs its shard, in nanoseconds a second.
     fn load(&self, now: Time) -> u64 {
-        let elapsed_ns = now.mono_ns.saturating_sub(self.since_ns).max(1);
+        // What came at once is not a rate.
+        let elapsed_ns = now.mono_ns.saturating_sub(self.since_ns).max(SECOND_NS / 1000);
         rate(u64::from(self.requests), self.bytes, elapsed_ns)
     }
 }

@@ -164,6 +164,8 @@ pub struct Tally {
     pub lost_in_doubt: u64,
     /// Look-ups by timestamp judged.
     pub lookups: u64,
+    /// Connections that changed shards.
+    pub moved: u64,
 }
 
 /// Violations kept; the first is the one that matters.

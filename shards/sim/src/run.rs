@@ -187,7 +187,7 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
         hash: run.world.trace.hash(),
         events: run.world.trace.events(),
         virtual_ms: run.world.now_ns() / 1_000_000,
-        tally: run.oracle.tally,
+        tally: Tally { moved: run.world.moved, ..run.oracle.tally },
         refused_to_start: run.refused_to_start,
         plan,
         last_events: run.world.trace.take_last_events(),

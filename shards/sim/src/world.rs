@@ -117,6 +117,8 @@ pub struct World<M> {
     pub crash_kind: CrashKind,
     /// Added to the wall clock in milliseconds (a host whose clock was wrong).
     pub wall_skew_ms: i64,
+    /// Connections that came from one shard to another.
+    pub moved: u64,
     rng: Rng,
     make: Box<dyn FnMut(ShardId) -> M>,
     shards: Vec<Slot<M>>,
@@ -195,6 +197,7 @@ impl<M: Machine> World<M> {
             pace: Pace::default(),
             crash_kind: CrashKind::Power,
             wall_skew_ms: 0,
+            moved: 0,
             rng: rng.fork(),
             make: Box::new(make),
             shards: Vec::new(),
@@ -417,6 +420,7 @@ impl<M: Machine> World<M> {
             }
             Event::Attached { link, luggage } => {
                 let alive = self.net.attached(link);
+                self.moved += 1;
                 let Some(wire) = self.net.get(link) else { return };
                 let (shard, conn) = (wire.shard, wire.conn);
                 self.note(12, &[link.0, u64::from(shard.0)], || format!("{link:?} came to shard {}", shard.0));
