@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use floe_engine::event::{ConnId, FileRange, Reply, ReplyPart};
+use floe_engine::event::{ConnId, FileRange, Luggage, Reply, ReplyPart};
 use floe_engine::limits::FRAME_BYTES_MIN;
 
 use crate::limits::{FRAME_RESERVE_BYTES_MAX, RECV_BYTES_MAX, RECV_BYTES_MIN, SEND_PARTS_MAX};
@@ -33,6 +33,30 @@ pub enum Sending {
     File,
     /// Nothing, until the socket has room.
     Room,
+}
+
+/// Where a connection is on its way to another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It stays.
+    No,
+    /// Nothing new is begun; what is under way ends.
+    Asked,
+    /// The same, and the receive under way has been cancelled.
+    Cancelled,
+    /// Nothing is under way, and the engine knows.
+    AtRest,
+}
+
+/// A connection of which nothing is under way, between two shards.
+pub struct Resting {
+    socket: Arc<OwnedFd>,
+    peer: SocketAddr,
+    /// What was read and not cut into frames.
+    buf: BytesMut,
+    recv_hint: usize,
+    /// The engine's.
+    pub luggage: Luggage,
 }
 
 /// The memory that a sendmsg under way points to.
@@ -63,6 +87,8 @@ pub struct Conn {
     pub dead: bool,
     /// The socket was shut down.
     pub shut: bool,
+    /// It is to go to another shard.
+    pub leaving: Leaving,
     /// It is on the list of those to look after at the end of the round.
     pub touched: bool,
     /// It is on the list of those that may have frames.
@@ -84,11 +110,15 @@ pub struct Conn {
 impl Conn {
     /// A fresh one.
     pub fn new(id: ConnId, socket: OwnedFd, peer: SocketAddr) -> Conn {
+        Conn::with(id, Arc::new(socket), peer)
+    }
+
+    fn with(id: ConnId, socket: Arc<OwnedFd>, peer: SocketAddr) -> Conn {
         // SAFETY: a msghdr of zeros is one without name, parts and control data.
         let header = unsafe { std::mem::zeroed() };
         Conn {
             id,
-            socket: Arc::new(socket),
+            socket,
             peer,
             receiving: false,
             more: false,
@@ -96,6 +126,7 @@ impl Conn {
             closing: false,
             dead: false,
             shut: false,
+            leaving: Leaving::No,
             touched: false,
             to_cut: false,
             began_ns: None,
@@ -106,6 +137,18 @@ impl Conn {
             queue: VecDeque::new(),
             replies: VecDeque::new(),
         }
+    }
+
+    /// Takes it apart for its way to another shard.
+    pub fn rest(self, luggage: Luggage) -> Resting {
+        assert!(self.leaving == Leaving::AtRest && !self.receiving && self.sending == Sending::Idle && self.is_sent());
+        Resting { socket: self.socket, peer: self.peer, buf: self.buf, recv_hint: self.recv_hint, luggage }
+    }
+
+    /// One that has come from another shard, and what the engine there gave it.
+    pub fn woken(id: ConnId, resting: Resting) -> (Conn, Luggage) {
+        let Resting { socket, peer, buf, recv_hint, luggage } = resting;
+        (Conn { buf, recv_hint, ..Conn::with(id, socket, peer) }, luggage)
     }
 
     /// The next whole frame.

@@ -1,4 +1,4 @@
-//! What OS threads (helpers, the node, the admin thread) tell a shard: a queue and an eventfd that the shard's ring reads.
+//! What OS threads (helpers, the node, the admin thread) tell a shard, and connections that other shards hand to it: a queue and an eventfd that the shard's ring reads.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use floe_engine::event::{AdminReply, AdminRequest, DiskError, DiskOutput, OpId};
 use io_uring::{opcode, types};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::conn::Resting;
 use crate::ring::{Kind, Ring, token};
 
 /// Something from outside the shard's own ring.
@@ -36,6 +37,8 @@ pub enum Outside {
         /// The listener it came in by.
         listener: u16,
     },
+    /// Another shard hands over a connection.
+    Attached(Box<Resting>),
     /// Space on the disk, once a second.
     DiskSpace {
         /// Bytes that can still be written.

@@ -1,6 +1,7 @@
 //! The connections of one shard: receives, sends, and the order in which they end.
 //!
-//! A slot is freed only when no operation of it is under way any more, in the ring or with a helper; then the engine is told.
+//! A slot is freed only when no operation of it is under way any more, in the ring or with a helper; then the engine is told. A connection leaves for
+//! another shard only then, too: its receive is cancelled, and whatever that one still brings goes along.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -8,13 +9,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use floe_engine::event::{ConnId, Input, Reply};
+use floe_engine::event::{ConnId, Input, Luggage, Reply};
 use floe_engine::metrics::Histogram;
-use io_uring::{cqueue, opcode, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use rustix::net::sockopt::{self, Timeout};
 use slab::Slab;
 
-use crate::conn::{BadSize, Conn, Sending};
+use crate::conn::{BadSize, Conn, Leaving, Resting, Sending};
 use crate::helpers::{Helpers, SendJob};
 use crate::inbox::Sender;
 use crate::limits::{CLOSE_LINGER_NS, FRAMES_PER_ROUND_MAX, SENDFILE_WAIT_MS};
@@ -66,13 +67,38 @@ impl Net {
         let _ = sockopt::set_tcp_nodelay(&socket, true);
         // Only helper threads ever wait in the socket; the ring never does.
         let _ = sockopt::set_socket_timeout(&socket, Timeout::Send, Some(Duration::from_millis(SENDFILE_WAIT_MS)));
-        self.generation += 1;
-        let entry = self.conns.vacant_entry();
-        let slot = entry.key() as u32;
-        let conn = ConnId(self.generation << 32 | u64::from(slot));
-        entry.insert(Conn::new(conn, socket, peer));
+        let conn = self.next_id();
+        let slot = self.conns.insert(Conn::new(conn, socket, peer)) as u32;
         self.events.push(Input::Connected { conn, peer, listener });
         self.touch(slot);
+    }
+
+    /// A connection came from another shard.
+    pub fn attached(&mut self, resting: Resting) {
+        let id = self.next_id();
+        let (conn, luggage) = Conn::woken(id, resting);
+        let slot = self.conns.insert(conn) as u32;
+        self.events.push(Input::Attached { conn: id, luggage });
+        self.may_have_frames(slot);
+    }
+
+    /// The name of the connection that is inserted next.
+    fn next_id(&mut self) -> ConnId {
+        self.generation += 1;
+        ConnId(self.generation << 32 | self.conns.vacant_key() as u64)
+    }
+
+    /// Lets a connection come to rest.
+    pub fn detach(&mut self, conn: ConnId) {
+        let Some(slot) = self.slot(conn) else { return };
+        self.conns[slot as usize].leaving = Leaving::Asked;
+        self.touch(slot);
+    }
+
+    /// Gives up a connection that is at rest. None where the process ends and has closed it.
+    pub fn give_up(&mut self, conn: ConnId, luggage: Luggage) -> Option<Resting> {
+        let slot = self.slot(conn)?;
+        Some(self.conns.remove(slot as usize).rest(luggage))
     }
 
     /// Carries out a reply. Nothing follows a close.
@@ -129,7 +155,7 @@ impl Net {
             }
             Err(error) => {
                 conn.received(0);
-                conn.dead |= !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN));
+                conn.dead |= !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ECANCELED));
             }
         }
         self.may_have_frames(slot);
@@ -186,7 +212,8 @@ impl Net {
             conn.to_cut = false;
             let mut more = true;
             for _ in 0..FRAMES_PER_ROUND_MAX {
-                more = !(conn.dead || conn.closing || conn.paused || conn.receiving) && self.open;
+                let stays = conn.leaving == Leaving::No;
+                more = !(conn.dead || conn.closing || conn.paused || conn.receiving) && stays && self.open;
                 if !more {
                     break;
                 }
@@ -283,6 +310,28 @@ impl Net {
         }
         self.start_send(slot, ring);
         self.start_receive(slot, ring);
+        self.come_to_rest(slot, ring);
+    }
+
+    fn come_to_rest(&mut self, slot: u32, ring: &mut Ring) {
+        let conn = &mut self.conns[slot as usize];
+        match conn.leaving {
+            Leaving::Asked if conn.receiving => {
+                conn.leaving = Leaving::Cancelled;
+                let entry = opcode::AsyncCancel::new(token(Kind::Recv, slot)).build();
+                let entry = entry.user_data(token(Kind::Nothing, 0)).flags(squeue::Flags::SKIP_SUCCESS);
+                // SAFETY: no memory is pointed to. The kernel looks for the receive when this is submitted, and that is before another one
+                // with the same token can be, as that needs this one's completion first.
+                unsafe { ring.push(entry) }
+            }
+            Leaving::Asked | Leaving::Cancelled
+                if !conn.receiving && conn.sending == Sending::Idle && conn.is_sent() =>
+            {
+                conn.leaving = Leaving::AtRest;
+                self.events.push(Input::Detached { conn: conn.id });
+            }
+            _ => {}
+        }
     }
 
     fn start_send(&mut self, slot: u32, ring: &mut Ring) {
@@ -318,7 +367,8 @@ impl Net {
 
     fn start_receive(&mut self, slot: u32, ring: &mut Ring) {
         let conn = &mut self.conns[slot as usize];
-        if conn.receiving || conn.paused || conn.closing || conn.dead || conn.to_cut || !self.open {
+        let stays = conn.leaving == Leaving::No;
+        if conn.receiving || conn.paused || conn.closing || conn.dead || conn.to_cut || !stays || !self.open {
             return;
         }
         let fd = types::Fd(conn.socket.as_raw_fd());

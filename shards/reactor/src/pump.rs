@@ -189,6 +189,7 @@ impl<M: Machine> Pump<M> {
             Outside::DiskDone { op, result } => self.inputs.push_back(Input::DiskDone { op, result }),
             Outside::FileSent { slot, result } => self.net.file_sent(slot, result),
             Outside::Connected { socket, peer, listener } => self.net.connected(socket, peer, listener),
+            Outside::Attached(resting) => self.net.attached(*resting),
             Outside::DiskSpace { free_bytes, total_bytes } => {
                 self.inputs.push_back(Input::DiskSpace { free_bytes, total_bytes });
                 // Once a second is often enough to try again after running out of descriptors.
@@ -222,6 +223,12 @@ impl<M: Machine> Pump<M> {
             Effect::Close { conn } => self.net.close(conn, now.mono_ns),
             Effect::PauseReads { conn } => self.net.pause(conn, true),
             Effect::ResumeReads { conn } => self.net.pause(conn, false),
+            Effect::Detach { conn } => self.net.detach(conn),
+            Effect::Attach { conn, to, luggage } => {
+                if let Some(resting) = self.net.give_up(conn, luggage) {
+                    self.shards[usize::from(to.0)].send(Outside::Attached(Box::new(resting)));
+                }
+            }
             Effect::Admission { open } => self.net.admission(open),
             Effect::Mesh { to, msg } => self.mesh.send(now.mono_ns, to, msg),
             Effect::Disk { op, what } => self.disk.start(op, what, &mut self.ring),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use floe_engine::config::BrokerConfig;
 use floe_engine::event::{
-    AdminReply, AdminRequest, ConnId, DiskOp, DiskOutput, Effect, Effects, FileHandle, FileRange, Input, Machine, OpId,
-    Reply, ReplyPart, ShardId,
+    AdminReply, AdminRequest, ConnId, DiskOp, DiskOutput, Effect, Effects, FileHandle, FileRange, Input, Luggage,
+    Machine, OpId, Reply, ReplyPart, ShardId,
 };
 use floe_engine::mesh::MeshMsg;
 use floe_engine::metrics::DriverMetrics;
@@ -30,6 +30,8 @@ const MESH: u8 = b'm';
 const PAUSE: u8 = b'p';
 const LATER: u8 = b'l';
 const BEYOND: u8 = b'b';
+const GO: u8 = b'g';
+const GO_LATER: u8 = b'G';
 
 /// Answers requests of the kinds above; written for this test only.
 #[derive(Default)]
@@ -40,21 +42,30 @@ struct Small {
     paused: Vec<ConnId>,
     later: Vec<(Deadline, ConnId)>,
     peers: HashMap<ConnId, SocketAddr>,
+    /// Replies on their way.
+    unsent: HashMap<ConnId, usize>,
+    /// Connections that are to go to the next shard, with what they asked for meanwhile; whether that has begun.
+    going: HashMap<ConnId, (Vec<Bytes>, bool)>,
+    going_later: Vec<(Deadline, ConnId)>,
 }
+
+/// What goes along with a connection.
+type Bag = (SocketAddr, Vec<Bytes>);
 
 fn pattern(at: usize) -> u8 {
     (at * 31 / 7) as u8
 }
 
 impl Small {
-    fn reply(&self, conn: ConnId, parts: Vec<ReplyPart>, fx: &mut Effects) {
+    fn reply(&mut self, conn: ConnId, parts: Vec<ReplyPart>, fx: &mut Effects) {
+        *self.unsent.entry(conn).or_default() += 1;
         let body = Reply { parts };
         let prefix = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
         let parts = std::iter::once(ReplyPart::Mem(prefix)).chain(body.parts).collect();
         fx.push(Effect::Reply { conn, reply: Reply { parts } });
     }
 
-    fn say(&self, conn: ConnId, text: &'static [u8], fx: &mut Effects) {
+    fn say(&mut self, conn: ConnId, text: &'static [u8], fx: &mut Effects) {
         self.reply(conn, vec![ReplyPart::Mem(Bytes::from_static(text))], fx);
     }
 
@@ -63,8 +74,25 @@ impl Small {
         ReplyPart::File(FileRange { file, offset: offset as u64, len: len as u64 })
     }
 
+    fn may_go(&mut self, conn: ConnId, fx: &mut Effects) {
+        if let Some((_, begun @ false)) = self.going.get_mut(&conn)
+            && self.unsent.get(&conn).is_none_or(|unsent| *unsent == 0)
+        {
+            *begun = true;
+            fx.push(Effect::Detach { conn });
+        }
+    }
+
     fn frame(&mut self, now: Time, conn: ConnId, frame: Bytes, fx: &mut Effects) {
+        if let Some((held, _)) = self.going.get_mut(&conn) {
+            return held.push(frame);
+        }
         match frame[0] {
+            GO => {
+                self.going.insert(conn, (Vec::new(), false));
+                self.may_go(conn, fx);
+            }
+            GO_LATER => self.going_later.push((now.after(Duration::from_millis(20)), conn)),
             ECHO => self.reply(conn, vec![ReplyPart::Mem(frame)], fx),
             FILE => {
                 let middle = ReplyPart::Mem(Bytes::from_static(b"between"));
@@ -133,6 +161,27 @@ impl Machine for Small {
             }
             Input::Disconnected { conn } => {
                 self.peers.remove(&conn).expect("connected before");
+                self.going.remove(&conn);
+                self.unsent.remove(&conn);
+            }
+            Input::ReplySent { conn, .. } => {
+                *self.unsent.get_mut(&conn).expect("a reply was sent") -= 1;
+                self.may_go(conn, fx);
+            }
+            Input::Detached { conn } => {
+                let peer = self.peers.remove(&conn).expect("connected before");
+                self.unsent.remove(&conn);
+                let (held, begun) = self.going.remove(&conn).expect("it was to go");
+                assert!(begun);
+                let bag: Bag = (peer, held);
+                let to = ShardId((self.shard + 1) % self.shards);
+                fx.push(Effect::Attach { conn, to, luggage: Luggage::new(bag) });
+            }
+            Input::Attached { conn, luggage } => {
+                let (peer, held) = luggage.open::<Bag>();
+                self.peers.insert(conn, peer);
+                self.reply(conn, vec![ReplyPart::Mem(vec![b'0' + self.shard as u8].into())], fx);
+                held.into_iter().for_each(|frame| self.frame(now, conn, frame, fx));
             }
             Input::Frame { conn, frame } => {
                 assert!(!self.paused.contains(&conn), "its reads are paused");
@@ -144,6 +193,13 @@ impl Machine for Small {
             }
             Input::Mesh { msg: MeshMsg::Unwatch { token }, .. } => self.say(ConnId(token), b"round", fx),
             Input::Timer => {
+                let due = self.going_later.extract_if(.., |(deadline, _)| now.reached(*deadline)).collect::<Vec<_>>();
+                for (_, conn) in due {
+                    if self.peers.contains_key(&conn) {
+                        self.going.entry(conn).or_default();
+                        self.may_go(conn, fx);
+                    }
+                }
                 let due = self.later.extract_if(.., |(deadline, _)| now.reached(*deadline)).collect::<Vec<_>>();
                 for (_, conn) in due {
                     if let Some(at) = self.paused.iter().position(|paused| *paused == conn) {
@@ -168,7 +224,7 @@ impl Machine for Small {
     fn end_of_round(&mut self, _: Time, _: &mut Effects) {}
 
     fn next_deadline(&self) -> Option<Deadline> {
-        self.later.iter().map(|(deadline, _)| *deadline).min()
+        self.later.iter().chain(&self.going_later).map(|(deadline, _)| *deadline).min()
     }
 }
 
@@ -407,5 +463,76 @@ fn time_spent_spinning_is_told_apart() {
     let running = Running::start_spinning("spinning", 1, Duration::from_millis(5));
     while running.measured(0).polled_ns < 1_000_000 {
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_connection_goes_round_the_shards_between_two_requests() {
+    let running = Running::start("go", 3);
+    let mut stream = running.connect();
+    let mut writer = stream.try_clone().unwrap();
+    let requests: Vec<Vec<u8>> =
+        (0..300).map(|n| request(if n % 3 == 0 { GO } else { ECHO }, 4 + n * n * 7 % 60_000)).collect();
+    let sent = requests.concat();
+    let thread = std::thread::spawn(move || {
+        // Pieces end anywhere in a request.
+        for (piece, at) in sent.chunks(70_001).zip(0..) {
+            writer.write_all(piece).unwrap();
+            if at % 4 == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let mut shard = 0;
+    for request in requests {
+        if request[4] == GO {
+            shard = (shard + 1) % 3;
+            assert_eq!(answer(&mut stream), [b'0' + shard]);
+        } else {
+            assert!(answer(&mut stream) == request[4..]);
+        }
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_a_cancelled_receive_has_brought_goes_along() {
+    let running = Running::start("cancel", 2);
+    let large = request(ECHO, 5 << 20);
+    for first in [0, 1, 3, 4, 5, 20_000, 100_000, 3 << 20] {
+        let mut stream = running.connect();
+        stream.write_all(&request(GO_LATER, 4)).unwrap();
+        // So the receive waits for the whole of a long request when it is cancelled.
+        stream.write_all(&large[..first]).unwrap();
+        assert_eq!(answer(&mut stream).len(), 1);
+        stream.write_all(&large[first..]).unwrap();
+        assert!(answer(&mut stream) == large[4..], "after {first} bytes");
+    }
+}
+
+#[test]
+fn clients_that_leave_while_their_connection_moves_leave_nothing() {
+    let running = Running::start("leave", 3);
+    let asker = running.shards.as_ref().unwrap().asker();
+    for n in 0..300 {
+        let mut stream = running.connect();
+        let count = 1 + n % 5;
+        stream.write_all(&request(if n % 2 == 0 { GO } else { GO_LATER }, 4).repeat(count)).unwrap();
+        stream.write_all(&request(ECHO, 70_000)[..n * 200]).unwrap();
+        match n % 4 {
+            0 => {}
+            1 => std::thread::sleep(Duration::from_micros(n as u64 * 10)),
+            2 => stream.shutdown(std::net::Shutdown::Write).unwrap(),
+            _ => assert_eq!(answer(&mut stream).len(), 1),
+        }
+    }
+    for shard in 0..3 {
+        let count = || match asker.ask(shard, AdminRequest::Ready, Duration::from_secs(5)) {
+            Some(AdminReply::Ready(Err(text))) => text,
+            other => panic!("{other:?}"),
+        };
+        while count() != "0 clients" {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

@@ -31,8 +31,6 @@ pub fn small(rng: &mut Rng, listeners: Vec<Listener>) -> BrokerConfig {
     // Connections ask for random partitions: with a window this short every few requests move one.
     set("connections.move.requests", *rng.pick(&[1, 2, 2, 4, 16]));
     set("connections.move.interval.ms", *rng.pick(&[0, 0, 1, 50]));
-    if rng.percent(20) {
-        values.insert("connections.move".into(), "false".into());
-    }
+    values.insert("connections.move".into(), rng.percent(80).to_string());
     BrokerConfig { cluster_id: "simulated-cluster-0000".into(), listeners, values, ..BrokerConfig::default() }
 }

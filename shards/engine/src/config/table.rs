@@ -181,7 +181,12 @@ pub const CONFIGS: &[ConfigDef] = &[
     broker("cache.bytes", long(16 * MIB, i64::MAX), "134217728", "Memory per shard for the newest records."),
     broker("commit.bytes", long(4096, 64 * MIB), "1048576", "Bytes of one journal commit, at most."),
     broker("commit.wait.us", long(0, 1_000_000), "0", "How long a commit waits for more batches, in microseconds."),
-    broker("connections.move", Kind::Switch, "true", "Whether connections move to the core whose partitions they use."),
+    broker(
+        "connections.move",
+        Kind::Switch,
+        "false",
+        "Whether connections move to the core whose partitions they use.",
+    ),
     broker(
         "connections.move.interval.ms",
         long(0, HOUR_MS),

@@ -166,3 +166,69 @@ fn waiting_for_a_turn_working_and_being_paused_are_timed() {
     bed.reply(2, 5);
     assert_eq!(bed.metrics.working_ns, 6000);
 }
+
+#[test]
+fn what_is_to_move_begins_nothing_more_and_rests_when_all_is_sent() {
+    let mut bed = Bed::new();
+    let first = bed.read(0)[0];
+    bed.connection.go(ShardId(1));
+    bed.connection.may_go(CONN, &mut bed.fx);
+    assert!(bed.read(0).is_empty() && bed.read(1).is_empty(), "they wait for the next shard");
+    assert_eq!(bed.told(), "p");
+    bed.reply(first, 10);
+    bed.connection.may_go(CONN, &mut bed.fx);
+    assert_eq!(bed.told(), "r", "its answer is not sent yet");
+    bed.connection.sent(NOW, &mut bed.pressure, &mut bed.metrics);
+    assert!(bed.connection.wants_turn());
+    bed.connection.may_go(CONN, &mut bed.fx);
+    bed.connection.may_go(CONN, &mut bed.fx);
+    assert_eq!(bed.told(), "d", "once");
+    assert!(bed.connection.is_going() && bed.begin().is_empty());
+    // A frame that was read before.
+    assert!(bed.read(3).is_empty());
+    assert_eq!(bed.connection.leave(&mut bed.pressure), ShardId(1));
+    assert_eq!(bed.pressure.held(), (0, 0), "nothing of it is here");
+    let mut there = Pressure::default();
+    bed.connection.arrive(&mut there);
+    assert_eq!(there.held(), (12, 0));
+    assert_eq!(bed.begin().len(), 3, "what waited begins there, in order");
+    assert_eq!(bed.told(), "", "the driver reads anyway");
+}
+
+#[test]
+fn a_fetch_that_waits_holds_the_move_up_and_nothing_else() {
+    let mut bed = Bed::new();
+    let fetch = bed.read(1)[0];
+    bed.connection.go(ShardId(1));
+    let produce = bed.read(0)[0];
+    bed.reply(fetch, 10);
+    assert!(bed.read(0).is_empty(), "now it is about to go");
+    bed.reply(produce, 10);
+    bed.connection.sent(NOW, &mut bed.pressure, &mut bed.metrics);
+    bed.connection.sent(NOW, &mut bed.pressure, &mut bed.metrics);
+    bed.connection.may_go(CONN, &mut bed.fx);
+    assert_eq!(bed.told(), "rprd");
+}
+
+#[test]
+fn what_is_not_counted_yet_or_closed_does_not_move() {
+    let mut bed = Bed::new();
+    bed.connection.standing = Standing::Asked;
+    bed.connection.go(ShardId(1));
+    bed.connection.may_go(CONN, &mut bed.fx);
+    assert_eq!(bed.told(), "");
+    bed.connection.standing = Standing::Counted;
+    bed.connection.close(&mut bed.pressure);
+    bed.connection.may_go(CONN, &mut bed.fx);
+    assert_eq!(bed.told(), "");
+}
+
+#[test]
+fn nothing_begins_before_the_image_that_its_client_has_seen() {
+    let mut bed = Bed::new();
+    bed.connection.image_version_min = 5;
+    assert!(bed.read(3).is_empty());
+    assert_eq!(bed.told(), "p");
+    assert!(bed.connection.next(CONN, (NOW, 4), &mut bed.metrics, &mut bed.fx).is_none());
+    assert!(bed.connection.next(CONN, (NOW, 5), &mut bed.metrics, &mut bed.fx).is_some());
+}

@@ -3,6 +3,7 @@
 mod clients;
 mod cluster;
 mod configs;
+mod moving;
 mod partitions;
 mod topics;
 
@@ -41,8 +42,11 @@ struct Node {
     now: Time,
     ready: usize,
     replies: Vec<Vec<u8>>,
-    /// The connection that sends.
+    /// The connection that sends, and its shard.
     conn: ConnId,
+    at: u16,
+    /// How often a connection has changed shards.
+    moves: u64,
     /// Whether clients read their answers.
     reads: bool,
     /// Whether shard 0 reads its sockets.
@@ -74,6 +78,8 @@ impl Node {
             ready: 0,
             replies: Vec::new(),
             conn: CONN,
+            at: 0,
+            moves: 0,
             reads: true,
             open: true,
             closed: false,
@@ -111,6 +117,15 @@ impl Node {
                     Effect::Close { conn } => {
                         self.closed = true;
                         inputs.push_back((at, Input::Disconnected { conn }));
+                    }
+                    Effect::Detach { conn } => inputs.push_back((at, Input::Detached { conn })),
+                    Effect::Attach { conn: old, to, luggage } => {
+                        self.moves += 1;
+                        let conn = ConnId(1000 + self.moves);
+                        if (self.at, self.conn) == (at, old) {
+                            (self.at, self.conn) = (to.0, conn);
+                        }
+                        inputs.push_back((to.0, Input::Attached { conn, luggage }));
                     }
                     Effect::Admission { open } if at == 0 => self.open = open,
                     Effect::Mesh { to, msg } => inputs.push_back((to.0, Input::Mesh { from: ShardId(at), msg })),
@@ -192,7 +207,7 @@ impl Node {
         let header = RequestHeader { api_key: key, api_version: version, correlation_id: 5, client_id: None };
         header.encode(&mut writer);
         request.encode(&mut writer, version);
-        self.input(0, Input::Frame { conn: self.conn, frame: writer.finish_contiguous() });
+        self.input(self.at, Input::Frame { conn: self.conn, frame: writer.finish_contiguous() });
     }
 
     /// The body of the only reply there is.

@@ -10,7 +10,7 @@ use super::*;
 /// Partition, error, high watermark, bytes.
 type Row = (i32, i16, i64, usize);
 
-struct Fetcher {
+pub(super) struct Fetcher {
     version: i16,
     topic: &'static str,
     id: TopicId,
@@ -21,13 +21,13 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn new(node: &Node, topic: &'static str, version: i16) -> Fetcher {
+    pub(super) fn new(node: &Node, topic: &'static str, version: i16) -> Fetcher {
         let id = if version >= 13 { node.id_of(topic) } else { TopicId::ZERO };
         let (max_bytes, max_wait_ms, min_bytes) = (1 << 20, 0, 1);
         Fetcher { version, topic, id, session: (0, 0), max_bytes, max_wait_ms, min_bytes }
     }
 
-    fn send(&self, node: &mut Node, add: &[(i32, i64)], forget: &[i32]) {
+    pub(super) fn send(&self, node: &mut Node, add: &[(i32, i64)], forget: &[i32]) {
         let parts = add.iter().map(|(partition, offset)| FetchPartition {
             partition: *partition,
             fetch_offset: *offset,
@@ -51,7 +51,7 @@ impl Fetcher {
     }
 
     /// The session's answer: its error, and the partitions in it.
-    fn take(&mut self, node: &mut Node) -> (i16, Vec<Row>) {
+    pub(super) fn take(&mut self, node: &mut Node) -> (i16, Vec<Row>) {
         let response = FetchResponse::decode_all(node.reply(1, self.version), self.version).unwrap();
         if response.error_code == codes::NONE {
             self.session = (response.session_id, self.session.1 + 1);
