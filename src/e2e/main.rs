@@ -12,6 +12,7 @@ mod crash;
 mod exchange;
 mod hostile;
 mod load;
+mod moving;
 mod restart;
 mod storage;
 mod volume;

@@ -38,9 +38,12 @@ impl Bed {
     }
 }
 
+/// What it is about, whom the requests call, and where the connection goes.
+type Row = (&'static str, &'static [&'static [u16]], Option<u16>);
+
 #[test]
 fn a_connection_goes_where_it_is_clearly_more_at_home() {
-    let rows: &[(&str, &[&[u16]], Option<u16>)] = &[
+    let rows: &[Row] = &[
         ("all at another shard", &[&[3]], Some(3)),
         ("all here", &[&[1]], None),
         ("nowhere", &[&[]], None),
