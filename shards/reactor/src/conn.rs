@@ -55,6 +55,7 @@ pub struct Resting {
     /// What was read and not cut into frames.
     buf: BytesMut,
     recv_hint: usize,
+    began_ns: Option<u64>,
     /// The engine's.
     pub luggage: Luggage,
 }
@@ -142,13 +143,14 @@ impl Conn {
     /// Takes it apart for its way to another shard.
     pub fn rest(self, luggage: Luggage) -> Resting {
         assert!(self.leaving == Leaving::AtRest && !self.receiving && self.sending == Sending::Idle && self.is_sent());
-        Resting { socket: self.socket, peer: self.peer, buf: self.buf, recv_hint: self.recv_hint, luggage }
+        let Conn { socket, peer, buf, recv_hint, began_ns, .. } = self;
+        Resting { socket, peer, buf, recv_hint, began_ns, luggage }
     }
 
     /// One that has come from another shard, and what the engine there gave it.
     pub fn woken(id: ConnId, resting: Resting) -> (Conn, Luggage) {
-        let Resting { socket, peer, buf, recv_hint, luggage } = resting;
-        (Conn { buf, recv_hint, ..Conn::with(id, socket, peer) }, luggage)
+        let Resting { socket, peer, buf, recv_hint, began_ns, luggage } = resting;
+        (Conn { buf, recv_hint, began_ns, ..Conn::with(id, socket, peer) }, luggage)
     }
 
     /// The next whole frame.
