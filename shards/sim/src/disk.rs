@@ -18,6 +18,8 @@
 //! Invariants: with no fault configured it is a correct disk; direct access out of alignment is the engine's bug (an assertion); a
 //! buffered read that overlaps a direct write under way sees a mixture of sectors.
 
+mod crash;
+mod faults;
 mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,150 +30,9 @@ use floe_engine::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput,
 use floe_engine::limits::BLOCK_BYTES;
 
 use crate::rng::Rng;
+pub use faults::{Breach, CrashKind, CrashPhase, DiskFaults, FileKind, Injected, InjectedKind};
 use file::File;
 pub use file::SECTOR_BYTES;
-
-/// What may go wrong while the node runs. All zero: nothing.
-#[derive(Clone, Debug)]
-pub struct DiskFaults {
-    /// Shortest time of an operation in nanoseconds.
-    pub latency_ns_min: u64,
-    /// Longest time of a usual operation in nanoseconds.
-    pub latency_ns_max: u64,
-    /// Operations per million that take [`DiskFaults::spike_ns`].
-    pub spike_ppm: u32,
-    /// Longest time of a slow operation in nanoseconds.
-    pub spike_ns: u64,
-    /// Reads per million that give EIO.
-    pub eio_read_ppm: u32,
-    /// Writes per million that give EIO.
-    pub eio_write_ppm: u32,
-    /// Syncs per million that give EIO.
-    pub eio_sync_ppm: u32,
-    /// Directory operations (open, truncate, replace, remove, list) per million that give EIO.
-    pub eio_directory_ppm: u32,
-    /// Writes per million that land elsewhere in the same file.
-    pub misdirect_ppm: u32,
-    /// Size of the file system in bytes.
-    pub capacity_bytes: u64,
-    /// A breach of the contract, for the oracle's own tests.
-    pub breach: Option<Breach>,
-}
-
-impl Default for DiskFaults {
-    fn default() -> DiskFaults {
-        DiskFaults {
-            latency_ns_min: 20_000,
-            latency_ns_max: 300_000,
-            spike_ppm: 0,
-            spike_ns: 100_000_000,
-            eio_read_ppm: 0,
-            eio_write_ppm: 0,
-            eio_sync_ppm: 0,
-            eio_directory_ppm: 0,
-            misdirect_ppm: 0,
-            capacity_bytes: 1 << 40,
-            breach: None,
-        }
-    }
-}
-
-/// Ways in which the disk can break its contract so that the oracle must find out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breach {
-    /// A write with `dsync` is not durable.
-    DsyncIsNotDurable,
-    /// A sync does nothing.
-    SyncDoesNothing,
-    /// Bytes that go out by sendfile have a flipped bit now and then, which no checksum in the broker can see.
-    SendfileFlipsBits,
-}
-
-/// How the node stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CrashKind {
-    /// The process is killed: what ended is in the page cache.
-    Process,
-    /// The machine stops: only durable content is certain.
-    Power,
-}
-
-/// Where around an operation the node stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CrashPhase {
-    /// It was asked for, nothing of it happened.
-    Before,
-    /// A part of it may have happened.
-    Middle,
-    /// It happened, but its end was not seen.
-    After,
-}
-
-/// The kinds of file that damage is aimed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FileKind {
-    /// A journal file.
-    Journal,
-    /// A shard's checkpoint.
-    Checkpoint,
-    /// The metadata log or its snapshot.
-    Metadata,
-    /// A segment.
-    Segment,
-    /// A segment's index.
-    Index,
-    /// Anything else.
-    Other,
-}
-
-impl FileKind {
-    /// The kind of the file at `path`.
-    pub fn of(path: &str) -> FileKind {
-        if path.starts_with("metadata/") {
-            FileKind::Metadata
-        } else if path.starts_with("partitions/") {
-            if path.ends_with(".log") { FileKind::Segment } else { FileKind::Index }
-        } else if path.starts_with("journal/") {
-            if path.contains("checkpoint") { FileKind::Checkpoint } else { FileKind::Journal }
-        } else {
-            FileKind::Other
-        }
-    }
-}
-
-/// A fault that really happened, for the oracle (which excuses only what a fault explains) and for people.
-#[derive(Clone, Debug)]
-pub struct Injected {
-    /// What.
-    pub kind: InjectedKind,
-    /// Which file, as it was named then.
-    pub path: String,
-    /// Where, in bytes.
-    pub offset: u64,
-    /// Whether what was hit is among the last writes to a journal, where no later write vouches for it: nobody can tell it from a torn write.
-    pub recent: bool,
-}
-
-/// Kinds of [`Injected`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum InjectedKind {
-    /// EIO on a read.
-    ReadError,
-    /// EIO on a write.
-    WriteError,
-    /// EIO on a sync.
-    SyncError,
-    /// EIO on a directory operation.
-    DirectoryError,
-    /// ENOSPC.
-    NoSpace,
-    /// A write landed elsewhere.
-    Misdirected,
-    /// Content changed at rest.
-    Damaged,
-    /// A sector became unreadable.
-    BadSector,
-}
 
 /// How an operation under way came out.
 #[derive(Debug)]
@@ -368,119 +229,6 @@ impl Disk {
             return Some(flipped.into());
         }
         Some(data)
-    }
-
-    /// The node stops. Everything under way is torn; handles are void; afterwards the disk is as the next life finds it.
-    pub fn crash(&mut self, kind: CrashKind) {
-        let under_way = std::mem::take(&mut self.under_way);
-        if kind == CrashKind::Power {
-            let unsure: Vec<String> = self
-                .names
-                .iter()
-                .filter(|(_, id)| !self.files[id].name_durable)
-                .map(|(path, _)| path.clone())
-                .collect();
-            for path in unsure {
-                if self.rng.percent(50) {
-                    self.unlink(&path);
-                }
-            }
-            for file in self.files.values_mut() {
-                file.crash_power(&mut self.rng);
-            }
-        }
-        for (_, UnderWay { op, began_seq, crash }) in under_way {
-            if crash != Some(CrashPhase::Before) {
-                self.tear(&op, began_seq, kind);
-            }
-        }
-        self.life += 1;
-        self.crash_at = None;
-        self.files.retain(|_, file| file.linked);
-        for file in self.files.values_mut() {
-            file.open = Arc::new(());
-        }
-    }
-
-    /// Changes content at rest in a file of `kind`, somewhere that has been written. `allow_recent`: also among the last writes to
-    /// a journal. Gives what was done; `None` when there is no such file.
-    pub fn damage(&mut self, kind: FileKind, allow_recent: bool) -> Option<Injected> {
-        let (file, path, offset, len, recent) = self.pick_place(kind, allow_recent)?;
-        let sector = offset + self.rng.below(len.div_ceil(SECTOR_BYTES)) * SECTOR_BYTES;
-        let len = (offset + len - sector).min(SECTOR_BYTES);
-        let injected = match self.rng.below(10) {
-            0 => {
-                self.files.get_mut(&file)?.make_bad(sector);
-                InjectedKind::BadSector
-            }
-            1 => {
-                self.files.get_mut(&file)?.damage(sector, |bytes| bytes.fill(0), len);
-                InjectedKind::Damaged
-            }
-            2 => {
-                let from = self.rng.below(self.files[&file].len() / SECTOR_BYTES) * SECTOR_BYTES;
-                let other = self.files[&file].view()[from as usize..].to_vec();
-                let copy = |bytes: &mut [u8]| {
-                    let n = bytes.len().min(other.len());
-                    bytes[..n].copy_from_slice(&other[..n]);
-                };
-                self.files.get_mut(&file)?.damage(sector, copy, len);
-                InjectedKind::Damaged
-            }
-            _ => {
-                let flips: Vec<(u64, u8)> =
-                    (0..self.rng.range(1, 4)).map(|_| (self.rng.below(len), 1 << self.rng.below(8))).collect();
-                let flip = |bytes: &mut [u8]| flips.iter().for_each(|&(at, mask)| bytes[at as usize] ^= mask);
-                self.files.get_mut(&file)?.damage(sector, flip, len);
-                InjectedKind::Damaged
-            }
-        };
-        if kind == FileKind::Checkpoint {
-            self.rotten.insert(path.clone());
-        }
-        let injected = Injected { kind: injected, path, offset: sector, recent };
-        self.injected.push(injected.clone());
-        Some(injected)
-    }
-
-    /// A written range of a file of `kind`: (file, path, offset, length, recent).
-    fn pick_place(&mut self, kind: FileKind, allow_recent: bool) -> Option<(u64, String, u64, u64, bool)> {
-        if matches!(kind, FileKind::Journal | FileKind::Metadata) {
-            let mut places = Vec::new();
-            for (folder, writes) in &self.log_writes {
-                let metadata = folder == "metadata";
-                if metadata != (kind == FileKind::Metadata) {
-                    continue;
-                }
-                let last = if metadata { RECENT_METADATA_WRITES } else { RECENT_JOURNAL_WRITES };
-                let newest = writes.last().map_or(0, |w| w.number);
-                for &LogWrite { file, offset, len, durable_at, .. } in writes {
-                    let recent = durable_at.is_none_or(|at| at + last as u64 > newest);
-                    let allow_recent = allow_recent && !metadata;
-                    if (allow_recent || !recent) && self.files.get(&file).is_some_and(|f| f.linked) {
-                        places.push((file, offset, len, recent));
-                    }
-                }
-            }
-            if places.is_empty() {
-                return None;
-            }
-            let (file, offset, len, recent) = *self.rng.pick(&places);
-            let path = self.names.iter().find(|(_, id)| **id == file)?.0.clone();
-            return Some((file, path, offset, len, recent));
-        }
-        let places: Vec<(&String, u64)> = self
-            .names
-            .iter()
-            .filter(|(path, id)| FileKind::of(path) == kind && self.files[id].len() > 0)
-            .filter(|(path, _)| kind != FileKind::Checkpoint || !self.rotten.contains(&sibling(path)))
-            .map(|(path, id)| (path, *id))
-            .collect();
-        if places.is_empty() {
-            return None;
-        }
-        let (path, file) = *self.rng.pick(&places);
-        Some((file, path.clone(), 0, self.files[&file].len(), false))
     }
 
     fn check_contract(&self, op: &DiskOp) {
@@ -756,74 +504,6 @@ impl Disk {
         entries
     }
 
-    /// What of an operation under way happens although the node stops.
-    fn tear(&mut self, op: &DiskOp, began_seq: u64, kind: CrashKind) {
-        self.write_seq += 1;
-        let seq = self.write_seq;
-        match op {
-            DiskOp::Write { file, offset, data, .. } => {
-                let id = handle(file, self.life).file;
-                self.tear_write(id, seq, *offset, data.clone(), kind);
-            }
-            DiskOp::WriteZeros { file, offset, len } => {
-                let id = handle(file, self.life).file;
-                self.tear_write(id, seq, *offset, Bytes::from(vec![0; *len as usize]), kind);
-            }
-            DiskOp::Sync { file } => {
-                let id = handle(file, self.life).file;
-                if kind == CrashKind::Process && self.rng.percent(50) {
-                    self.file(id).sync(began_seq);
-                }
-            }
-            DiskOp::Truncate { file, len } => {
-                let id = handle(file, self.life).file;
-                if self.rng.percent(50) {
-                    self.file(id).truncate(*len);
-                }
-            }
-            DiskOp::Open { path, create: true, .. } if !self.names.contains_key(path) => {
-                if self.rng.percent(50) {
-                    let id = self.create(path);
-                    self.file(id).name_durable = kind == CrashKind::Power;
-                }
-            }
-            DiskOp::ReplaceFile { path, data } => {
-                if self.rng.percent(50) {
-                    self.replace(path, data);
-                }
-            }
-            DiskOp::Remove { path } => {
-                let all = self.rng.percent(30);
-                for name in self.names_under(path) {
-                    if all || self.rng.percent(50) {
-                        self.unlink(&name);
-                    }
-                }
-            }
-            DiskOp::Open { .. }
-            | DiskOp::Preallocate { .. }
-            | DiskOp::Read { .. }
-            | DiskOp::ReadFile { .. }
-            | DiskOp::List { .. } => {}
-        }
-    }
-
-    fn tear_write(&mut self, id: u64, seq: u64, offset: u64, data: Bytes, kind: CrashKind) {
-        let Some(file) = self.files.get_mut(&id) else { return };
-        match kind {
-            CrashKind::Power => file.tear(offset, &data, &mut self.rng),
-            // The kernel finishes the pages it has begun; the process does not learn of it.
-            CrashKind::Process => {
-                let sectors = data.len() as u64 / SECTOR_BYTES;
-                let keep = *self.rng.pick(&[0, sectors, sectors / 2, sectors]) * SECTOR_BYTES;
-                let keep = if keep == sectors * SECTOR_BYTES { data.len() } else { keep as usize };
-                if keep > 0 {
-                    file.write(seq, offset, data.slice(..keep));
-                }
-            }
-        }
-    }
-
     fn space_for(&mut self, id: u64, end: u64) -> Result<(), DiskError> {
         let grows = end.next_multiple_of(4096).saturating_sub(self.files[&id].allocated());
         if grows > 0 && grows > self.free_bytes() {
@@ -882,14 +562,6 @@ impl Disk {
 
     fn file(&mut self, id: u64) -> &mut File {
         self.files.get_mut(&id).expect("an open file exists")
-    }
-}
-
-/// The other one of a pair of checkpoints.
-fn sibling(path: &str) -> String {
-    match path.strip_suffix('a') {
-        Some(stem) => format!("{stem}b"),
-        None => path.strip_suffix('b').map_or_else(|| path.to_owned(), |stem| format!("{stem}a")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use floe_engine::config::{BrokerConfig, Listener};
-use floe_engine::event::{DiskOp, DiskOutput, FileHandle, FileRange};
+use floe_engine::event::{ConnId, DiskOp, DiskOutput, FileHandle, FileRange, Reply, ReplyPart};
 
 use super::*;
 use crate::disk::{Breach, CrashPhase, DiskFaults};
