@@ -22,6 +22,7 @@ mod pressure;
 pub mod producers;
 mod requests;
 pub mod shard;
+pub mod space;
 pub mod time;
 
 pub use requests::ANSWERED;

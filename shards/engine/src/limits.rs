@@ -61,6 +61,9 @@ pub const PRODUCER_ID_BLOCK: i64 = 1000;
 /// Free bytes on the data directory's file system below which no records are taken: room for the metadata log, checkpoints and what is settled.
 pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
 
+/// Bytes beyond that from which records are taken again, once they were not: what settling alone moves to and fro shall not open and shut.
+pub const DISK_RESUME_BYTES: u64 = 64 << 20;
+
 /// Records of one batch that an error answer names; the first ones.
 pub const RECORD_ERRORS_MAX: usize = 100;
 

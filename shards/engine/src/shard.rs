@@ -17,7 +17,6 @@ use crate::config::{BrokerConfig, Dynamic};
 use crate::connection::{Connection, Ending};
 use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, ShardId};
 use crate::idle::Idle;
-use crate::limits::DISK_RESERVE_BYTES;
 use crate::log::{LogEvent, ShardLog};
 use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told, Topic};
@@ -26,6 +25,7 @@ use crate::moves::Moves;
 use crate::owner::Owner;
 use crate::pressure::Pressure;
 use crate::requests::{Caller, Pending, Sessions, Wait};
+use crate::space::Space;
 use crate::time::{Deadline, Time};
 
 /// One core of the broker.
@@ -44,8 +44,8 @@ pub struct Shard {
     pub(crate) producer_ids: Range<i64>,
     pub(crate) sessions: Sessions,
     pub(crate) owner: Owner,
-    /// Free and total bytes of the data directory's file system, as last heard.
-    pub(crate) disk_space: Option<(u64, u64)>,
+    /// Of the data directory's file system.
+    pub(crate) space: Space,
     pub(crate) fetch_bytes_max: u64,
     pub(crate) auto_create: bool,
     pub(crate) delete_enabled: bool,
@@ -115,8 +115,9 @@ impl Machine for Shard {
                 }
             }
             Input::DiskSpace { free_bytes, total_bytes } => {
-                self.disk_space = Some((free_bytes, total_bytes));
-                self.disk_space(free_bytes, fx);
+                let taken = self.log.as_ref().map(ShardLog::space_taken).unwrap_or_default();
+                self.space.look(free_bytes, total_bytes, taken);
+                self.judge_space(fx);
                 self.look_at_load(now, fx);
             }
             Input::Timer => {
@@ -222,6 +223,9 @@ impl Shard {
             MeshMsg::Changed { token, done } => self.changed(token, done, fx),
             MeshMsg::Drained => self.drained(fx),
             MeshMsg::Call { token, call } => {
+                if matches!(call, Call::Produce { .. }) {
+                    self.judge_space(fx);
+                }
                 let log = self.log.as_mut().expect("calls come after every shard is ready");
                 self.owner.call(now, log, from, token, call, fx);
             }
@@ -405,25 +409,26 @@ impl Shard {
         }
     }
 
-    fn disk_space(&mut self, free_bytes: u64, fx: &mut Effects) {
-        // What is in journals only has to find a place in segments; the other shards are taken to be like this one.
-        let unsettled = self.log.as_mut().map_or(0, |log| log.metrics().unsettled_bytes);
-        let reserve = DISK_RESERVE_BYTES + unsettled * u64::from(self.shards);
-        let was_full = self.owner.full.is_some();
-        self.owner.full = (free_bytes < reserve).then(|| {
-            format!(
-                "The broker's disk has {free_bytes} bytes left; it takes records again from {reserve} on. Try again."
-            )
-        });
-        if self.owner.full.is_some() != was_full {
-            let line = match was_full {
-                false => format!(
-                    "the disk of the data directory has {free_bytes} bytes left, fewer than {reserve}: no records are taken until there is more. Delete records or topics, or give it more space"
-                ),
-                true => format!("the disk of the data directory has {free_bytes} bytes left: records are taken again"),
-            };
-            fx.push(Effect::Log { level: if was_full { LogLevel::Info } else { LogLevel::Error }, line });
+    /// Before records are taken: is there still room for them?
+    fn judge_space(&mut self, fx: &mut Effects) {
+        let taken = self.log.as_ref().map(ShardLog::space_taken).unwrap_or_default();
+        let judged = self.space.judge(taken, self.shards);
+        if judged.is_err() == self.owner.full.is_some() {
+            return;
         }
+        let (level, line) = match judged {
+            Ok(()) => (LogLevel::Info, "the disk of the data directory has room: records are taken again".to_owned()),
+            Err((free, needed)) => (
+                LogLevel::Error,
+                format!(
+                    "the disk of the data directory has {free} bytes left: no records are taken until there are {needed}. Delete records or topics, or give it more space"
+                ),
+            ),
+        };
+        self.owner.full = judged.err().map(|(free, needed)| {
+            format!("The broker's disk has {free} bytes left; it takes records again from {needed} on. Try again.")
+        });
+        fx.push(Effect::Log { level, line });
     }
 
     /// Lets a request wait: the token by which answers find it.
@@ -439,6 +444,9 @@ impl Shard {
     /// Asks the owner of partitions; the answer comes by token, never from within this call.
     pub(crate) fn call(&mut self, now: Time, owner: ShardId, token: u64, call: Call, fx: &mut Effects) {
         if owner == self.shard {
+            if matches!(call, Call::Produce { .. }) {
+                self.judge_space(fx);
+            }
             let log = self.log.as_mut().expect("requests come after every shard is ready");
             self.owner.call(now, log, owner, token, call, fx);
         } else {

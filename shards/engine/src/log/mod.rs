@@ -38,6 +38,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::event::{Boot, DiskError, DiskOp, DiskOutput, Effect, Effects, LogLevel, OpId};
 use crate::partition::Partition;
+use crate::space::SpaceTaken;
 use crate::time::{Deadline, Time};
 use checkpoint::Run;
 use cold::Cold;
@@ -428,6 +429,15 @@ impl ShardLog {
     /// Whether commits take more memory than reading goes on with.
     fn holds_too_much(&self) -> bool {
         self.journal.memory_bytes > self.settings.cache_bytes + self.settings.cache_bytes / 4
+    }
+
+    /// What it has taken of the disk, and will.
+    pub fn space_taken(&self) -> SpaceTaken {
+        SpaceTaken {
+            asked_bytes: self.ops.asked_bytes,
+            under_way_bytes: self.ops.under_way_bytes,
+            unsettled_bytes: self.unsettled_bytes,
+        }
     }
 
     /// Counters, at this moment.

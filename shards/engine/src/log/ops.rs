@@ -33,7 +33,12 @@ pub(super) enum Op {
 #[derive(Debug, Default)]
 pub(super) struct Ops {
     last: u64,
-    waiting: HashMap<u64, Op, FxBuildHasher>,
+    /// With the bytes of new disk space that it takes.
+    waiting: HashMap<u64, (Op, u64), FxBuildHasher>,
+    /// Bytes of new disk space asked for, ever.
+    pub(super) asked_bytes: u64,
+    /// Of these, what is under way.
+    pub(super) under_way_bytes: u64,
     /// Those of them that take part in making room.
     making_room: usize,
 }
@@ -51,13 +56,17 @@ impl Ops {
         self.last += 1;
         let id = (u64::from(OP_TAG) << 56) | self.last;
         self.making_room += usize::from(op.makes_room());
-        self.waiting.insert(id, op);
+        let bytes = new_space(&what);
+        self.asked_bytes += bytes;
+        self.under_way_bytes += bytes;
+        self.waiting.insert(id, (op, bytes));
         fx.push(Effect::Disk { op: OpId(id), what });
     }
 
     /// What an operation that ended was for.
     pub(super) fn ended(&mut self, id: OpId) -> Option<Op> {
-        let op = self.waiting.remove(&id.0)?;
+        let (op, bytes) = self.waiting.remove(&id.0)?;
+        self.under_way_bytes -= bytes;
         self.making_room -= usize::from(op.makes_room());
         Some(op)
     }
@@ -70,5 +79,14 @@ impl Ops {
     /// How many are under way.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+}
+
+/// How much more of the disk an operation takes, at most. Segments are written where space has been reserved, journal files where they have been filled.
+fn new_space(what: &DiskOp) -> u64 {
+    match what {
+        DiskOp::Preallocate { len, .. } | DiskOp::WriteZeros { len, .. } => *len,
+        DiskOp::ReplaceFile { data, .. } => data.len() as u64,
+        _ => 0,
     }
 }

@@ -56,7 +56,8 @@ impl Shard {
             topics.push(DescribeLogDirsTopic { name: Cow::Owned(topic.name.clone()), partitions });
         }
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let (usable_bytes, total_bytes) = self.disk_space.map_or((-1, -1), |(free, total)| (bytes(free), bytes(total)));
+        let (usable_bytes, total_bytes) =
+            self.space.seen().map_or((-1, -1), |(free, total)| (bytes(free), bytes(total)));
         let result = DescribeLogDirsResult {
             log_dir: Cow::Owned(self.config.data_dir.clone()),
             topics,
