@@ -64,6 +64,14 @@ pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
 /// Bytes beyond that from which records are taken again, once they were not: what settling alone moves to and fro shall not open and shut.
 pub const DISK_RESUME_BYTES: u64 = 64 << 20;
 
+/// How long a batch waits for room in the journal that is being made, in milliseconds, before it is refused: a third of the time after which clients
+/// give a request up (Kafka's `request.timeout.ms`: 30 s).
+pub const PRODUCE_HOLD_MS_MAX: u64 = 10_000;
+
+/// Memory of batches that wait for such room on one shard, in bytes; what comes beyond is refused. As much as `memory.bytes` holds by default, and
+/// true also when those who sent them have gone.
+pub const HELD_BYTES_MAX: u64 = 256 << 20;
+
 /// Records of one batch that an error answer names; the first ones.
 pub const RECORD_ERRORS_MAX: usize = 100;
 

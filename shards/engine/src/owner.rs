@@ -2,6 +2,7 @@
 //!
 //! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once.
 
+mod produce;
 mod visits;
 
 use std::collections::VecDeque;
@@ -15,10 +16,9 @@ use rustc_hash::FxBuildHasher;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};
 use crate::log::{
-    AppendError, CommitSeq, LookupOutcome, PartitionIx, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket,
-    ShardLog,
+    CommitSeq, LookupOutcome, PartitionIx, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog,
 };
-use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, Place, ProducePart, Produced};
+use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, Place, Produced};
 use crate::metrics::Histogram;
 use crate::requests::codes;
 use crate::time::Time;
@@ -45,6 +45,7 @@ pub struct Owner {
     pub durable_ns: Histogram,
     /// Why nothing is appended, while the disk is nearly full.
     pub full: Option<String>,
+    held: produce::Held,
     jobs: HashMap<u64, Job, FxBuildHasher>,
     last_job: u64,
     /// Jobs that wait for commits, in the order of these.
@@ -62,10 +63,7 @@ impl Owner {
         self.last_job += 1;
         let job = self.last_job;
         let (answer, waits) = match call {
-            Call::Produce { parts, since_ns } => {
-                self.append_ns.record(now.mono_ns.saturating_sub(since_ns));
-                self.produce(now, log, job, parts)
-            }
+            Call::Produce { parts, since_ns } => self.produce(now, log, job, parts, since_ns),
             Call::Fetch { parts, bytes_max, watch_below } => {
                 let (fetched, waits) = self.fetch(now, log, job, &parts, bytes_max, fx);
                 // Whoever gets enough now need not be told of more.
@@ -180,21 +178,6 @@ impl Owner {
         }
     }
 
-    fn produce(&mut self, now: Time, log: &mut ShardLog, job: u64, parts: Vec<ProducePart>) -> (Answer, usize) {
-        // Commits complete in order, so the last one stands for all.
-        let mut last: Option<CommitSeq> = None;
-        let mut produced = Vec::with_capacity(parts.len());
-        for part in parts {
-            let (answer, wait) = self.append(now, log, &part);
-            produced.push(answer);
-            last = last.max(wait);
-        }
-        if let Some(commit) = last {
-            self.await_commit(commit, job);
-        }
-        (Answer::Produced { parts: produced, durable_ns: now.mono_ns }, usize::from(last.is_some()))
-    }
-
     fn await_commit(&mut self, commit: CommitSeq, job: u64) {
         // A repeat may wait for an older commit than those before it do.
         match self.commits.back() {
@@ -204,53 +187,6 @@ impl Owner {
             }
             _ => self.commits.push_back((commit, job)),
         }
-    }
-
-    fn append(&self, now: Time, log: &mut ShardLog, part: &ProducePart) -> (Produced, Option<CommitSeq>) {
-        let no = |code, message| (not_produced(part.at, code, message), None);
-        let Some(ix) = log.find(part.topic, part.partition) else {
-            return no(codes::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.".into());
-        };
-        if let Some(reason) = &self.full {
-            log.refuse(now, ix, &part.info);
-            return no(codes::NOT_ENOUGH_REPLICAS, reason.clone());
-        }
-        let (base_offset, append_time_ms, wait) = match log.append(now, ix, &part.batch, &part.info, 0) {
-            Ok(appended) => (appended.base_offset, appended.append_time_ms, appended.wait),
-            Err(AppendError::Duplicate { base_offset, append_time_ms, wait }) => (base_offset, append_time_ms, wait),
-            Err(AppendError::OutOfOrderSequence { expected, got }) => {
-                return no(
-                    codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
-                    format!("Out of order sequence number: {got} came and {expected} is next."),
-                );
-            }
-            Err(AppendError::InvalidProducerEpoch { known, got }) => {
-                return no(codes::INVALID_PRODUCER_EPOCH, format!("Producer epoch {got} is older than {known}."));
-            }
-            Err(AppendError::Storage(reason)) => return no(codes::KAFKA_STORAGE_ERROR, reason),
-            // Another shard took the request in before it was told to stop.
-            Err(AppendError::Closed) => return no(codes::NOT_LEADER_OR_FOLLOWER, "The broker is stopping.".into()),
-            Err(AppendError::TooLarge { bytes_max }) => {
-                return no(
-                    codes::MESSAGE_TOO_LARGE,
-                    format!("The journal takes batches of at most {bytes_max} bytes."),
-                );
-            }
-            Err(AppendError::Full) => {
-                let message = "The journal has no room before older records have been settled: try again.";
-                return no(codes::NOT_ENOUGH_REPLICAS, message.into());
-            }
-        };
-        let log_start = log.partition(ix).map_or(-1, |p| p.log_start());
-        let answer = Produced {
-            at: part.at,
-            error_code: codes::NONE,
-            message: None,
-            base_offset,
-            append_time_ms: append_time_ms.unwrap_or(-1),
-            log_start,
-        };
-        (answer, wait)
     }
 
     fn fetch(

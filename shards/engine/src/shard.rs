@@ -145,7 +145,11 @@ impl Machine for Shard {
 
     fn end_of_round(&mut self, now: Time, fx: &mut Effects) {
         self.now = now;
+        if self.owner.next_deadline().is_some() {
+            self.judge_space(fx);
+        }
         let Some(log) = self.log.as_mut() else { return };
+        self.owner.resume(now, log);
         log.end_of_round(now, fx);
         let stalled = log.pressure().stalled;
         if let Some(open) = self.pressure.admission(now, stalled) {
@@ -158,7 +162,10 @@ impl Machine for Shard {
     fn next_deadline(&self) -> Option<Deadline> {
         let fetch = self.fetch_deadlines.first().map(|(deadline, _)| *deadline);
         let log = self.log.as_ref().and_then(ShardLog::next_deadline);
-        [fetch, log, self.pressure.next_deadline(), self.idle.next_deadline()].into_iter().flatten().min()
+        [fetch, log, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -419,11 +419,16 @@ impl ShardLog {
     pub fn pressure(&self) -> Pressure {
         // Waiting helps only while something is under way that makes room. On a full disk nothing is: appends are refused, and what would free
         // space (a topic's deletion) has to be heard.
-        let is_coming = self.journal.failed.is_none() && !self.is_clogged() && self.ops.is_making_room();
+        let is_coming = self.makes_room() && self.ops.is_making_room();
         Pressure {
             memory_bytes: self.journal.memory_bytes,
             stalled: is_coming && (self.holds_too_much() || self.journal.is_tight()),
         }
+    }
+
+    /// Whether a full journal or memory will have room again by itself.
+    pub fn makes_room(&self) -> bool {
+        self.journal.failed.is_none() && !self.is_clogged()
     }
 
     /// Whether commits take more memory than reading goes on with.

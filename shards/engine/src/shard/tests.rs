@@ -52,6 +52,8 @@ struct Node {
     /// Whether shard 0 reads its sockets.
     open: bool,
     closed: bool,
+    /// Journal files that are being filled for as long as the test says.
+    filling: Option<Vec<(u16, OpId, DiskOp)>>,
     fatal: Option<String>,
 }
 
@@ -83,6 +85,7 @@ impl Node {
             reads: true,
             open: true,
             closed: false,
+            filling: None,
             fatal: None,
         };
         // A shard's first input is its boot, whatever the others send it.
@@ -129,11 +132,22 @@ impl Node {
                     }
                     Effect::Admission { open } if at == 0 => self.open = open,
                     Effect::Mesh { to, msg } => inputs.push_back((to.0, Input::Mesh { from: ShardId(at), msg })),
+                    Effect::Disk { op, what: what @ DiskOp::WriteZeros { .. } } if self.filling.is_some() => {
+                        self.filling.as_mut().expect("just asked").push((at, op, what));
+                    }
                     Effect::Disk { op, what } => inputs.push_back((at, self.disk(op, what))),
                     Effect::Fatal { message } => self.fatal = Some(message),
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// The journal files that were being filled are.
+    fn fill(&mut self) {
+        for (at, op, what) in self.filling.take().unwrap_or_default() {
+            let done = self.disk(op, what);
+            self.input(at, done);
         }
     }
 

@@ -133,3 +133,100 @@ fn a_request_that_names_more_than_is_taken_ends_its_connection() {
         assert_eq!((node.closed, node.replies.len()), (closed, usize::from(!closed)), "{api}");
     }
 }
+
+/// Sends large batches until answers stay away, and three more. How many were answered, and how many were sent.
+fn until_they_wait(node: &mut Node) -> (usize, usize) {
+    node.create("t", 1, 1);
+    node.filling = Some(Vec::new());
+    for sent in 1..100 {
+        node.produce("t", 0, &large(), 1);
+        let answered = node.replies.len();
+        if answered < sent {
+            for _ in 0..3 {
+                node.produce("t", 0, &large(), 1);
+            }
+            assert_eq!(node.replies.len(), answered);
+            return (answered, sent + 3);
+        }
+    }
+    panic!("100 MB went into files that are not there");
+}
+
+/// The error code and offset of every answer.
+fn all_produced(node: &mut Node) -> Vec<(i16, i64)> {
+    let replies = std::mem::take(&mut node.replies);
+    let each = replies.into_iter().map(|reply| {
+        node.replies = vec![reply];
+        node.produced()
+    });
+    each.collect()
+}
+
+#[test]
+fn produces_wait_for_a_journal_file_that_is_being_filled() {
+    let mut node = Node::start(1, BTreeMap::new());
+    let (answered, sent) = until_they_wait(&mut node);
+    assert!(answered >= 15, "a file holds 16 batches");
+    // Who does not produce does not wait.
+    node.conn = ConnId(2);
+    node.input(0, Input::Connected { conn: node.conn, peer: peer(), listener: 0 });
+    node.fetch("t", 0, 0);
+    assert!(node.open && node.replies.len() == answered + 1);
+    node.replies.pop();
+    node.fill();
+    let expected: Vec<_> = (0..sent as i64).map(|offset| (codes::NONE, offset)).collect();
+    assert_eq!(all_produced(&mut node), expected, "in the order in which they came");
+}
+
+#[test]
+fn nobody_waits_for_a_file_for_ever_or_on_a_full_disk() {
+    for full in [false, true] {
+        let mut node = Node::start(1, BTreeMap::new());
+        let (answered, sent) = until_they_wait(&mut node);
+        if full {
+            node.input(0, Input::DiskSpace { free_bytes: 1 << 20, total_bytes: 1 << 40 });
+        } else {
+            node.now.mono_ns += (crate::limits::PRODUCE_HOLD_MS_MAX - 1) * 1_000_000;
+            node.input(0, Input::Timer);
+            assert_eq!(node.replies.len(), answered);
+            node.now.mono_ns += 1_000_000;
+            assert!(node.shards[0].next_deadline().is_some_and(|deadline| node.now.reached(deadline)));
+            node.input(0, Input::Timer);
+        }
+        let all = all_produced(&mut node);
+        assert_eq!(all.len(), sent);
+        assert!(all[answered..].iter().all(|produced| *produced == (codes::NOT_ENOUGH_REPLICAS, -1)), "{all:?}");
+        assert_eq!(node.shards[0].pressure.held().0, 0);
+        // With a file and room all goes on.
+        node.fill();
+        node.input(0, Input::DiskSpace { free_bytes: 1 << 40, total_bytes: 1 << 40 });
+        node.produce("t", 0, &large(), 1);
+        assert_eq!(node.produced(), (codes::NONE, answered as i64));
+    }
+}
+
+/// What waits is bounded also where those who sent it have gone.
+#[test]
+fn what_waits_has_a_bound_of_its_own() {
+    let mut node = Node::start(1, BTreeMap::new());
+    let (answered, _) = until_they_wait(&mut node);
+    node.replies.clear();
+    for conn in 10..1000 {
+        node.conn = ConnId(conn);
+        node.input(0, Input::Connected { conn: node.conn, peer: peer(), listener: 0 });
+        node.produce("t", 0, &large(), 1);
+        if !node.replies.is_empty() {
+            assert_eq!(node.produced(), (codes::NOT_ENOUGH_REPLICAS, -1));
+            let held = (conn - 10 + 4) * large().len() as u64;
+            assert!((240 << 20..=crate::limits::HELD_BYTES_MAX).contains(&held), "{held}");
+            node.fill();
+            node.conn = ConnId(5000);
+            node.input(0, Input::Connected { conn: node.conn, peer: peer(), listener: 0 });
+            node.replies.clear();
+            node.produce("t", 0, &large(), 1);
+            return assert_eq!(node.produced(), (codes::NONE, (answered as u64 + conn - 10 + 4) as i64));
+        }
+        node.input(0, Input::Disconnected { conn: node.conn });
+    }
+    panic!("nothing was refused");
+}
