@@ -16,4 +16,5 @@ pub mod proc;
 pub mod report;
 pub mod restart;
 pub mod run;
+pub mod sweep;
 pub mod workload;

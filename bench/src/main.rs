@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
 use floe_bench::run::{Runs, To};
-use floe_bench::{children, compare, disk, fuzz, report, restart, run};
+use floe_bench::{children, compare, disk, fuzz, report, restart, run, sweep};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]
@@ -85,6 +85,41 @@ enum Command {
         /// Names the rows and ends.
         #[arg(long)]
         list: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Latency against bandwidth over profile, linger, batch size and partitions: pictures and the measured part of docs/TUNING.md.
+    Sweep {
+        /// Profiles.
+        #[arg(long, value_delimiter = ',', default_value = "latency,balanced,bandwidth")]
+        profiles: Vec<String>,
+        /// Milliseconds that a batch waits for company in the client.
+        #[arg(long, value_delimiter = ',', default_value = "0,1,5,20")]
+        linger: Vec<f64>,
+        /// Most KiB of a batch.
+        #[arg(long, value_delimiter = ',', default_value = "16,128,1024")]
+        batch: Vec<usize>,
+        /// Partitions.
+        #[arg(long, value_delimiter = ',', default_value = "1,16,256")]
+        partitions: Vec<u32>,
+        /// Bytes of a record.
+        #[arg(long, default_value_t = 1024)]
+        record: usize,
+        /// Share of the highest rate that each combination runs at.
+        #[arg(long, default_value_t = 0.7)]
+        share: f64,
+        /// Seconds of each run that count.
+        #[arg(long)]
+        seconds: Option<f64>,
+        /// Runs of each combination.
+        #[arg(long, default_value_t = 1)]
+        turns: usize,
+        /// Fewer combinations, shorter runs: to see that everything works, not for figures to quote.
+        #[arg(long)]
+        quick: bool,
+        /// Write pictures and the measured part of TUNING.md here.
+        #[arg(long, value_name = "FOLDER")]
+        docs: Option<PathBuf>,
         #[command(flatten)]
         at: At,
     },
@@ -250,6 +285,23 @@ fn main() -> ExitCode {
             against: Rival::Kafka, turns, only, subjects, quick, seconds, warm, gb, resume, at, ..
         } => compare_plan(turns, only, &subjects, quick, seconds, warm, gb, resume, at)
             .and_then(|plan| compare::run(&plan)),
+        Command::Sweep { profiles, linger, batch, partitions, record, share, seconds, turns, quick, docs, at } => {
+            let few = |count: usize| if quick { count.min(2) } else { count };
+            at.place().and_then(|place| {
+                sweep::run(&sweep::Plan {
+                    place,
+                    profiles,
+                    lingers_ms: linger[..few(linger.len())].to_vec(),
+                    batches_bytes: batch[..few(batch.len())].iter().map(|kib| kib << 10).collect(),
+                    partitions: partitions[..few(partitions.len())].to_vec(),
+                    record_bytes: record,
+                    share,
+                    seconds: seconds.unwrap_or(if quick { 0.6 } else { 3.0 }),
+                    turns,
+                    docs,
+                })
+            })
+        }
         Command::Fuzz { seconds, seed, target, round } => {
             let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
             fuzz::run(seconds, seed.unwrap_or_else(clock), target.as_deref(), round)

@@ -2,6 +2,9 @@
 
 pub mod compare;
 pub mod pictures;
+#[cfg(test)]
+#[path = "report/tests.rs"]
+mod report_tests;
 
 use std::fs;
 use std::path::Path;
@@ -133,6 +136,12 @@ fn without_place(argument: &str) -> String {
     }
     let last = value.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     if name.is_empty() { format!(".../{last}") } else { format!("{name}=.../{last}") }
+}
+
+/// Where and how figures came about, in one line: day, machine, commit, command.
+pub fn origin() -> String {
+    let day = jiff::Timestamp::now().strftime("%Y-%m-%d");
+    format!("{day}, {}, commit {}, `floe-bench {}`", proc::machine(), commit(), command_line())
 }
 
 /// The commit of the tree this runs in.

@@ -46,22 +46,28 @@ pub fn draw(title: &str, unit: &str, groups: &[Group], scale: Scale, line: Optio
     let place = |value: f64| left + scale.share(value) * (right - left);
     let mut free_from = 0.0;
     for (value, text) in scale.marks() {
-        let at = place(value);
-        picture.line((at, TOP - 8.0), (at, bottom), "grid");
-        let half = text_width(&text) / 2.0;
+        let (at, half) = (place(value), text_width(&text) / 2.0);
         if at - half >= free_from {
             picture.text(at, bottom + 18.0, "muted", Anchor::Middle, &text);
             free_from = at + half + 4.0;
         }
-    }
-    if let Some(value) = line {
-        picture.line((place(value), TOP - 8.0), (place(value), bottom), "axis");
     }
     let logarithmic = matches!(scale, Scale::Log { .. });
     let mut down = TOP;
     for group in groups {
         picture.text(14.0, down + 12.0, "ink", Anchor::Start, &group.label);
         down += BAR + 3.0;
+        // The lines of the axis only beside the bars: they would cross the label.
+        let end = down + group.bars.len() as f64 * (BAR + 3.0);
+        for (value, _) in scale.marks() {
+            picture.line((place(value), down), (place(value), end), "grid");
+        }
+        for value in line.into_iter().filter(|_| logarithmic) {
+            picture.line((place(value), down), (place(value), end), "axis");
+        }
+        if !logarithmic {
+            picture.line((left, down), (left, end), "axis");
+        }
         for bar in &group.bars {
             let middle = down + BAR / 2.0;
             picture.text(left - 10.0, middle + 4.5, "muted", Anchor::End, &bar.name);
@@ -81,7 +87,6 @@ pub fn draw(title: &str, unit: &str, groups: &[Group], scale: Scale, line: Optio
         }
         down += GROUP_GAP;
     }
-    picture.line((left, TOP - 8.0), (left, bottom), "axis");
     picture
 }
 

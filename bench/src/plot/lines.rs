@@ -6,6 +6,7 @@ use super::svg::{Anchor, Svg, text_width};
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 430.0;
 const TOP: f64 = 44.0;
+const UNIT_LINE: f64 = 22.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 26.0;
 const BOTTOM: f64 = 52.0;
@@ -27,8 +28,8 @@ pub struct Series {
 pub enum Style {
     /// Connected.
     Line,
-    /// Connected, a dot at each.
-    Dotted,
+    /// A dot at each; connected are those that no other has more of on the one axis with less on the other: more to the right, less upwards.
+    Front,
 }
 
 /// The axes of a picture.
@@ -59,8 +60,8 @@ pub fn draw(title: &str, x: &Axis, y: &Axis, series: &[Series], style: Style) ->
     }
     let legend = legend_places(&names);
     let legend_height = legend.last().map_or(0.0, |(_, y)| y + LEGEND_LINE);
-    let top = TOP + legend_height;
-    let mut picture = Svg::new(WIDTH, HEIGHT + legend_height);
+    let top = TOP + legend_height + UNIT_LINE;
+    let mut picture = Svg::new(WIDTH, HEIGHT + legend_height + UNIT_LINE);
     picture.title(title);
     for ((name, colour), (at, down)) in names.iter().zip(&legend) {
         let base = TOP + down + 8.0;
@@ -88,22 +89,36 @@ pub fn draw(title: &str, x: &Axis, y: &Axis, series: &[Series], style: Style) ->
     }
     picture.line((LEFT, bottom), (right, bottom), "axis");
     picture.line((LEFT, top), (LEFT, bottom), "axis");
-    picture.text((LEFT + right) / 2.0, bottom + 40.0, "ink", Anchor::Middle, &x.label);
-    picture.text(14.0, top - 12.0, "ink", Anchor::Start, &y.label);
+    picture.text((LEFT + right) / 2.0, bottom + 40.0, "muted", Anchor::Middle, &x.label);
+    picture.text(14.0, top - 14.0, "muted", Anchor::Start, &y.label);
     let mut drawn: Vec<usize> = Vec::new();
     for line in series {
-        let points: Vec<(f64, f64)> = line.points.iter().map(|&point| place(point)).collect();
-        let first = !drawn.contains(&line.colour) || style == Style::Dotted;
+        let connected = if style == Style::Front { front(&line.points) } else { line.points.clone() };
+        let points: Vec<(f64, f64)> = connected.into_iter().map(place).collect();
+        let first = !drawn.contains(&line.colour);
         drawn.push(line.colour);
         let (width, opacity) = if first { (2.2, 1.0) } else { (1.2, 0.6) };
         picture.path(&points, &format!("l{}", line.colour), width, opacity);
-        if style == Style::Dotted {
-            for point in points {
-                picture.dot(point, 3.5, &format!("c{}", line.colour));
+        if style == Style::Front {
+            for &point in &line.points {
+                picture.dot(place(point), 3.5, &format!("c{}", line.colour));
             }
         }
     }
     picture
+}
+
+/// The points that no other beats, from the right to the left.
+fn front(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut sorted = points.to_vec();
+    sorted.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.total_cmp(&right.1)));
+    let mut lowest = f64::INFINITY;
+    sorted.retain(|point| {
+        let better = point.1 < lowest;
+        lowest = lowest.min(point.1);
+        better
+    });
+    sorted
 }
 
 /// Where each name of the legend stands: beside one another, on the next line when there is no room.
@@ -138,6 +153,12 @@ mod tests {
         for (left, right) in places.iter().zip(&places[1..]) {
             assert!(right.1 > left.1 || right.0 > left.0 + text_width(names[0].0));
         }
+    }
+
+    #[test]
+    fn the_front_is_what_nothing_beats() {
+        let found = front(&[(100.0, 1.0), (200.0, 5.0), (150.0, 6.0), (200.0, 4.0), (50.0, 1.0), (10.0, 0.5)]);
+        assert_eq!(found, [(200.0, 4.0), (100.0, 1.0), (10.0, 0.5)]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn when(unix_seconds: u64) -> String {
 }
 
 /// The table for docs/BENCHMARKS.md.
-fn markdown(heading: &Heading, runs: &[Run]) -> String {
+pub(super) fn markdown(heading: &Heading, runs: &[Run]) -> String {
     let (subjects, pairs) = (summary::subjects(heading), summary::pairs(heading));
     let mut text = format!(
         "{}, {}, commit {}, `{}`; median (smallest..largest) of {} turns{}.\n\n| workload | figure |",
@@ -119,7 +119,7 @@ fn markdown(heading: &Heading, runs: &[Run]) -> String {
     text
 }
 
-fn page(heading: &Heading, runs: &[Run], pictures: &[Picture]) -> String {
+pub(super) fn page(heading: &Heading, runs: &[Run], pictures: &[Picture]) -> String {
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Floe beside Kafka</title>\n\

@@ -4,10 +4,10 @@ use hdrhistogram::Histogram;
 
 use crate::broker::Subject;
 use crate::compare::book::{Heading, Run};
-use crate::compare::rows::{Better, ROWS, Row};
+use crate::compare::rows::{Better, ROWS, Row, Source};
 use crate::compare::spread::Spread;
 use crate::compare::summary;
-use crate::outcome::{Latency, Outcome};
+use crate::outcome::{self, Latency, Outcome};
 use crate::plot::Svg;
 use crate::plot::bars::{self, Bar, Group};
 use crate::plot::lines::{self, Axis, Series, Style};
@@ -59,14 +59,12 @@ fn latency_of(outcome: &Outcome) -> Option<&Latency> {
 
 /// All turns of a subject as one histogram, in nanoseconds.
 fn merged<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Option<Histogram<u64>> {
-    let mut sum: Option<Histogram<u64>> = None;
+    // One that grows: those that come out of a file do not.
+    let mut sum = outcome::histogram();
     for histogram in outcomes.filter_map(latency_of).filter_map(|latency| latency.histogram().ok()) {
-        match &mut sum {
-            Some(sum) => sum.add(&histogram).expect("a histogram that grows takes every other"),
-            None => sum = Some(histogram),
-        }
+        sum.add(&histogram).expect("a histogram that grows takes every other");
     }
-    sum
+    (!sum.is_empty()).then_some(sum)
 }
 
 /// One value for every step of a percentile axis that is logarithmic towards 100 %: (1 / (1 - quantile), milliseconds).
@@ -158,7 +156,13 @@ fn costs(heading: &Heading, runs: &[Run], key: &str, title: &str, unit: &str) ->
 fn ratios(heading: &Heading, runs: &[Run]) -> Option<Picture> {
     let pairs = summary::pairs(heading);
     let mut groups: Vec<Group> = Vec::new();
-    for line in summary::lines(heading, runs) {
+    let lines = summary::lines(heading, runs);
+    // Two figures of a row tell its story; the others are in the table.
+    let told = |line: &&summary::Line| {
+        line.row.figures.iter().take(2).any(|key| *key == line.kind.key)
+            && !matches!(line.row.source, Source::Rdkafka(_))
+    };
+    for line in lines.iter().filter(told) {
         let bars = pairs.iter().enumerate().filter_map(|(at, &pair)| {
             let ratio = line.ratios[at]?;
             let value = match line.kind.better {
