@@ -55,7 +55,7 @@ pub enum MeshMsg {
         /// What came of it.
         answer: Answer,
     },
-    /// A partition that a fetch watches has more to read. Comes once per call.
+    /// A partition that a fetch watches has more to read. Comes once per call; the watch goes on until [`MeshMsg::Unwatch`].
     Wake {
         /// The fetch's.
         token: u64,
@@ -113,6 +113,8 @@ pub enum Call {
         bytes_max: u64,
         /// When fewer bytes than this can be read at once, send a [`MeshMsg::Wake`] when there is more. 0: never.
         watch_below: u64,
+        /// The same partitions as before, after a wake: those that had nothing then and have nothing new are left out of the answer.
+        again: bool,
     },
     /// Find offsets.
     Lookup(Vec<LookupPart>),

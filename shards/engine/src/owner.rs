@@ -1,9 +1,10 @@
 //! The owner's side of requests: what a shard does on its own partitions for a connection that may be on another shard.
 //!
-//! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once.
+//! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once per call.
 
 mod produce;
 mod visits;
+mod watches;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,11 +14,10 @@ use floe_wire::messages::list_offsets as places;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use self::watches::Watches;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};
-use crate::log::{
-    CommitSeq, LookupOutcome, PartitionIx, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog,
-};
+use crate::log::{CommitSeq, LookupOutcome, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog};
 use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, Place, Produced};
 use crate::metrics::Histogram;
 use crate::requests::codes;
@@ -31,6 +31,15 @@ struct Job {
     answer: Answer,
     begun_ns: u64,
     /// Commits and tickets it waits for.
+    waits: usize,
+}
+
+/// What a look at a fetch's partitions gives.
+struct Look {
+    fetched: Vec<Fetched>,
+    /// By its part: whether something is there, or awaited from the disk.
+    found: Vec<bool>,
+    /// Reads of the disk under way.
     waits: usize,
 }
 
@@ -51,9 +60,8 @@ pub struct Owner {
     /// Jobs that wait for commits, in the order of these.
     commits: VecDeque<(CommitSeq, u64)>,
     tickets: HashMap<ReadTicket, (u64, usize), FxBuildHasher>,
-    /// Who waits for more, by partition index (dense).
-    watches: Vec<Vec<(ShardId, u64)>>,
-    watched: HashMap<(ShardId, u64), Vec<PartitionIx>, FxBuildHasher>,
+    /// Who waits for more.
+    pub watches: Watches,
     answers: VecDeque<(ShardId, u64, Answer)>,
 }
 
@@ -64,14 +72,21 @@ impl Owner {
         let job = self.last_job;
         let (answer, waits) = match call {
             Call::Produce { parts, since_ns } => self.produce(now, log, job, parts, since_ns),
-            Call::Fetch { parts, bytes_max, watch_below } => {
-                let (fetched, waits) = self.fetch(now, log, job, &parts, bytes_max, fx);
+            Call::Fetch { parts, bytes_max, watch_below, again } => {
+                let only = if again { self.watches.look_again((from, token)) } else { None };
+                let Look { fetched, found, waits } =
+                    self.fetch(now, log, job, (&parts, only.as_deref()), bytes_max, fx);
                 // Whoever gets enough now need not be told of more.
                 let failed = |part: &Fetched| part.error_code != codes::NONE;
                 let watches = fetched.iter().map(|part| part.data.bytes).sum::<u64>() < watch_below
                     && !fetched.iter().any(failed);
-                if watches {
-                    self.watch(log, from, token, &parts);
+                match only {
+                    _ if !watches => {}
+                    Some(_) => self.watches.go_on((from, token), &found),
+                    None => {
+                        let ixs = parts.iter().map(|part| log.find(part.topic, part.partition)).collect();
+                        self.watches.begin((from, token), ixs, found);
+                    }
                 }
                 (Answer::Fetched { parts: fetched, watches }, waits)
             }
@@ -138,35 +153,6 @@ impl Owner {
         self.settle_job(job, 1);
     }
 
-    /// There is more to read (or another reason to look again): who waits for it.
-    pub fn advanced(&mut self, ix: PartitionIx) -> Vec<(ShardId, u64)> {
-        let woken = self.watches.get_mut(ix.0 as usize).map(std::mem::take).unwrap_or_default();
-        for (from, token) in &woken {
-            self.unwatch(*from, *token);
-        }
-        woken
-    }
-
-    /// A fetch no longer waits.
-    pub fn unwatch(&mut self, from: ShardId, token: u64) {
-        for ix in self.watched.remove(&(from, token)).unwrap_or_default() {
-            self.watches[ix.0 as usize].retain(|watcher| *watcher != (from, token));
-        }
-    }
-
-    fn watch(&mut self, log: &ShardLog, from: ShardId, token: u64, parts: &[FetchPart]) {
-        self.unwatch(from, token);
-        let ixs: Vec<PartitionIx> = parts.iter().filter_map(|part| log.find(part.topic, part.partition)).collect();
-        for ix in &ixs {
-            let at = ix.0 as usize;
-            if self.watches.len() <= at {
-                self.watches.resize_with(at + 1, Vec::new);
-            }
-            self.watches[at].push((from, token));
-        }
-        self.watched.insert((from, token), ixs);
-    }
-
     /// `ended` of the things a job waits for have ended.
     fn settle_job(&mut self, job: u64, ended: usize) {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
@@ -194,12 +180,17 @@ impl Owner {
         now: Time,
         log: &mut ShardLog,
         job: u64,
-        parts: &[FetchPart],
+        (parts, only): (&[FetchPart], Option<&[bool]>),
         bytes_max: u64,
         fx: &mut Effects,
-    ) -> (Vec<Fetched>, usize) {
-        let (mut fetched, mut waits, mut left) = (Vec::with_capacity(parts.len()), 0, bytes_max);
-        for part in parts {
+    ) -> Look {
+        let count = only.map_or(parts.len(), |only| only.iter().filter(|wanted| **wanted).count());
+        let (mut fetched, mut waits, mut left) = (Vec::with_capacity(count), 0, bytes_max);
+        let mut found = vec![false; parts.len()];
+        for (at, part) in parts.iter().enumerate() {
+            if only.is_some_and(|only| !only[at]) {
+                continue;
+            }
             let mut answer = Fetched {
                 at: part.at,
                 error_code: codes::NONE,
@@ -218,11 +209,13 @@ impl Owner {
                 match log.read(now, ix, part.offset, limits, fx) {
                     Ok(ReadOutcome::Ready(data)) => {
                         left = left.saturating_sub(data.bytes);
+                        found[at] = data.bytes > 0;
                         answer.data = data;
                     }
                     Ok(ReadOutcome::Cold(ticket)) => {
                         left = left.saturating_sub(limits.bytes_max);
                         waits += 1;
+                        found[at] = true;
                         self.tickets.insert(ticket, (job, fetched.len()));
                     }
                     Err(error) => answer.error_code = read_code(&error),
@@ -232,7 +225,7 @@ impl Owner {
             }
             fetched.push(answer);
         }
-        (fetched, waits)
+        Look { fetched, found, waits }
     }
 
     fn lookup(

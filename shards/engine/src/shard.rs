@@ -238,7 +238,7 @@ impl Shard {
             }
             MeshMsg::Answer { token, answer } => self.answered(now, from, token, answer, fx),
             MeshMsg::Wake { token } => self.woken(now, from, token, fx),
-            MeshMsg::Unwatch { token } => self.owner.unwatch(from, token),
+            MeshMsg::Unwatch { token } => self.owner.watches.end((from, token)),
             MeshMsg::Came { conn, ip } => self.came(from, conn, ip, fx),
             MeshMsg::MayStay { conn, ip, may_stay } => self.may_stay(conn, ip, may_stay, fx),
             MeshMsg::Went { ip } => self.addresses.went(ip),
@@ -301,7 +301,7 @@ impl Shard {
             LogEvent::OldGenerationsDrained => fx.push(Effect::Mesh { to: ShardId(0), msg: MeshMsg::Drained }),
             LogEvent::Committed { up_to } => self.owner.committed(now, up_to),
             LogEvent::Advanced { ix } | LogEvent::Trimmed { ix } | LogEvent::Failed { ix, .. } => {
-                for (to, token) in self.owner.advanced(ix) {
+                for (to, token) in self.owner.watches.moved(ix) {
                     if to == self.shard {
                         self.woken(now, to, token, fx);
                     } else {

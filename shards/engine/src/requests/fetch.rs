@@ -50,8 +50,6 @@ pub struct FetchWait {
     deadline: Option<Deadline>,
     /// Whether a partition has an error: those are told at once.
     failed: bool,
-    /// An owner has had more since it was last asked.
-    woken: bool,
 }
 
 /// The partitions of one owner.
@@ -59,8 +57,12 @@ pub struct FetchWait {
 struct Owned {
     shard: ShardId,
     parts: Arc<[FetchPart]>,
-    /// Whether it has promised to say when there is more.
+    /// Whether it has promised to say when there is more; until it is told that nobody waits.
     watches: bool,
+    /// It has had more since it was last asked.
+    woken: bool,
+    /// Whether the last look found something there.
+    found: bool,
 }
 
 /// A partition: what was asked, and what is known so far.
@@ -114,7 +116,6 @@ impl Shard {
             found: 0,
             deadline: (!max_wait.is_zero() && request.min_bytes > 0).then(|| now.after(max_wait)),
             failed: false,
-            woken: false,
         };
         match mode {
             Mode::Plain | Mode::Begin => self.parts_of_request(&request, caller.version, &mut wait),
@@ -127,7 +128,7 @@ impl Shard {
         if let Some(deadline) = deadline {
             self.fetch_deadlines.insert((deadline, token));
         }
-        self.read(now, token, fx);
+        self.read(now, token, false, fx);
         Ok(())
     }
 
@@ -190,14 +191,21 @@ impl Shard {
         }
         wait.failed = wait.parts.iter().any(|part| part.error_code != codes::NONE);
         let calls = split.into_calls();
-        wait.owners.extend(calls.map(|(shard, parts)| Owned { shard, parts: parts.into(), watches: false }));
+        let owned = |(shard, parts): (ShardId, Vec<FetchPart>)| Owned {
+            shard,
+            parts: parts.into(),
+            watches: false,
+            woken: false,
+            found: false,
+        };
+        wait.owners.extend(calls.map(owned));
     }
 
-    /// Asks the owners, for the first time or once more.
-    fn read(&mut self, now: Time, token: u64, fx: &mut Effects) {
+    /// Asks the owners, for the first time, or `again` those that have more, or had some, too little to answer with and not kept.
+    fn read(&mut self, now: Time, token: u64, again: bool, fx: &mut Effects) {
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
-        wait.left = wait.owners.len();
-        wait.woken = false;
+        let asks = |owned: &Owned| !again || owned.woken || owned.found;
+        wait.left = wait.owners.iter().filter(|owned| asks(owned)).count();
         let bytes_max = wait.bytes_max;
         let waits = wait.deadline.is_some_and(|deadline| !now.reached(deadline)) && !wait.failed;
         let watch_below = if waits { wait.min_bytes } else { 0 };
@@ -208,8 +216,12 @@ impl Shard {
         for at in 0..wait.owners.len() {
             let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
             let owned = &mut wait.owners[at];
+            if !asks(owned) {
+                continue;
+            }
+            (owned.woken, owned.found) = (false, false);
             let (owner, parts) = (owned.shard, owned.parts.clone());
-            self.call(now, owner, token, Call::Fetch { parts, bytes_max, watch_below }, fx);
+            self.call(now, owner, token, Call::Fetch { parts, bytes_max, watch_below, again }, fx);
         }
     }
 
@@ -226,6 +238,7 @@ impl Shard {
         wait.left = wait.left.saturating_sub(1);
         if let Some(owned) = wait.owners.iter_mut().find(|owned| owned.shard == from) {
             owned.watches |= watches;
+            owned.found = parts.iter().any(|part| part.data.bytes > 0);
         }
         for fetched in parts {
             let part = &mut wait.parts[fetched.at as usize];
@@ -239,11 +252,10 @@ impl Shard {
         let enough = wait.found >= wait.min_bytes || wait.failed;
         match wait.deadline {
             Some(deadline) if !enough && !now.reached(deadline) => {
-                if wait.woken {
-                    self.read(now, token, fx);
-                } else {
-                    // What was read is read again: holding it would keep memory for as long as the client waits.
-                    wait.parts.iter_mut().for_each(|part| part.data = ReadData::default());
+                // What was read is read again: holding it would keep memory for as long as the client waits.
+                wait.parts.iter_mut().for_each(|part| part.data = ReadData::default());
+                if wait.owners.iter().any(|owned| owned.woken) {
+                    self.read(now, token, true, fx);
                 }
             }
             _ => self.answer_fetch(now, token, fx),
@@ -254,12 +266,10 @@ impl Shard {
     pub(crate) fn woken(&mut self, now: Time, from: ShardId, token: u64, fx: &mut Effects) {
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
         if let Some(owned) = wait.owners.iter_mut().find(|owned| owned.shard == from) {
-            owned.watches = false;
+            owned.woken = true;
         }
-        if wait.left > 0 {
-            wait.woken = true;
-        } else {
-            self.read(now, token, fx);
+        if wait.left == 0 {
+            self.read(now, token, true, fx);
         }
     }
 
@@ -275,7 +285,7 @@ impl Shard {
                 Some(Pending { wait: Wait::Fetch(wait), .. }) if wait.left == 0 && wait.found == 0 => {
                     self.answer_fetch(now, token, fx);
                 }
-                Some(Pending { wait: Wait::Fetch(wait), .. }) if wait.left == 0 => self.read(now, token, fx),
+                Some(Pending { wait: Wait::Fetch(wait), .. }) if wait.left == 0 => self.read(now, token, true, fx),
                 _ => {}
             }
         }
@@ -327,7 +337,7 @@ impl Shard {
         }
         for owned in wait.owners.iter().filter(|owned| owned.watches || wait.left > 0) {
             if owned.shard == self.shard {
-                self.owner.unwatch(owned.shard, token);
+                self.owner.watches.end((owned.shard, token));
             } else {
                 fx.push(Effect::Mesh { to: owned.shard, msg: MeshMsg::Unwatch { token } });
             }
@@ -336,11 +346,13 @@ impl Shard {
 }
 
 impl FetchWait {
-    /// Each owner keeps to the bound on its own: together they may have read more.
+    /// Each owner keeps to the bounds on its own: together they may have read more than all may, and each may have brought one batch that is larger
+    /// than its partition may answer, of which an answer has one, in the first place (KIP-74).
     fn trim(&mut self) {
         let mut sent = 0;
         for part in &mut self.parts {
-            if sent > 0 && sent + part.data.bytes > self.bytes_max {
+            let too_large = part.data.bytes > part.asked.bytes_max || sent + part.data.bytes > self.bytes_max;
+            if sent > 0 && too_large {
                 part.data = ReadData::default();
             }
             sent += part.data.bytes;

@@ -41,6 +41,8 @@ struct Node {
     files: BTreeMap<String, Vec<u8>>,
     now: Time,
     ready: usize,
+    /// How many partitions were in each answer to a fetch between shards.
+    looks: Vec<usize>,
     replies: Vec<Vec<u8>>,
     /// The connection that sends, and its shard.
     conn: ConnId,
@@ -78,6 +80,7 @@ impl Node {
             files,
             now: Time { mono_ns: 1, wall_ms: 1_700_000_000_000 },
             ready: 0,
+            looks: Vec::new(),
             replies: Vec::new(),
             conn: CONN,
             at: 0,
@@ -131,7 +134,12 @@ impl Node {
                         inputs.push_back((to.0, Input::Attached { conn, luggage }));
                     }
                     Effect::Admission { open } if at == 0 => self.open = open,
-                    Effect::Mesh { to, msg } => inputs.push_back((to.0, Input::Mesh { from: ShardId(at), msg })),
+                    Effect::Mesh { to, msg } => {
+                        if let MeshMsg::Answer { answer: Answer::Fetched { parts, .. }, .. } = &msg {
+                            self.looks.push(parts.len());
+                        }
+                        inputs.push_back((to.0, Input::Mesh { from: ShardId(at), msg }));
+                    }
                     Effect::Disk { op, what: what @ DiskOp::WriteZeros { .. } } if self.filling.is_some() => {
                         self.filling.as_mut().expect("just asked").push((at, op, what));
                     }

@@ -16,6 +16,7 @@ pub(super) struct Fetcher {
     id: TopicId,
     session: (i32, i32),
     max_bytes: i32,
+    partition_max_bytes: i32,
     max_wait_ms: i32,
     min_bytes: i32,
 }
@@ -24,14 +25,15 @@ impl Fetcher {
     pub(super) fn new(node: &Node, topic: &'static str, version: i16) -> Fetcher {
         let id = if version >= 13 { node.id_of(topic) } else { TopicId::ZERO };
         let (max_bytes, max_wait_ms, min_bytes) = (1 << 20, 0, 1);
-        Fetcher { version, topic, id, session: (0, 0), max_bytes, max_wait_ms, min_bytes }
+        let partition_max_bytes = 1 << 20;
+        Fetcher { version, topic, id, session: (0, 0), max_bytes, partition_max_bytes, max_wait_ms, min_bytes }
     }
 
     pub(super) fn send(&self, node: &mut Node, add: &[(i32, i64)], forget: &[i32]) {
         let parts = add.iter().map(|(partition, offset)| FetchPartition {
             partition: *partition,
             fetch_offset: *offset,
-            partition_max_bytes: 1 << 20,
+            partition_max_bytes: self.partition_max_bytes,
             ..FetchPartition::default()
         });
         let topic = self.topic.into();
@@ -223,4 +225,91 @@ fn who_has_read_what_is_gone_is_told_where_the_log_ends() {
         assert_eq!(answer.error_code, code);
         assert_eq!((answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset), diverges);
     }
+}
+
+#[test]
+fn a_wake_costs_a_look_at_what_moved() {
+    let size = batch().len();
+    // Three batches are wanted; each of the first two wakes the fetch in vain.
+    for (min_bytes, wakes) in [(1, 1), (size as i32 * 3, 3)] {
+        let mut node = Node::start(3, BTreeMap::new());
+        node.create("t", 30, 1);
+        let mut fetcher = Fetcher::new(&node, "t", 11);
+        (fetcher.session.1, fetcher.max_wait_ms, fetcher.min_bytes) = (-1, 1000, min_bytes);
+        let all: Vec<(i32, i64)> = (0..30).map(|partition| (partition, 0)).collect();
+        fetcher.send(&mut node, &all, &[]);
+        assert_eq!(std::mem::take(&mut node.looks), [10, 10], "every partition of the other two shards");
+        let other = ConnId(2);
+        node.input(0, Input::Connected { conn: other, peer: "127.0.0.1:1".parse().unwrap(), listener: 0 });
+        let elsewhere: Vec<i32> = (0..30)
+            .filter(|partition| node.shards[0].image.topic("t").unwrap().shard_of(*partition, 3) == ShardId(1))
+            .collect();
+        for (at, partition) in elsewhere[..wakes].iter().enumerate() {
+            assert_eq!(node.replies.len(), at, "of the produces so far");
+            node.conn = other;
+            node.produce("t", *partition, &batch(), 1);
+            // What came before was too little, is not kept, and is read with what is new.
+            assert_eq!(std::mem::take(&mut node.looks), [at + 1]);
+        }
+        node.conn = CONN;
+        let answers = std::mem::take(&mut node.replies);
+        assert_eq!(answers.len(), wakes + 1, "those of the produces, and the fetch's");
+        node.replies.push(answers.into_iter().max_by_key(Vec::len).unwrap());
+        let (code, rows) = fetcher.take(&mut node);
+        let found: Vec<(i32, usize)> = rows.iter().filter(|row| row.3 > 0).map(|row| (row.0, row.3)).collect();
+        let wanted: Vec<(i32, usize)> = elsewhere[..wakes].iter().map(|partition| (*partition, size)).collect();
+        assert_eq!((code, rows.len(), found), (codes::NONE, 30, wanted));
+        assert!(rows.iter().all(|row| row.1 == codes::NONE && row.2 == i64::from(row.3 > 0)), "{rows:?}");
+        assert!(node.shards.iter().all(|shard| shard.owner.watches.len() == 0), "nobody waits any more");
+    }
+}
+
+#[test]
+fn a_fetch_that_runs_out_of_time_answers_with_the_little_it_found() {
+    let mut node = Node::start(3, BTreeMap::new());
+    node.create("t", 9, 1);
+    let mut fetcher = Fetcher::new(&node, "t", 11);
+    (fetcher.session.1, fetcher.max_wait_ms, fetcher.min_bytes) = (-1, 1000, 1 << 20);
+    let all: Vec<(i32, i64)> = (0..9).map(|partition| (partition, 0)).collect();
+    let other = ConnId(2);
+    node.input(0, Input::Connected { conn: other, peer: "127.0.0.1:1".parse().unwrap(), listener: 0 });
+    node.conn = other;
+    node.produce("t", 4, &batch(), 1);
+    node.produced();
+    node.conn = CONN;
+    fetcher.send(&mut node, &all, &[]);
+    node.conn = other;
+    node.produce("t", 5, &batch(), 1);
+    node.produced();
+    node.conn = CONN;
+    assert!(node.replies.is_empty());
+    node.now.mono_ns += 1_000_000_000;
+    node.input(0, Input::Timer);
+    let (code, rows) = fetcher.take(&mut node);
+    let found: Vec<i32> = rows.iter().filter(|row| row.3 > 0).map(|row| row.0).collect();
+    assert_eq!((code, found), (codes::NONE, vec![4, 5]));
+    assert!(node.shards.iter().all(|shard| shard.owner.watches.len() == 0));
+}
+
+#[test]
+fn an_answer_has_one_batch_that_is_too_large_however_many_shards() {
+    let mut node = Node::start(4, BTreeMap::new());
+    node.create("t", 8, 1);
+    for partition in 0..8 {
+        node.produce("t", partition, &batch(), 1);
+        node.produced();
+    }
+    let mut fetcher = Fetcher::new(&node, "t", 11);
+    (fetcher.session.1, fetcher.partition_max_bytes) = (-1, 10);
+    for first in [0, 3] {
+        let in_turn: Vec<(i32, i64)> = (0..8).map(|step| ((first + step) % 8, 0)).collect();
+        fetcher.send(&mut node, &in_turn, &[]);
+        let (_, rows) = fetcher.take(&mut node);
+        fetcher.session = (0, -1);
+        let found: Vec<i32> = rows.iter().filter(|row| row.3 > 0).map(|row| row.0).collect();
+        assert_eq!((rows.len(), found), (8, vec![first]), "the one asked for first");
+    }
+    fetcher.partition_max_bytes = 1000;
+    let (_, rows) = fetcher.ask(&mut node, &(0..8).map(|partition| (partition, 0)).collect::<Vec<_>>(), &[]);
+    assert!(rows.iter().all(|row| row.3 > 0), "those that fit all come");
 }
