@@ -160,10 +160,10 @@ pub fn run(plan: &Plan) -> Result<(), String> {
             plan.turns_of(row),
             minutes(left)
         );
-        let run = if row.settings.is_empty() {
+        let run = if !(row.fresh && subject.is_floe()) {
             measure::run(plan, &mut pool, row, subject, turn)
         } else {
-            // Other settings need another broker, which is gone when this has been measured.
+            // A broker of its own, which is gone when this has been measured.
             let mut settings = plan.place.settings.clone();
             settings.extend(row.settings.iter().map(|&setting| setting.to_owned()));
             let mut own = Pool::new(Place { settings, ..plan.beside() }, 0.0, 1.0);

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::book::Run;
-use super::pool::Pool;
+use super::pool::{Pool, REST_SHARE_MAX};
 use super::quiet::Mark;
 use super::rows::{self, Rdkafka, Row, Source};
 use super::{Plan, generator};
@@ -16,9 +16,6 @@ use crate::client::Client;
 use crate::load::{self, Moved, To};
 use crate::outcome::Outcome;
 use crate::restart;
-
-/// Brokers that wait may use this share of a core until a run mentions it.
-const RIVALS_SHARE_MAX: f64 = 0.03;
 
 /// What a run gave, before what is known about its surroundings is added.
 #[derive(Default)]
@@ -37,6 +34,7 @@ pub fn run(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject, turn: usiz
     let up = if needs_broker { pool.get(subject).map(|_| ()) } else { Ok(()) };
     // What an earlier run left in the page cache is written back before, not beside this one.
     rustix::fs::sync();
+    pool.settle(subject);
     let (rivals_before, before, began) = (pool.rivals_cpu_s(subject), Mark::now(&cores), Instant::now());
     let device_before = device_bytes(&place.scratch);
     let found = up.and_then(|()| match row.source {
@@ -60,7 +58,7 @@ pub fn run(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject, turn: usiz
         let produced = outcome.check.acknowledged * outcome.workload.record_bytes as u64;
         found.figures.push(("device_bytes".to_owned(), after.saturating_sub(before) as f64 / produced.max(1) as f64));
     }
-    if rivals > RIVALS_SHARE_MAX {
+    if rivals > REST_SHARE_MAX {
         found.remarks.push(format!("the waiting brokers used {:.0} % of a core", rivals * 100.0));
     }
     if failure.is_some() {

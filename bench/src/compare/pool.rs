@@ -3,6 +3,8 @@
 //! A broker after which a run failed is taken down; the next run that needs it gets a new, warmed one.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::generator;
 use super::spread::short;
@@ -11,6 +13,10 @@ use crate::workload::Workload;
 
 /// A slice counts as a rise when it beats the best so far by more than this: less is noise.
 const RISE: f64 = 1.05;
+/// Brokers that use no more than this share of a core together are at rest.
+pub const REST_SHARE_MAX: f64 = 0.03;
+/// How long is waited for that.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// The workloads that warm: large batches, small requests, reading. Between them every hot path of a broker is compiled.
 const WARMING: [&str; 3] = ["produce-1k-1p", "scatter-10", "consume-hot"];
 
@@ -68,7 +74,22 @@ impl Pool {
         self.residents.iter().filter(|resident| resident.subject != subject).map(|rival| rival.broker.cpu_s()).sum()
     }
 
+    /// Waits until the others are at rest: a broker goes on for a while after its load (deleted topics, collected garbage).
+    pub fn settle(&self, subject: Subject) {
+        let began = Instant::now();
+        while began.elapsed() < SETTLE_MAX {
+            let (before, looked) = (self.rivals_cpu_s(subject), Instant::now());
+            sleep(Duration::from_millis(500));
+            if (self.rivals_cpu_s(subject) - before) / looked.elapsed().as_secs_f64() <= REST_SHARE_MAX {
+                return;
+            }
+        }
+    }
+
     fn warm(&self, resident: &Resident) -> Result<(), String> {
+        if self.warm_s_max <= 0.0 {
+            return Ok(());
+        }
         let mut series = [const { Vec::new() }; WARMING.len()];
         let mut spent_s = 0.0;
         // Each round is one slice of each kind; topics and connections cost about as much again as a short slice.
@@ -76,7 +97,7 @@ impl Pool {
             for (name, slices) in WARMING.iter().zip(&mut series) {
                 let mut workload = Workload::load(&Path::new(generator::WORKLOADS).join(format!("{name}.toml")))?;
                 (workload.warm_up_s, workload.duration_s) = (0.0, self.slice_s);
-                let began = std::time::Instant::now();
+                let began = Instant::now();
                 let outcome = generator::run(&workload, &resident.place, resident.subject, &resident.broker)?;
                 spent_s += began.elapsed().as_secs_f64();
                 slices.push(outcome.main_flow().records_per_s());
