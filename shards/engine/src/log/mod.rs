@@ -96,11 +96,13 @@ pub struct ShardLog {
     /// Segments open for reading, the first opened first.
     open_segments: VecDeque<(PartitionIx, i64)>,
     next_housekeeping: Deadline,
+    /// When records are looked at for their age and size again.
+    next_retention: Deadline,
     commit_deadline: Option<Deadline>,
     stopping: bool,
 }
 
-/// How often the log looks after retention, expired producers and rounds put off, at most.
+/// How often the log looks after the age of segments, expired producers and rounds put off, at least.
 const HOUSEKEEPING_MS_MAX: u64 = 1000;
 
 impl ShardLog {
@@ -134,6 +136,7 @@ impl ShardLog {
             last_ticket: 0,
             open_segments: VecDeque::new(),
             next_housekeeping: Deadline(0),
+            next_retention: Deadline(0),
             commit_deadline: None,
             stopping: false,
         }
@@ -142,6 +145,7 @@ impl ShardLog {
     /// Recovers these partitions (topic, partition, topic name for log lines, settings); [`LogEvent::Recovered`] comes when done.
     pub fn start(&mut self, now: Time, partitions: Vec<(TopicId, i32, String, LogConfig)>, fx: &mut Effects) {
         self.next_housekeeping = now.after(Duration::from_millis(HOUSEKEEPING_MS_MAX));
+        self.next_retention = now.after(Duration::from_millis(self.settings.retention_check_ms));
         for (topic, partition, name, config) in partitions {
             self.create(now, topic, partition, name, config);
         }
@@ -355,6 +359,10 @@ impl ShardLog {
             let every = self.settings.retention_check_ms.clamp(1, HOUSEKEEPING_MS_MAX);
             self.next_housekeeping = now.after(Duration::from_millis(every));
             self.housekeeping(now);
+            // What found no room in the journal is tried again with the next housekeeping.
+            if now.reached(self.next_retention) && self.retain(now) {
+                self.next_retention = now.after(Duration::from_millis(self.settings.retention_check_ms));
+            }
             self.settle.retry = true;
             self.journal.retry_slots(&mut self.ops, fx);
             self.retry_checkpoint(fx);

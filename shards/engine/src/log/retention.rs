@@ -8,7 +8,7 @@ use crate::partition::Partition;
 use crate::time::Time;
 
 impl ShardLog {
-    /// Looks after every partition.
+    /// Looks after the age of every partition's segment and producers.
     pub(super) fn housekeeping(&mut self, now: Time) {
         if self.journal.failed.is_some() {
             return;
@@ -24,14 +24,25 @@ impl ShardLog {
                 p.roll_wanted = true;
                 self.settle.rolls_wanted = true;
             }
-            let p = self.partition(ix).expect("looked at just now");
+        }
+    }
+
+    /// Moves the start of every partition past what is too old or too much. `false`: not of all, the journal has no room now.
+    pub(super) fn retain(&mut self, now: Time) -> bool {
+        if self.journal.failed.is_some() {
+            return true;
+        }
+        let mut all = true;
+        for i in 0..self.partitions.len() {
+            let ix = PartitionIx(i as u32);
+            let Some(p) = self.partition(ix).filter(|p| p.failed.is_none()) else { continue };
             let start = retained_from(p, now.wall_ms);
             if start > p.log_start {
-                // No room in the journal: next time.
-                let _ = self.move_log_start(now, ix, start);
+                all &= self.move_log_start(now, ix, start).is_ok();
                 self.settle.checkpoint_wanted = true;
             }
         }
+        all
     }
 
     /// Removes a segment that lies below the log start; a durable checkpoint knows the log start.

@@ -135,3 +135,18 @@ fn idle_producers_are_forgotten() {
     assert!(matches!(node.append_as(0, 1, 100, (7, 0, 1)), Err(AppendError::Duplicate { .. })));
     assert!(node.append_as(0, 1, 100, (8, 0, 77)).is_ok(), "begins anywhere, as Kafka lets it");
 }
+
+#[test]
+fn what_is_too_old_goes_at_the_pace_of_the_setting() {
+    let settings = LogSettings { retention_check_ms: 300_000, ..small() };
+    let config = LogConfig { retention_ms: 1_000, ..LogConfig::default() };
+    let mut node = Node::start_with(settings, Disk::default(), 0, 1, 1, config);
+    node.append(0, 1, 5000).unwrap();
+    node.run();
+    for _ in 0..29 {
+        node.pass_ms(10_000);
+        assert_eq!(node.p(0).log_start(), 0, "at {} ms", node.now.wall_ms);
+    }
+    node.pass_ms(10_000);
+    assert_eq!(node.p(0).log_start(), 1);
+}
