@@ -31,7 +31,7 @@ pub const CLOSE_LINGER_NS: u64 = 5_000_000_000;
 /// Frames of one connection handed to the engine in one round, so that one client's pipeline does not hold up the others.
 pub const FRAMES_PER_ROUND_MAX: usize = 64;
 
-/// Messages between a pair of shards in the queue of fixed size; more wait with the sender.
+/// Messages between a pair of shards in the queue of fixed size; more wait with the sender, which reads nothing from its clients meanwhile.
 pub const MESH_QUEUE_LEN: usize = 1024;
 
 /// Bytes of one read or write submission; the kernel takes at most 2 GiB less a page.

@@ -1,5 +1,9 @@
 //! Messages between shards: a wait-free queue of fixed length for each ordered pair, and a message from ring to ring that wakes
 //! the receiver where it sleeps. Made once for all shards, then each takes its [`Mesh`] to its thread.
+//!
+//! Invariant: a receiver takes in whatever has come, in every round, so a queue that is full gets room by itself. What does not fit waits with the
+//! sender, which reads nothing from its clients as long as anything does. So what waits is bounded by what the requests of one round and those
+//! at work call for, of which every connection has a bounded number.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -86,6 +90,11 @@ impl Mesh {
         }
     }
 
+    /// Whether something waits because a queue is full.
+    pub fn is_behind(&self) -> bool {
+        self.waiting.iter().any(|waiting| !waiting.is_empty())
+    }
+
     /// Moves what waits as far as there is room, and wakes receivers that sleep.
     pub fn flush(&mut self, ring: &mut Ring) {
         for to in 0..self.doors.len() {
@@ -139,7 +148,7 @@ impl Mesh {
         }
         self.doors[self.shard].asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.from.iter().flatten().all(|queue| queue.is_empty()) && self.waiting.iter().all(VecDeque::is_empty) {
+        if self.from.iter().flatten().all(|queue| queue.is_empty()) && !self.is_behind() {
             return true;
         }
         self.awake();
@@ -154,5 +163,35 @@ impl Mesh {
     /// Says that this shard does not sleep: nobody needs to wake it.
     pub fn awake(&self) {
         self.doors[self.shard].asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_waits_in_order_and_is_told() {
+        let mut ring = Ring::new().expect("a ring");
+        let mut ends = mesh(2);
+        let (mut receiver, mut sender) = (ends.pop().expect("two"), ends.pop().expect("two"));
+        let count = 2 * MESH_QUEUE_LEN as u64 + 5;
+        for token in 0..count {
+            assert_eq!(sender.is_behind(), token > MESH_QUEUE_LEN as u64);
+            sender.send(0, ShardId(1), MeshMsg::Wake { token });
+        }
+        let (mut inputs, mut hops) = (VecDeque::new(), Histogram::default());
+        for behind in [true, true, false] {
+            sender.flush(&mut ring);
+            assert_eq!(sender.is_behind(), behind);
+            receiver.receive(0, &mut hops, &mut inputs);
+            sender.flush(&mut ring);
+        }
+        receiver.receive(0, &mut hops, &mut inputs);
+        let tokens = inputs.into_iter().map(|input| match input {
+            Input::Mesh { from: ShardId(0), msg: MeshMsg::Wake { token } } => token,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(tokens.collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
     }
 }

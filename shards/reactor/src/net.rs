@@ -32,8 +32,10 @@ pub struct Net {
     frame_bytes_max: usize,
     helpers: Arc<Helpers>,
     results: Sender,
-    /// Whether the engine takes requests at all.
+    /// Whether sockets are read: the engine takes requests, and the mesh has room for what they call for.
     open: bool,
+    engine_open: bool,
+    mesh_open: bool,
     /// Those that may have whole frames in their buffer.
     to_cut: VecDeque<u32>,
     /// Those to look after at the end of the round.
@@ -54,6 +56,8 @@ impl Net {
             helpers,
             results,
             open: true,
+            engine_open: true,
+            mesh_open: true,
             to_cut: VecDeque::new(),
             touched: Vec::new(),
             lingering: VecDeque::new(),
@@ -128,8 +132,22 @@ impl Net {
         }
     }
 
-    /// Stops or goes on reading from all.
+    /// Stops or goes on reading from all, as the engine says.
     pub fn admission(&mut self, open: bool) {
+        self.engine_open = open;
+        self.read_or_not();
+    }
+
+    /// The same, as the mesh has room or not.
+    pub fn mesh_room(&mut self, open: bool) {
+        if self.mesh_open != open {
+            self.mesh_open = open;
+            self.read_or_not();
+        }
+    }
+
+    fn read_or_not(&mut self) {
+        let open = self.engine_open && self.mesh_open;
         let opened = open && !self.open;
         self.open = open;
         if opened {

@@ -118,8 +118,9 @@ impl<M: Machine> Pump<M> {
             for effect in effects.drain(..) {
                 self.carry_out(now, effect);
             }
-            self.net.flush(now.mono_ns, &mut self.ring);
             self.mesh.flush(&mut self.ring);
+            self.net.mesh_room(!self.mesh.is_behind());
+            self.net.flush(now.mono_ns, &mut self.ring);
 
             if let Some(until) = self.leaving_ns
                 && (now.mono_ns >= until || (self.net.is_empty() && self.disk.is_idle()))

@@ -22,11 +22,15 @@ use floe_reactor::run::{self, Event, Plan, Shards};
 /// Length of the file that the machine writes at its start and sends on request.
 const FILE_BYTES: usize = 3 << 20;
 
+/// Messages to the next shard that one request of that kind calls for: far more than the queue between them holds.
+const FLOOD_MESSAGES: usize = 20_000;
+
 /// What a request's first byte asks for.
 const ECHO: u8 = b'e';
 const FILE: u8 = b'f';
 const CLOSE: u8 = b'c';
 const MESH: u8 = b'm';
+const FLOOD: u8 = b'o';
 const PAUSE: u8 = b'p';
 const LATER: u8 = b'l';
 const BEYOND: u8 = b'b';
@@ -107,6 +111,11 @@ impl Small {
             MESH => {
                 let to = ShardId((self.shard + 1) % self.shards);
                 fx.push(Effect::Mesh { to, msg: MeshMsg::Wake { token: conn.0 } });
+            }
+            FLOOD => {
+                let to = ShardId((self.shard + 1) % self.shards);
+                let wake = || Effect::Mesh { to, msg: MeshMsg::Wake { token: conn.0 } };
+                fx.extend(std::iter::repeat_with(wake).take(FLOOD_MESSAGES));
             }
             PAUSE => {
                 self.paused.push(conn);
@@ -407,6 +416,23 @@ fn shards_reach_each_other_awake_and_asleep() {
         for _ in 0..1000 {
             assert_eq!(answer(&mut stream), b"round");
         }
+    }
+}
+
+#[test]
+fn a_flood_between_shards_holds_clients_up_and_loses_nothing() {
+    let running = Running::start("flood", 2);
+    let mut stream = running.connect();
+    for _ in 0..3 {
+        stream.write_all(&[request(FLOOD, 4), request(ECHO, 9).repeat(200)].concat()).unwrap();
+        let (mut round, mut echoed) = (0, 0);
+        for _ in 0..FLOOD_MESSAGES + 200 {
+            match answer(&mut stream) {
+                said if said == b"round" => round += 1,
+                said => echoed += usize::from(said.len() == 9),
+            }
+        }
+        assert_eq!((round, echoed), (FLOOD_MESSAGES, 200));
     }
 }
 
