@@ -80,13 +80,16 @@ pub struct Disk {
 /// A write to a journal or to the metadata log.
 #[derive(Clone, Copy, Debug)]
 struct LogWrite {
+    ticket: Ticket,
     file: u64,
     offset: u64,
     len: u64,
-    /// Its number in its folder.
+    /// Its number in its folder, by end.
     number: u64,
-    /// The last number in its folder when it became durable: only later writes can vouch for it.
-    durable_at: Option<u64>,
+    durable: bool,
+    /// The last number in its folder when it and all that began before it were durable: a log acknowledges in order, so only later
+    /// writes can vouch for it.
+    vouched_from: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -210,7 +213,7 @@ impl Disk {
             Some(CrashPhase::After) | None => {}
         }
         let UnderWay { op, began_seq, crash } = self.under_way.remove(&ticket).expect("an operation ends once");
-        let result = self.carry_out(&op, began_seq);
+        let result = self.carry_out(ticket, &op, began_seq);
         if crash.is_some() { Ended::Crash } else { Ended::Done(result) }
     }
 
@@ -281,7 +284,7 @@ impl Disk {
         }
     }
 
-    fn carry_out(&mut self, op: &DiskOp, began_seq: u64) -> Result<DiskOutput, DiskError> {
+    fn carry_out(&mut self, ticket: Ticket, op: &DiskOp, began_seq: u64) -> Result<DiskOutput, DiskError> {
         match op {
             DiskOp::Open { path, create, direct } => self.open(path, *create, *direct),
             DiskOp::Preallocate { file, offset, len } => {
@@ -300,23 +303,7 @@ impl Disk {
             DiskOp::Write { file, offset, data, dsync } => {
                 let sim = handle(file, self.life);
                 if matches!(FileKind::of(&sim.path), FileKind::Journal | FileKind::Metadata) {
-                    let folder = sim.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_string();
-                    let writes = self.log_writes.entry(folder).or_default();
-                    // A write over an older one: that content is no more.
-                    let end = offset + data.len() as u64;
-                    let number = writes.last().map_or(0, |w| w.number + 1);
-                    writes.retain(|w| w.file != sim.file || w.offset + w.len <= *offset || w.offset >= end);
-                    let durable_at = dsync.then_some(number);
-                    writes.push(LogWrite {
-                        file: sim.file,
-                        offset: *offset,
-                        len: data.len() as u64,
-                        number,
-                        durable_at,
-                    });
-                    if writes.len() > KNOWN_WRITES {
-                        writes.remove(0);
-                    }
+                    self.note_log_write(ticket, sim, *offset, data.len() as u64, *dsync);
                 }
                 self.write(sim, *offset, data, *dsync)
             }
@@ -331,11 +318,9 @@ impl Disk {
                 if self.faults.breach != Some(Breach::SyncDoesNothing) {
                     self.file(sim.file).sync(began_seq);
                 }
-                for writes in self.log_writes.values_mut() {
-                    let newest = writes.last().map(|w| w.number);
-                    let synced = writes.iter_mut().filter(|w| w.file == sim.file && w.durable_at.is_none());
-                    synced.for_each(|w| w.durable_at = newest);
-                }
+                let synced = self.log_writes.values_mut().flatten().filter(|w| w.file == sim.file);
+                synced.for_each(|w| w.durable = true);
+                self.note_vouched(folder_of(&sim.path));
                 Ok(DiskOutput::Done)
             }
             DiskOp::Read { file, offset, len } => {
@@ -377,6 +362,36 @@ impl Disk {
                 Ok(DiskOutput::Entries(self.list(path)))
             }
         }
+    }
+
+    fn note_log_write(&mut self, ticket: Ticket, sim: &SimFile, offset: u64, len: u64, durable: bool) {
+        let writes = self.log_writes.entry(folder_of(&sim.path).to_string()).or_default();
+        // A write over an older one: that content is no more.
+        let end = offset + len;
+        let number = writes.last().map_or(0, |w| w.number + 1);
+        writes.retain(|w| w.file != sim.file || w.offset + w.len <= offset || w.offset >= end);
+        writes.push(LogWrite { ticket, file: sim.file, offset, len, number, durable, vouched_from: None });
+        if writes.len() > KNOWN_WRITES {
+            writes.remove(0);
+        }
+        self.note_vouched(folder_of(&sim.path));
+    }
+
+    /// Something of this folder became durable: finds for which writes later ones vouch from now on.
+    fn note_vouched(&mut self, folder: &str) {
+        let life = self.life;
+        let writes_there = self.under_way.iter().filter(|(_, op)| match &op.op {
+            DiskOp::Write { file, .. } => folder_of(&handle(file, life).path) == folder,
+            _ => false,
+        });
+        let under_way = writes_there.map(|(ticket, _)| *ticket).min();
+        let Some(writes) = self.log_writes.get_mut(folder) else { return };
+        let undurable = writes.iter().filter(|w| !w.durable).map(|w| w.ticket).min();
+        let newest = writes.last().map(|w| w.number);
+        let first_open = under_way.into_iter().chain(undurable).min();
+        let settled =
+            writes.iter_mut().filter(|w| w.vouched_from.is_none() && first_open.is_none_or(|open| w.ticket < open));
+        settled.for_each(|w| w.vouched_from = newest);
     }
 
     fn open(&mut self, path: &str, create: bool, direct: bool) -> Result<DiskOutput, DiskError> {
@@ -563,6 +578,11 @@ impl Disk {
     fn file(&mut self, id: u64) -> &mut File {
         self.files.get_mut(&id).expect("an open file exists")
     }
+}
+
+/// The folder a file is in.
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// The path under which a handle was opened.

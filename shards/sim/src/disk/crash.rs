@@ -95,8 +95,8 @@ impl Disk {
                 }
                 let last = if metadata { RECENT_METADATA_WRITES } else { RECENT_JOURNAL_WRITES };
                 let newest = writes.last().map_or(0, |w| w.number);
-                for &LogWrite { file, offset, len, durable_at, .. } in writes {
-                    let recent = durable_at.is_none_or(|at| at + last as u64 > newest);
+                for &LogWrite { file, offset, len, vouched_from, .. } in writes {
+                    let recent = vouched_from.is_none_or(|at| at + last as u64 > newest);
                     let allow_recent = allow_recent && !metadata;
                     if (allow_recent || !recent) && self.files.get(&file).is_some_and(|f| f.linked) {
                         places.push((file, offset, len, recent));
