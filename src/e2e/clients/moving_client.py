@@ -11,7 +11,8 @@ bootstrap, count = sys.argv[1], int(sys.argv[2])
 PARTITIONS = 8
 TOPIC = "moving"
 
-AdminClient({"bootstrap.servers": bootstrap}).create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
+admin = AdminClient({"bootstrap.servers": bootstrap})
+admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
 producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0, "batch.num.messages": 10})
 consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
                      "fetch.wait.max.ms": 3, "fetch.min.bytes": 1})
