@@ -102,7 +102,7 @@ pub fn run(place: &Place, plan: &Plan) -> Result<(), String> {
 }
 
 /// Refuses to go on when the disk would fill up: other work may share it.
-fn room(place: &Place, bytes: u64) -> Result<(), String> {
+pub fn room(place: &Place, bytes: u64) -> Result<(), String> {
     let free = free_bytes(&place.scratch).map_err(|error| error.to_string())?;
     if free > bytes {
         return Ok(());

@@ -195,6 +195,8 @@ fn setting(text: &str) -> Result<(String, String), String> {
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Floe,
+    /// Floe that acknowledges what the file system has.
+    FloeWritten,
     Kafka,
     /// Kafka that acknowledges from the disk.
     KafkaDurable,
@@ -310,6 +312,7 @@ fn main() -> ExitCode {
             let to = match (bootstrap, broker) {
                 (Some(bootstrap), _) => To::There { bootstrap, pid: broker_pid },
                 (None, Kind::Floe) => To::Started(Subject::Floe),
+                (None, Kind::FloeWritten) => To::Started(Subject::FloeWritten),
                 (None, Kind::Kafka) => To::Started(Subject::Kafka),
                 (None, Kind::KafkaDurable) => To::Started(Subject::KafkaDurable),
             };

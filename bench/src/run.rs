@@ -4,10 +4,14 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use crate::broker::{Broker, Place, Subject};
+use crate::figures;
 use crate::generator::{self, Target};
 use crate::outcome::{Flow, Latency, Outcome};
 use crate::report;
 use crate::workload::Workload;
+
+/// A load without a rate may write a gigabyte a second.
+const ROOM_BYTES: u64 = 20 << 30;
 
 /// Where a run goes.
 #[derive(Clone, Debug)]
@@ -84,6 +88,7 @@ fn one(workload: &Workload, runs: &Runs) -> Result<Outcome, String> {
         }
         To::Started(subject) => {
             std::fs::create_dir_all(&place.scratch).map_err(|error| error.to_string())?;
+            figures::room(place, ROOM_BYTES)?;
             let broker = started.insert(Broker::start(place, *subject)?);
             (target.name, target.pid) = (subject.name().to_owned(), Some(broker.pid()));
             target.start_up_s = Some(broker.start_up.as_secs_f64());

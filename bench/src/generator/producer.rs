@@ -77,25 +77,18 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Producer `index` of the workload. With `records_max` it ends by itself.
-    pub fn new(
-        workload: &Workload,
-        topics: &Rc<Topics>,
-        socket: Socket,
-        index: u32,
-        schedule: Option<Schedule>,
-        records_max: Option<u64>,
-    ) -> Producer {
+    /// Producer `index` of the workload, which may send at once and without end.
+    pub fn new(workload: &Workload, topics: &Rc<Topics>, socket: Socket, index: u32) -> Producer {
         let chooser = Chooser::new(workload, index);
         let mut template = Template::new(workload, chooser.has_keys(), u64::from(index) + 1);
-        if workload.codec != Codec::None && schedule.is_none() {
+        if workload.codec != Codec::None && workload.rate.is_none() {
             template.prepare(u64::from(index) + 1);
         }
         let in_place = workload.codec == Codec::None
             && workload.batches_per_request_max == 1
             && template.bytes_max() >= IN_PLACE_BYTES_MIN;
         let linger_ns = (workload.linger_ms * 1e6) as u64;
-        let batches = Batches::new(chooser, schedule, linger_ns, &template, records_max);
+        let batches = Batches::new(chooser, linger_ns, &template);
         Producer {
             socket,
             index,
@@ -114,6 +107,18 @@ impl Producer {
             correlation: 0,
             blocked: false,
         }
+    }
+
+    /// The same producer, whose records are due at their times; none: at once.
+    pub fn scheduled(mut self, schedule: Option<Schedule>) -> Producer {
+        self.batches.schedule(schedule);
+        self
+    }
+
+    /// The same producer, which ends after so many records.
+    pub fn limited(mut self, records_max: u64) -> Producer {
+        self.batches.limit(records_max);
+        self
     }
 
     /// No further records than those which are due at `now_ns`.

@@ -80,24 +80,18 @@ pub struct Batches {
 
 impl Batches {
     /// For one producer.
-    pub fn new(
-        chooser: Chooser,
-        schedule: Option<Schedule>,
-        linger_ns: u64,
-        template: &Template,
-        records_max: Option<u64>,
-    ) -> Batches {
+    pub fn new(chooser: Chooser, linger_ns: u64, template: &Template) -> Batches {
         let whole_only = template.is_prepared();
         // Prepared batches have their keys already.
         let gathering =
             if chooser.has_keys() && !whole_only { vec![vec![]; chooser.partitions() as usize] } else { vec![] };
         Batches {
             chooser,
-            schedule,
+            schedule: None,
             linger_ns,
             batch_records: template.records_max() as u64,
             whole_only,
-            records_max: records_max.unwrap_or(u64::MAX),
+            records_max: u64::MAX,
             next: 0,
             gathering,
             gathered: 0,
@@ -105,6 +99,16 @@ impl Batches {
             lingering: VecDeque::new(),
             put_back: None,
         }
+    }
+
+    /// From now on records are due at their times.
+    pub fn schedule(&mut self, schedule: Option<Schedule>) {
+        self.schedule = schedule;
+    }
+
+    /// It ends after so many records.
+    pub fn limit(&mut self, records_max: u64) {
+        self.records_max = records_max;
     }
 
     /// Has everything that it was to make been made?
@@ -227,8 +231,10 @@ mod tests {
         let workload = Workload::parse(&text, "").expect("parses");
         let chooser = Chooser::new(&workload, 0);
         let template = Template::new(&workload, chooser.has_keys(), 1);
-        let schedule = rate.map(|rate| Schedule::new(1_000_000, rate, 0, 1));
-        Batches::new(chooser, schedule, (workload.linger_ms * 1e6) as u64, &template, records_max)
+        let mut batches = Batches::new(chooser, (workload.linger_ms * 1e6) as u64, &template);
+        batches.schedule(rate.map(|rate| Schedule::new(1_000_000, rate, 0, 1)));
+        batches.limit(records_max.unwrap_or(u64::MAX));
+        batches
     }
 
     /// Partition and number of records of everything that leaves at a time, in milliseconds after the start.
