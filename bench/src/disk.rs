@@ -23,7 +23,7 @@ const FILE_BYTES: u64 = 256 << 20;
 /// O_DIRECT asks for memory aligned to the device's block.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(4096))]
-struct Block([u8; 4096]);
+pub(crate) struct Block(pub(crate) [u8; 4096]);
 
 /// One row: a way of writing and a size.
 #[derive(Clone, Debug, Serialize)]

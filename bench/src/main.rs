@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
+use floe_bench::instructions::{self, InstructionsArgs};
 use floe_bench::run::{Runs, To};
+use floe_bench::runtimes::{self, RuntimesArgs};
 use floe_bench::{children, compare, disk, fuzz, report, restart, run, sweep};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
@@ -167,6 +169,8 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Instructions of the engine for each request, counted by valgrind: no neighbour changes them.
+    Instructions(InstructionsArgs),
     /// From kill -9 under load, with much data, to the first acknowledged produce of the restarted broker.
     Restart {
         /// Measure this beside Floe.
@@ -184,6 +188,8 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Echo and durable append on Floe's reactor, glommio, tokio and compio (needs `--features runtimes`).
+    Runtimes(RuntimesArgs),
 }
 
 /// A setting NAME=VALUE.
@@ -326,6 +332,8 @@ fn main() -> ExitCode {
             subjects.extend(against.map(|Rival::Kafka| Subject::Kafka));
             at.place().and_then(|place| restart::run(&place, &subjects, partitions, gb))
         }
+        Command::Instructions(args) => instructions::run(&args),
+        Command::Runtimes(args) => runtimes::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
