@@ -84,6 +84,10 @@ pub const FETCH_SESSION_IDLE_MS: u64 = 120_000;
 /// Bytes in memory of one connection's unsent answers past which none of its requests is begun. One answer may be larger.
 pub const UNSENT_BYTES_MAX: u64 = 8 << 20;
 
+/// Memory that small answers are written into one behind the other, in bytes: an allocation for some fifty. All of it is held as long as one of them
+/// is not sent, so it stays small.
+pub const SHARED_ANSWERS_BYTES: usize = 4 << 10;
+
 /// What a fetch may always answer, in bytes, however much memory unsent answers hold: less would not be worth its overhead.
 pub const ANSWER_BYTES_MIN: u64 = 64 << 10;
 

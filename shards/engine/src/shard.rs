@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use floe_wire::ids::TopicId;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -50,6 +50,8 @@ pub struct Shard {
     pub(crate) auto_create: bool,
     pub(crate) delete_enabled: bool,
     pub(crate) partitions_default: i32,
+    /// Memory that small answers share.
+    pub(crate) answers: BytesMut,
     boot: Option<Boot>,
     /// From the first image on.
     log: Option<ShardLog>,

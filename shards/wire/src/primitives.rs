@@ -229,7 +229,13 @@ impl Writer {
 
     /// One for a message with its length ahead, as it goes over the wire; ends with [`Writer::finish_framed`].
     pub fn framed() -> Writer {
-        let mut writer = Writer { open: BytesMut::with_capacity(FRAME_BYTES_FIRST), ..Writer::default() };
+        Writer::framed_in(&mut BytesMut::new())
+    }
+
+    /// The same, in memory that many messages share: ends with [`Writer::finish_framed_in`], which gives back what is left of it.
+    pub fn framed_in(memory: &mut BytesMut) -> Writer {
+        memory.reserve(FRAME_BYTES_FIRST);
+        let mut writer = Writer { open: std::mem::take(memory), ..Writer::default() };
         writer.put(&[0; LENGTH_BYTES]);
         writer
     }
@@ -321,6 +327,22 @@ impl Writer {
     /// # Panics
     /// When the message has 4 GiB or more: a message of ours that large is our bug.
     pub fn finish_framed(mut self) -> Vec<Piece> {
+        self.enter_length();
+        self.finish()
+    }
+
+    /// The same of a [`Writer::framed_in`], whose memory gets back what the message did not need.
+    ///
+    /// # Panics
+    /// As [`Writer::finish_framed`].
+    pub fn finish_framed_in(mut self, memory: &mut BytesMut) -> impl Iterator<Item = Piece> {
+        self.enter_length();
+        let last = (!self.open.is_empty()).then(|| Piece::Mem(self.open.split().freeze()));
+        *memory = self.open;
+        self.done.into_iter().chain(last)
+    }
+
+    fn enter_length(&mut self) {
         let length = u32::try_from(self.len() - LENGTH_BYTES).expect("a message is smaller than 4 GiB").to_be_bytes();
         match self.done.first_mut() {
             None => self.open[..LENGTH_BYTES].copy_from_slice(&length),
@@ -331,7 +353,6 @@ impl Writer {
             }
             Some(Piece::Hole { .. }) => unreachable!("a framed message begins with memory"),
         }
-        self.finish()
     }
 
     /// Everything in one piece of memory.
@@ -565,6 +586,22 @@ mod tests {
         let ctx = Context { version: 0, flexible: true };
         let bytes = writer.finish_contiguous();
         assert_eq!(<Cow<'_, str>>::read(&mut Reader::new(&bytes), ctx), Err(DecodeError::StringLength(32_768)));
+    }
+
+    #[test]
+    fn framed_messages_share_memory() {
+        let mut memory = BytesMut::with_capacity(4 * FRAME_BYTES_FIRST);
+        let begin = memory.as_ptr() as usize;
+        let mut write = |fill: u8| {
+            let mut writer = Writer::framed_in(&mut memory);
+            writer.put(&[fill; 9]);
+            writer.finish_framed_in(&mut memory).collect::<Vec<_>>()
+        };
+        for (pieces, fill) in [write(1), write(2)].into_iter().zip(1..) {
+            let [Piece::Mem(bytes)] = &pieces[..] else { panic!("one piece of memory") };
+            assert_eq!(bytes[..], [[0, 0, 0, 9].as_slice(), &[fill; 9]].concat());
+            assert_eq!(bytes.as_ptr() as usize, begin + 13 * (usize::from(fill) - 1), "one behind the other");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use produce::ProduceWait;
 pub use sessions::{Session, Sessions};
 pub use visits::VisitWait;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use floe_wire::api::Api;
 use floe_wire::frame::{RequestHeader, encode_response_header};
 use floe_wire::messages::Message;
@@ -102,7 +102,12 @@ pub enum Wait {
 impl Caller {
     /// The answer, encoded; `files` go into its holes in their order.
     pub fn reply<'a>(&self, response: &impl Message<'a>, files: Vec<FileRange>) -> Ending {
-        let mut writer = Writer::framed();
+        self.reply_in(&mut BytesMut::new(), response, files)
+    }
+
+    /// The same in memory shared with other answers, for those that are small and many.
+    pub fn reply_in<'a>(&self, memory: &mut BytesMut, response: &impl Message<'a>, files: Vec<FileRange>) -> Ending {
+        let mut writer = Writer::framed_in(memory);
         encode_response_header(&mut writer, self.api, self.version, self.correlation_id);
         response.encode(&mut writer, self.version);
         let mut files = files.into_iter();
@@ -114,7 +119,7 @@ impl Caller {
                 ReplyPart::File(file)
             }
         };
-        let parts = writer.finish_framed().into_iter().map(part).collect();
+        let parts = writer.finish_framed_in(memory).map(part).collect();
         Ending::Reply(Reply { parts })
     }
 }

@@ -19,6 +19,7 @@ use crate::batch::{Refused, judge};
 use crate::config::TopicSettings;
 use crate::connection::Ending;
 use crate::event::Effects;
+use crate::limits::SHARED_ANSWERS_BYTES;
 use crate::log::BatchInfo;
 use crate::mesh::{Call, ProducePart, Produced};
 use crate::metadata::Topic;
@@ -133,7 +134,12 @@ impl Shard {
         let ending = match (wait.silent, wait.failed) {
             (true, true) => Ending::Close,
             (true, false) => Ending::Silence,
-            (false, _) => caller.reply(&wait.response, Vec::new()),
+            (false, _) => {
+                if self.answers.capacity() == 0 {
+                    self.answers.reserve(SHARED_ANSWERS_BYTES);
+                }
+                caller.reply_in(&mut self.answers, &wait.response, Vec::new())
+            }
         };
         self.finish(caller, ending, fx);
     }
