@@ -185,6 +185,7 @@ struct Server {
 
 impl Server {
     fn start(args: &RuntimesArgs, work: Work, runtime: Runtime) -> Result<Server, String> {
+        wait_for_port(args.port)?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let text = |value: &dyn ToString| value.to_string();
         let child = Command::new(program)
@@ -209,6 +210,18 @@ impl Server {
         }
         Ok(server)
     }
+}
+
+/// The kernel takes rings down after their process has ended, and the sockets in them with them: until then the last server's port is taken.
+fn wait_for_port(port: u16) -> Result<(), String> {
+    let began = Instant::now();
+    while let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+        if began.elapsed() > START_MAX {
+            return Err(format!("port {port}: {error}"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 impl Drop for Server {
