@@ -88,6 +88,12 @@ pub const UNSENT_BYTES_MAX: u64 = 8 << 20;
 /// is not sent, so it stays small.
 pub const SHARED_ANSWERS_BYTES: usize = 4 << 10;
 
+/// Answers to Produce kept for their memory when they have been given, for the next ones: as many as a busy round has.
+pub const SPARE_ANSWERS_MAX: usize = 256;
+
+/// Room for partitions that an answer kept so may have.
+pub const SPARE_PARTITIONS_MAX: usize = 16;
+
 /// What a fetch may always answer, in bytes, however much memory unsent answers hold: less would not be worth its overhead.
 pub const ANSWER_BYTES_MIN: u64 = 64 << 10;
 

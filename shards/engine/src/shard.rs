@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use floe_wire::ids::TopicId;
+use floe_wire::messages::produce::ProduceResponse;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
@@ -52,6 +53,8 @@ pub struct Shard {
     pub(crate) partitions_default: i32,
     /// Memory that small answers share.
     pub(crate) answers: BytesMut,
+    /// Answers to Produce that were given, for their memory.
+    pub(crate) spare_answers: Vec<ProduceResponse<'static>>,
     boot: Option<Boot>,
     /// From the first image on.
     log: Option<ShardLog>,

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use floe_wire::messages::Message;
 use floe_wire::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
-    TopicProduceResponse,
 };
 use floe_wire::primitives::{DecodeError, Records};
 
@@ -19,7 +18,7 @@ use crate::batch::{Refused, judge};
 use crate::config::TopicSettings;
 use crate::connection::Ending;
 use crate::event::Effects;
-use crate::limits::SHARED_ANSWERS_BYTES;
+use crate::limits::{SHARED_ANSWERS_BYTES, SPARE_ANSWERS_MAX, SPARE_PARTITIONS_MAX};
 use crate::log::BatchInfo;
 use crate::mesh::{Call, ProducePart, Produced};
 use crate::metadata::Topic;
@@ -54,17 +53,19 @@ impl Shard {
             _ => Some(Refused::new(codes::INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1.")),
         };
         let mut wait = ProduceWait {
-            response: ProduceResponse::default(),
+            response: self.spare_answers.pop().unwrap_or_default(),
             left: 0,
             durable_ns: now.mono_ns,
             silent: request.acks == 0,
             failed: false,
         };
+        let mut spare = wait.response.responses.pop();
         wait.response.responses.reserve_exact(request.topic_data.len());
         let mut split = Split::new(self.shards);
         for (data, topic_at) in request.topic_data.into_iter().zip(0..) {
             let target = self.target(&data, caller.version, refusal.as_ref());
-            let mut partition_responses = Vec::with_capacity(data.partition_data.len());
+            let mut answer_of_topic = spare.take().unwrap_or_default();
+            answer_of_topic.partition_responses.reserve_exact(data.partition_data.len());
             for (partition, partition_at) in data.partition_data.into_iter().zip(0..) {
                 let index = partition.index;
                 let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
@@ -80,11 +81,11 @@ impl Shard {
                         refuse(&mut answer, refused);
                     }
                 }
-                partition_responses.push(answer);
+                answer_of_topic.partition_responses.push(answer);
             }
-            let name = Cow::Owned(data.name.into_owned());
-            let topic_id = data.topic_id;
-            wait.response.responses.push(TopicProduceResponse { name, topic_id, partition_responses });
+            answer_of_topic.name.to_mut().push_str(&data.name);
+            answer_of_topic.topic_id = data.topic_id;
+            wait.response.responses.push(answer_of_topic);
         }
         wait.left = split.owners().count();
         let nobody = wait.left == 0;
@@ -141,7 +142,20 @@ impl Shard {
                 caller.reply_in(&mut self.answers, &wait.response, Vec::new())
             }
         };
+        self.keep_spare(wait.response);
         self.finish(caller, ending, fx);
+    }
+
+    /// Keeps an answer that was given for the memory it has, if it is of the usual kind: one topic, few partitions.
+    fn keep_spare(&mut self, mut answer: ProduceResponse<'static>) {
+        let [topic] = &mut answer.responses[..] else { return };
+        if topic.partition_responses.capacity() > SPARE_PARTITIONS_MAX || self.spare_answers.len() >= SPARE_ANSWERS_MAX
+        {
+            return;
+        }
+        topic.partition_responses.clear();
+        topic.name.to_mut().clear();
+        self.spare_answers.push(answer);
     }
 }
 

@@ -14,30 +14,59 @@ pub fn bounded(partitions: impl Iterator<Item = usize>) -> Result<(), DecodeErro
 /// Parts by owner; the parts of one owner stay in the order of the request.
 #[derive(Debug)]
 pub struct Split<T> {
-    /// Indexed by shard. What has no part takes no memory of its own.
-    by_owner: Vec<Vec<T>>,
+    shards: u16,
+    /// The owner met first: nearly always the only one, and then nothing is needed for the others.
+    first: Option<(ShardId, Vec<T>)>,
+    /// Indexed by shard, from the second owner on. What has no part takes no memory of its own.
+    others: Vec<Vec<T>>,
 }
 
 impl<T> Split<T> {
     /// No parts, among so many shards.
     pub fn new(shards: u16) -> Split<T> {
-        Split { by_owner: (0..shards).map(|_| Vec::new()).collect() }
+        Split { shards, first: None, others: Vec::new() }
     }
 
     /// Adds a part.
     pub fn push(&mut self, owner: ShardId, part: T) {
-        self.by_owner[usize::from(owner.0)].push(part);
+        match &mut self.first {
+            None => self.first = Some((owner, vec![part])),
+            Some((first, parts)) if *first == owner => parts.push(part),
+            Some(_) => {
+                if self.others.is_empty() {
+                    self.others.resize_with(usize::from(self.shards), Vec::new);
+                }
+                self.others[usize::from(owner.0)].push(part);
+            }
+        }
     }
 
     /// The shards that own parts.
     pub fn owners(&self) -> impl Iterator<Item = ShardId> {
-        let numbered = self.by_owner.iter().zip(0..);
-        numbered.filter(|(parts, _)| !parts.is_empty()).map(|(_, shard)| ShardId(shard))
+        let others = self.others.iter().zip(0..).filter(|(parts, _)| !parts.is_empty());
+        self.first.iter().map(|(owner, _)| *owner).chain(others.map(|(_, shard)| ShardId(shard)))
     }
 
     /// The parts of each owner that has some.
     pub fn into_calls(self) -> impl Iterator<Item = (ShardId, Vec<T>)> {
-        let numbered = self.by_owner.into_iter().zip(0..);
-        numbered.filter(|(parts, _)| !parts.is_empty()).map(|(parts, shard)| (ShardId(shard), parts))
+        let others = self.others.into_iter().zip(0..).map(|(parts, shard)| (ShardId(shard), parts));
+        self.first.into_iter().chain(others.filter(|(_, parts)| !parts.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_go_to_their_owners_in_order() {
+        let mut split = Split::new(3);
+        assert_eq!(split.owners().count(), 0);
+        for (owner, part) in [(2, 'a'), (0, 'b'), (2, 'c'), (0, 'd')] {
+            split.push(ShardId(owner), part);
+        }
+        assert!(split.owners().eq([ShardId(2), ShardId(0)]));
+        let calls: Vec<_> = split.into_calls().collect();
+        assert_eq!(calls, [(ShardId(2), vec!['a', 'c']), (ShardId(0), vec!['b', 'd'])]);
     }
 }
