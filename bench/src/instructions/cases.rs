@@ -22,8 +22,10 @@ const CREATE_TOPICS: (i16, i16) = (19, 5);
 /// Values of a batch of a megabyte, and the records that make it.
 const LARGE_VALUE_BYTES: usize = 1024;
 const LARGE_RECORDS: usize = 980;
-/// Batches of a megabyte that lie in segments before cold fetches begin: more than the engine settles at once.
-const COLD_BATCHES: u64 = 128;
+/// Batches of a megabyte that are there before cold fetches begin.
+const COLD_BATCHES: u64 = 64;
+/// What the engine holds of them in memory.
+const COLD_CACHE_BYTES: &str = "16777216";
 
 /// A kind of request.
 pub(super) struct Case {
@@ -77,7 +79,7 @@ impl Case {
     pub(super) fn run(&self, count: u64) {
         match self.work {
             Work::Produce { records, value_bytes, round, partitions } => {
-                let mut node = Node::start(false);
+                let mut node = Node::start(false, &[]);
                 create(&mut node, partitions);
                 let batch = batch(records, value_bytes);
                 let frames: Vec<Bytes> = (0..partitions).map(|at| produce_frame(at, &batch)).collect();
@@ -95,20 +97,20 @@ impl Case {
                 }
             }
             Work::FetchHot => {
-                let mut node = Node::start(false);
+                let mut node = Node::start(false, &[]);
                 let len = fill(&mut node, 4);
                 let frames: Vec<Bytes> = (0..4).map(fetch_frame).collect();
                 fetch(&mut node, (0..count).map(|at| frames[at as usize % frames.len()].clone()), len, false);
             }
             Work::FetchCold => {
-                let mut node = Node::start(true);
+                let mut node = Node::start(true, &[("cache.bytes", COLD_CACHE_BYTES)]);
                 let len = fill(&mut node, COLD_BATCHES);
                 fetch(&mut node, (0..count).map(fetch_frame), len, false);
             }
             Work::FetchFile => {
-                let mut node = Node::start(true);
+                let mut node = Node::start(true, &[("cache.bytes", COLD_CACHE_BYTES)]);
                 let len = fill(&mut node, COLD_BATCHES);
-                fetch(&mut node, (0..2).map(fetch_frame), len, false);
+                fetch(&mut node, (0..2).map(|_| fetch_frame(0)), len, false);
                 fetch(&mut node, (0..count).map(|_| fetch_frame(0)), len, true);
             }
         }

@@ -35,9 +35,11 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Boots an empty one; with `keeps` its disk gives back what was written to segments.
-    pub(super) fn start(keeps: bool) -> Node {
-        let boot = Boot { shard: ShardId(0), shards: 1, config: Arc::new(BrokerConfig::default()), seed: [7; 32] };
+    /// Boots an empty one with these settings; with `keeps` its disk gives back what was written to segments.
+    pub(super) fn start(keeps: bool, values: &[(&str, &str)]) -> Node {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = Arc::new(BrokerConfig::from_values(values).expect("settings that there are"));
+        let boot = Boot { shard: ShardId(0), shards: 1, config, seed: [7; 32] };
         let space = Input::DiskSpace { free_bytes: 1 << 40, total_bytes: 1 << 40 };
         let peer = "127.0.0.1:5000".parse().expect("an address");
         let mut node = Node {
