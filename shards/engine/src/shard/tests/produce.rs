@@ -123,3 +123,25 @@ fn each_commit_is_timed_before_and_on_the_device() {
     let log = node.shards[0].metrics_now().log;
     assert_eq!((log.commit_wait_ns.count(), log.commit_ns.count()), (3, 3));
 }
+
+#[test]
+fn an_answer_has_nothing_of_the_one_before_it() {
+    let mut node = Node::start(1, BTreeMap::new());
+    for name in ["a-long-name", "b"] {
+        assert_eq!(node.create(name, 1, 1), codes::NONE);
+    }
+    let mut damaged = batch();
+    damaged[65] ^= 1;
+    for (name, bytes, code) in [
+        ("a-long-name", &damaged, codes::CORRUPT_MESSAGE),
+        ("b", &batch(), codes::NONE),
+        ("a-long-name", &batch(), codes::NONE),
+    ] {
+        node.produce(name, 0, bytes, -1);
+        let response = ProduceResponse::decode_all(node.reply(0, 9), 9).unwrap();
+        let [topic] = &response.responses[..] else { panic!("one topic") };
+        let [answer] = &topic.partition_responses[..] else { panic!("one partition") };
+        assert_eq!((&*topic.name, answer.error_code), (name, code));
+        assert_eq!(answer.error_message.is_some(), code != codes::NONE);
+    }
+}
