@@ -114,7 +114,7 @@ impl Disk {
             .names
             .iter()
             .filter(|(path, id)| FileKind::of(path) == kind && self.files[id].len() > 0)
-            .filter(|(path, _)| kind != FileKind::Checkpoint || !self.rotten.contains(&sibling(path)))
+            .filter(|(path, _)| kind != FileKind::Checkpoint || self.has_good_sibling(path))
             .map(|(path, id)| (path, *id))
             .collect();
         if places.is_empty() {
@@ -122,6 +122,12 @@ impl Disk {
         }
         let (path, file) = *self.rng.pick(&places);
         Some((file, path.clone(), 0, self.files[&file].len(), false))
+    }
+
+    /// Of each pair of checkpoints one stays good; the first of a journal has none beside it.
+    fn has_good_sibling(&self, path: &str) -> bool {
+        let other = sibling(path);
+        self.names.contains_key(&other) && !self.rotten.contains(&other)
     }
 
     /// What of an operation under way happens although the node stops.

@@ -213,7 +213,8 @@ fn a_buffered_read_over_a_write_under_way_is_a_mixture() {
 #[test]
 fn damage_changes_the_kind_of_file_asked_for() {
     let disk = &mut disk(3);
-    for path in ["journal/g1/s0/checkpoint-a", "partitions/x-0/00000000000000000000.log"] {
+    for path in ["journal/g1/s0/checkpoint-a", "journal/g1/s0/checkpoint-b", "partitions/x-0/00000000000000000000.log"]
+    {
         run(disk, DiskOp::ReplaceFile { path: path.into(), data: Bytes::from(vec![5; 3000]) }).unwrap();
     }
     let metadata = open(disk, "metadata/log", false);
