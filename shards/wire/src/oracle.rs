@@ -88,6 +88,12 @@ impl<T: Sample> Sample for Vec<T> {
     }
 }
 
+impl Sample for Cow<'_, [u8]> {
+    fn sample(dice: &mut Dice) -> Self {
+        Cow::Owned((0..dice.draw() % 300).map(|_| dice.draw() as u8).collect())
+    }
+}
+
 impl Sample for Records<'_> {
     fn sample(dice: &mut Dice) -> Self {
         Records::Borrowed(&[7; 300][..(dice.draw() % 300) as usize])
@@ -143,15 +149,25 @@ where
     }
 }
 
+/// What the other side lacks of an answer: the same as of the request, unless the row says otherwise.
+macro_rules! lacking_of {
+    ($request:expr) => {
+        &$request
+    };
+    ($request:expr, $answer:expr) => {
+        &$answer
+    };
+}
+
 macro_rules! table {
-    ($($test:ident: $key:literal $module:ident $request:ident $response:ident, lacking $lacking:expr;)*) => {
+    ($($test:ident: $key:literal $module:ident $request:ident $response:ident, lacking $lacking:expr $(, in the answer $answer:expr)?;)*) => {
         $(
             #[test]
             fn $test() {
                 let api = Api::of($key).expect("declared");
                 assert_eq!(stringify!($request), format!("{}Request", api.name));
                 compare::<$module::$request, theirs::$request>(stringify!($request), api.min..=api.max, &$lacking);
-                compare::<$module::$response, theirs::$response>(stringify!($response), api.min..=api.max, &$lacking);
+                compare::<$module::$response, theirs::$response>(stringify!($response), api.min..=api.max, lacking_of!($lacking $(, $answer)?));
             }
         )*
 
@@ -171,6 +187,15 @@ table! {
     fetch_all: 1 fetch FetchRequest FetchResponse, lacking [];
     list_offsets_all: 2 list_offsets ListOffsetsRequest ListOffsetsResponse, lacking [11];
     metadata_all: 3 metadata MetadataRequest MetadataResponse, lacking [];
+    offset_commit_all: 8 offset_commit OffsetCommitRequest OffsetCommitResponse, lacking [10], in the answer [];
+    offset_fetch_all: 9 offset_fetch OffsetFetchRequest OffsetFetchResponse, lacking [10], in the answer [];
+    find_coordinator_all: 10 find_coordinator FindCoordinatorRequest FindCoordinatorResponse, lacking [];
+    join_group_all: 11 join_group JoinGroupRequest JoinGroupResponse, lacking [];
+    heartbeat_all: 12 heartbeat HeartbeatRequest HeartbeatResponse, lacking [];
+    leave_group_all: 13 leave_group LeaveGroupRequest LeaveGroupResponse, lacking [];
+    sync_group_all: 14 sync_group SyncGroupRequest SyncGroupResponse, lacking [];
+    describe_groups_all: 15 describe_groups DescribeGroupsRequest DescribeGroupsResponse, lacking [];
+    list_groups_all: 16 list_groups ListGroupsRequest ListGroupsResponse, lacking [];
     api_versions_all: 18 api_versions ApiVersionsRequest ApiVersionsResponse, lacking [];
     create_topics_all: 19 create_topics CreateTopicsRequest CreateTopicsResponse, lacking [];
     delete_topics_all: 20 delete_topics DeleteTopicsRequest DeleteTopicsResponse, lacking [];
@@ -181,10 +206,14 @@ table! {
     alter_configs_all: 33 alter_configs AlterConfigsRequest AlterConfigsResponse, lacking [];
     describe_log_dirs_all: 35 describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse, lacking [5];
     create_partitions_all: 37 create_partitions CreatePartitionsRequest CreatePartitionsResponse, lacking [];
+    delete_groups_all: 42 delete_groups DeleteGroupsRequest DeleteGroupsResponse, lacking [];
     incremental_alter_configs_all: 44 incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse, lacking [];
     list_partition_reassignments_all: 46 list_partition_reassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse, lacking [];
+    offset_delete_all: 47 offset_delete OffsetDeleteRequest OffsetDeleteResponse, lacking [];
     describe_cluster_all: 60 describe_cluster DescribeClusterRequest DescribeClusterResponse, lacking [];
     describe_producers_all: 61 describe_producers DescribeProducersRequest DescribeProducersResponse, lacking [];
+    consumer_group_heartbeat_all: 68 consumer_group_heartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse, lacking [];
+    consumer_group_describe_all: 69 consumer_group_describe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse, lacking [];
     list_config_resources_all: 74 list_config_resources ListConfigResourcesRequest ListConfigResourcesResponse, lacking [];
     describe_topic_partitions_all: 75 describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse, lacking [];
 }

@@ -11,11 +11,15 @@
 //! ```
 //! by `java -cp "$(cat .cache/java/classpath)" Golden.java` (`src/e2e/tools.sh` gets the class path).
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 
+use floe_wire::ids::TopicId;
 use floe_wire::messages::Message;
 use floe_wire::messages::describe_log_dirs::*;
 use floe_wire::messages::list_offsets::*;
+use floe_wire::messages::offset_commit::*;
+use floe_wire::messages::offset_fetch::*;
 use floe_wire::primitives::Writer;
 
 fn check<'a, M: Message<'a> + PartialEq + Debug>(message: M, version: i16, hex: &str) {
@@ -86,5 +90,70 @@ fn describe_log_dirs_as_java_writes_it() {
         let response = DescribeLogDirsResponse { throttle_time_ms: 7, error_code: 57, results: vec![directory] };
         let last = if version >= 5 { "010000" } else { "0000" };
         check(response, version, &format!("{FIRST}{last}"));
+    }
+}
+
+const ID: TopicId = TopicId([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+
+/// The topic as a version names it: by id from version 10.
+fn named(version: i16) -> (Cow<'static, str>, TopicId) {
+    if version >= 10 { ("".into(), ID) } else { ("ice".into(), TopicId::ZERO) }
+}
+
+#[test]
+fn offset_commit_as_java_writes_it() {
+    for (version, hex) in [
+        (9, "0666726f737400000007046d2d31026902046963650200000003000000000000002a00000005056e6f7465000000"),
+        (
+            10,
+            concat!(
+                "0666726f737400000007046d2d310269020102030405060708090a0b0c0d0e0f10",
+                "0200000003000000000000002a00000005056e6f7465000000"
+            ),
+        ),
+    ] {
+        let partition = OffsetCommitRequestPartition {
+            partition_index: 3,
+            committed_offset: 42,
+            committed_leader_epoch: 5,
+            committed_metadata: Some("note".into()),
+        };
+        let (name, topic_id) = named(version);
+        let request = OffsetCommitRequest {
+            group_id: "frost".into(),
+            generation_id_or_member_epoch: 7,
+            member_id: "m-1".into(),
+            group_instance_id: Some("i".into()),
+            topics: vec![OffsetCommitRequestTopic { name, topic_id, partitions: vec![partition] }],
+            ..OffsetCommitRequest::default()
+        };
+        check(request, version, hex);
+    }
+}
+
+#[test]
+fn offset_fetch_as_java_writes_it() {
+    for (version, hex) in [
+        (9, "030666726f7374046d2d3100000007020469636503000000030000000900000572696d6500ffffffff00000100"),
+        (
+            10,
+            concat!(
+                "030666726f7374046d2d3100000007020102030405060708090a0b0c0d0e0f10",
+                "03000000030000000900000572696d6500ffffffff00000100"
+            ),
+        ),
+    ] {
+        let (name, topic_id) = named(version);
+        let one = OffsetFetchRequestGroup {
+            group_id: "frost".into(),
+            member_id: Some("m-1".into()),
+            member_epoch: 7,
+            topics: Some(vec![OffsetFetchRequestTopics { name, topic_id, partition_indexes: vec![3, 9] }]),
+        };
+        let all =
+            OffsetFetchRequestGroup { group_id: "rime".into(), topics: None, ..OffsetFetchRequestGroup::default() };
+        let request =
+            OffsetFetchRequest { groups: vec![one, all], require_stable: true, ..OffsetFetchRequest::default() };
+        check(request, version, hex);
     }
 }

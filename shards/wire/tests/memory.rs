@@ -47,6 +47,15 @@ decoders! {
     1 fetch FetchRequest FetchResponse;
     2 list_offsets ListOffsetsRequest ListOffsetsResponse;
     3 metadata MetadataRequest MetadataResponse;
+    8 offset_commit OffsetCommitRequest OffsetCommitResponse;
+    9 offset_fetch OffsetFetchRequest OffsetFetchResponse;
+    10 find_coordinator FindCoordinatorRequest FindCoordinatorResponse;
+    11 join_group JoinGroupRequest JoinGroupResponse;
+    12 heartbeat HeartbeatRequest HeartbeatResponse;
+    13 leave_group LeaveGroupRequest LeaveGroupResponse;
+    14 sync_group SyncGroupRequest SyncGroupResponse;
+    15 describe_groups DescribeGroupsRequest DescribeGroupsResponse;
+    16 list_groups ListGroupsRequest ListGroupsResponse;
     18 api_versions ApiVersionsRequest ApiVersionsResponse;
     19 create_topics CreateTopicsRequest CreateTopicsResponse;
     20 delete_topics DeleteTopicsRequest DeleteTopicsResponse;
@@ -57,10 +66,14 @@ decoders! {
     33 alter_configs AlterConfigsRequest AlterConfigsResponse;
     35 describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse;
     37 create_partitions CreatePartitionsRequest CreatePartitionsResponse;
+    42 delete_groups DeleteGroupsRequest DeleteGroupsResponse;
     44 incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
     46 list_partition_reassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse;
+    47 offset_delete OffsetDeleteRequest OffsetDeleteResponse;
     60 describe_cluster DescribeClusterRequest DescribeClusterResponse;
     61 describe_producers DescribeProducersRequest DescribeProducersResponse;
+    68 consumer_group_heartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse;
+    69 consumer_group_describe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
     74 list_config_resources ListConfigResourcesRequest ListConfigResourcesResponse;
     75 describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
 }
