@@ -1,7 +1,6 @@
 //! The shards' counters as rows of the metrics page, labelled by shard.
 
 use floe_engine::metrics::{Histogram, RequestKind, ShardMetrics};
-use floe_wire::api::APIS;
 use floe_wire::errors::ErrorCode;
 
 use super::page::{Buckets, Labels, Number, Page};
@@ -39,7 +38,7 @@ fn label(shard: usize) -> Labels {
 }
 
 fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
-    for (api, count) in APIS.iter().zip(metrics.requests).filter(|(_, count)| *count > 0) {
+    for (api, count) in metrics.requests.iter() {
         let mut labels = label(shard);
         labels.push(("api", api.name.to_owned()));
         page.add("floe_requests", "Requests taken, by API", labels, Number::Count(count));

@@ -1,6 +1,6 @@
 //! A shard's counters and distributions: plain numbers, read by the admin thread through [`crate::event::AdminRequest::Metrics`].
 
-use floe_wire::api::APIS;
+use floe_wire::api::{APIS, Api};
 
 use crate::log::LogMetrics;
 
@@ -114,6 +114,28 @@ impl ErrorCounts {
     }
 }
 
+/// Requests, by row of `floe_wire::api::APIS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestCounts([u64; APIS.len()]);
+
+impl Default for RequestCounts {
+    fn default() -> RequestCounts {
+        RequestCounts([0; APIS.len()])
+    }
+}
+
+impl RequestCounts {
+    /// Counts a request of an API that is in the table.
+    pub fn count(&mut self, api: &Api) {
+        self.0[APIS.iter().position(|row| row.key == api.key).expect("of the table")] += 1;
+    }
+
+    /// The APIs that were asked for, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Api, u64)> {
+        APIS.iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}
+
 /// What only the driver of a shard can measure: it fills this in on an answer's way to the admin thread.
 #[derive(Clone, Debug, Default)]
 pub struct DriverMetrics {
@@ -132,8 +154,8 @@ pub struct DriverMetrics {
 pub struct ShardMetrics {
     /// The log's.
     pub log: LogMetrics,
-    /// Requests taken, by row of `floe_wire::api::APIS`.
-    pub requests: [u64; APIS.len()],
+    /// Requests taken.
+    pub requests: RequestCounts,
     /// Bytes of requests.
     pub bytes_in: u64,
     /// Bytes of replies.

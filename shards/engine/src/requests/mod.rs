@@ -149,7 +149,7 @@ impl Shard {
             let response = api_versions(codes::UNSUPPORTED_VERSION);
             return self.finish(caller, caller.reply(&response, Vec::new()), fx);
         }
-        self.metrics.requests[floe_wire::api::APIS.iter().position(|a| a.key == api.key).expect("of the table")] += 1;
+        self.metrics.requests.count(api);
         let body = frame.slice(frame.len() - reader.remaining()..);
         if let Err(error) = self.dispatch(now, caller, &body, fx) {
             self.refuse(conn, request, &format!("{} version {} with {error}", api.name, caller.version), fx);

@@ -37,7 +37,8 @@ impl Shard {
 
     /// Now and then: tells the others how much there is to do here.
     pub(super) fn look_at_load(&mut self, now: Time, fx: &mut Effects) {
-        let (requests, bytes) = (self.metrics.requests.iter().sum(), self.metrics.bytes_in + self.metrics.bytes_out);
+        let requests = self.metrics.requests.iter().map(|(_, count)| count).sum();
+        let bytes = self.metrics.bytes_in + self.metrics.bytes_out;
         let Some(ns_per_s) = self.moves.look(now, requests, bytes) else { return };
         for to in (0..self.shards).map(ShardId).filter(|to| *to != self.shard) {
             fx.push(Effect::Mesh { to, msg: MeshMsg::Load { ns_per_s } });
