@@ -9,6 +9,7 @@ mod batch;
 pub mod config;
 mod connection;
 pub mod event;
+pub mod group;
 mod idle;
 pub mod limits;
 pub mod log;
@@ -24,5 +25,6 @@ mod requests;
 pub mod shard;
 pub mod space;
 pub mod time;
+pub mod uuids;
 
 pub use requests::ANSWERED;

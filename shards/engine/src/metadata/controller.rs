@@ -21,6 +21,7 @@ use crate::event::{
 use crate::limits::{
     CHANGES_WAITING_MAX, DELETED_TOPICS_MAX, METADATA_BYTES_MAX, METADATA_FRAME_BYTES_MAX, PRODUCER_ID_BLOCK,
 };
+use crate::uuids::Uuids;
 
 /// The highest byte of every [`OpId`] that the controller gives out.
 pub const OP_TAG: u8 = 0x02;
@@ -153,7 +154,7 @@ pub struct Controller {
     waiting: VecDeque<(ShardId, u64, Change)>,
     told: VecDeque<Told>,
     last_op: u64,
-    random: [u64; 2],
+    uuids: Uuids,
     cluster_id: String,
     /// Topics that were deleted and whose files may still be there, the last ones. What no topic ever owned is not touched.
     deleted: VecDeque<TopicId>,
@@ -173,7 +174,6 @@ impl Controller {
     /// Opens the log; the first [`Told::Publish`] comes when it has been read. From `log_bytes_min` bytes on a snapshot takes the place of the log, once it is
     /// also longer than twice the last one: a start reads at most about three times what the image takes, and a snapshot costs less than the changes since.
     pub fn start(seed: [u8; 32], cluster_id: &str, log_bytes_min: u64, fx: &mut Effects) -> Controller {
-        let word = |at: usize| u64::from_le_bytes(seed[at..at + 8].try_into().expect("8 bytes"));
         let mut controller = Controller {
             image: Arc::default(),
             file: None,
@@ -182,7 +182,7 @@ impl Controller {
             waiting: VecDeque::new(),
             told: VecDeque::new(),
             last_op: 0,
-            random: [word(0) ^ word(16), word(8) ^ word(24)],
+            uuids: Uuids::new(&seed, 0),
             cluster_id: cluster_id.to_owned(),
             deleted: VecDeque::new(),
             snapshot_version: 0,
@@ -444,7 +444,11 @@ impl Controller {
         if !self.image.cluster_id.is_empty() {
             return self.publish(None, None);
         }
-        let id = if self.cluster_id.is_empty() { self.uuid().to_hex() } else { self.cluster_id.clone() };
+        let id = if self.cluster_id.is_empty() {
+            TopicId(self.uuids.next_bytes()).to_hex()
+        } else {
+            self.cluster_id.clone()
+        };
         let first = [Record::Cluster { id }, Record::ProducerIds { next: 0 }];
         let frame = records::encode(self.image.version + 1, &first);
         let mut image = self.image.clone();
@@ -503,7 +507,7 @@ impl Controller {
                         done.parts.push(Err(Refusal::Collides(other.to_owned())));
                         continue;
                     }
-                    let id = self.uuid();
+                    let id = TopicId(self.uuids.next_bytes());
                     let placement = image.next_placement;
                     add(Record::CreateTopic { id, name, partitions, placement, configs }, &mut image);
                     done.parts.push(Ok(id));
@@ -561,21 +565,6 @@ impl Controller {
     fn issue(&mut self, what: DiskOp, fx: &mut Effects) {
         self.last_op += 1;
         fx.push(Effect::Disk { op: OpId((u64::from(OP_TAG) << 56) | self.last_op), what });
-    }
-
-    /// A random UUID (version 4): SplitMix64 over the seed of this start.
-    fn uuid(&mut self) -> TopicId {
-        let mut bytes = [0; 16];
-        for (word, half) in self.random.iter_mut().zip(bytes.chunks_exact_mut(8)) {
-            *word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = *word;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            half.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
-        }
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        TopicId(bytes)
     }
 }
 

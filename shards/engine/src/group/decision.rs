@@ -1,0 +1,71 @@
+//! What a coordinator gives back: records to write down, and answers that leave when these are durable.
+//!
+//! The way of every change: a group *decides* (reads its state, changes nothing durable), the host appends the records to the group's partition of
+//! `__consumer_offsets`, and when that is taken the records are *applied* (the only way durable state changes, live as in replay). When it is refused (disk
+//! full, journal failed) nothing was changed, and the answers become errors. Appending is synchronous, so nobody decides in between.
+
+use super::api::{Asker, GroupAnswer, Joined, Synced};
+use super::records::GroupRecord;
+use crate::requests::codes;
+
+/// What was decided.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Decision {
+    /// The partition of `__consumer_offsets` that the records go to.
+    pub partition: i32,
+    /// In order; appended whole or not at all. May be empty.
+    pub records: Vec<GroupRecord>,
+    /// Sent when everything that was appended to the partition until now is durable, so that nobody is told what a crash could take back.
+    pub answers: Vec<(Asker, GroupAnswer)>,
+}
+
+impl Decision {
+    /// One answer and no records.
+    pub fn answer(asker: Asker, answer: GroupAnswer) -> Decision {
+        Decision { answers: vec![(asker, answer)], ..Decision::default() }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.answers.is_empty()
+    }
+}
+
+impl GroupAnswer {
+    /// The same answer as an error, for when its records could not be written, or its partition went away.
+    #[must_use]
+    pub fn failed(self, error_code: i16) -> GroupAnswer {
+        match self {
+            GroupAnswer::Joined(joined) => {
+                GroupAnswer::Joined(Joined { error_code, generation: -1, member: joined.member, ..Joined::default() })
+            }
+            GroupAnswer::Synced(_) => GroupAnswer::Synced(Synced { error_code, ..Synced::default() }),
+            GroupAnswer::Heartbeat(_) => GroupAnswer::Heartbeat(error_code),
+            GroupAnswer::Left(_) => GroupAnswer::Left(Err(error_code)),
+            GroupAnswer::Committed(mut all) => {
+                for code in all.iter_mut().flatten().filter(|code| **code == codes::NONE) {
+                    *code = error_code;
+                }
+                GroupAnswer::Committed(all)
+            }
+            GroupAnswer::Fetched(_) => GroupAnswer::Fetched(Err(error_code)),
+            GroupAnswer::OffsetsDeleted(_) => GroupAnswer::OffsetsDeleted(Err(error_code)),
+            GroupAnswer::ConsumerHeartbeat(answer) => {
+                GroupAnswer::ConsumerHeartbeat(super::api::ConsumerHeartbeatAnswer {
+                    error_code,
+                    member: answer.member,
+                    ..Default::default()
+                })
+            }
+            GroupAnswer::Listed(_) => GroupAnswer::Listed(Err(error_code)),
+            GroupAnswer::Described(_) => {
+                GroupAnswer::Described(super::api::Described { error_code, ..Default::default() })
+            }
+            GroupAnswer::ConsumerDescribed(_) => {
+                GroupAnswer::ConsumerDescribed(super::api::ConsumerDescribed { error_code, ..Default::default() })
+            }
+            GroupAnswer::Deleted(_) => GroupAnswer::Deleted(error_code),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The broker's settings that groups follow, under Kafka's names, resolved.
+
+/// As `config` has resolved them; names are those of the fields with dots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_ms_min: i32,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_ms_max: i32,
+    /// `group.initial.rebalance.delay.ms`.
+    pub initial_rebalance_delay_ms: i32,
+    /// `group.max.size`.
+    pub group_size_max: usize,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_bytes_max: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_ms: u64,
+    /// `group.consumer.session.timeout.ms`.
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`.
+    pub consumer_group_size_max: usize,
+    /// `group.consumer.assignors`; the first is the default one.
+    pub consumer_assignors: Vec<String>,
+    /// `group.consumer.migration.policy`: a classic group may become a consumer group.
+    pub upgrade: bool,
+    /// `group.consumer.migration.policy`: a consumer group whose last members speak the classic protocol may become a classic group.
+    pub downgrade: bool,
+}
+
+impl Default for GroupSettings {
+    fn default() -> GroupSettings {
+        GroupSettings {
+            session_timeout_ms_min: 6_000,
+            session_timeout_ms_max: 1_800_000,
+            initial_rebalance_delay_ms: 3_000,
+            group_size_max: i32::MAX as usize,
+            offset_metadata_bytes_max: 4096,
+            offsets_retention_ms: 10_080 * 60_000,
+            offsets_retention_check_ms: 600_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_group_size_max: i32::MAX as usize,
+            consumer_assignors: vec!["uniform".into(), "range".into()],
+            upgrade: true,
+            downgrade: true,
+        }
+    }
+}
