@@ -17,7 +17,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::broker::{Place, Subject, free_bytes};
 use crate::workload::Workload;
-use crate::{proc, report};
+use crate::{plot, proc, report};
 use book::{Book, Heading, Run};
 use pool::Pool;
 use rows::{ROWS, Row, Source};
@@ -131,6 +131,7 @@ impl Plan {
 
 /// Runs the plan, prints the table and writes the report. A run that fails is told and the others go on.
 pub fn run(plan: &Plan) -> Result<(), String> {
+    plot::available()?;
     std::fs::create_dir_all(&plan.place.scratch).map_err(|error| error.to_string())?;
     room(plan)?;
     let heading = plan.heading();

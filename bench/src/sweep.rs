@@ -109,6 +109,9 @@ impl Plan {
 
 /// Measures all points, keeps them, and writes pictures and page.
 pub fn run(plan: &Plan) -> Result<(), String> {
+    if plan.docs.is_some() {
+        plot::available()?;
+    }
     let combinations = plan.combinations();
     let each_s =
         combinations.first().map_or(Ok(0.0), |&first| plan.workload(first).map(|it| generator::estimate_s(&it)))?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+#[cfg(feature = "plots")]
 use resvg::tiny_skia::Pixmap;
 
 use super::compare::{self, FILE};
@@ -147,6 +148,8 @@ fn a_report_is_whole_and_has_every_row() {
     }
 }
 
+// Needs pictures: `cargo test -p floe-bench --features plots`.
+#[cfg(feature = "plots")]
 #[test]
 fn pictures_and_histograms_are_files() {
     let folder = std::env::temp_dir().join(format!("floe-bench-{}-report", std::process::id()));
