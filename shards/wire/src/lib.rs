@@ -6,9 +6,11 @@
 pub mod api;
 pub mod batch;
 pub mod compression;
+pub mod consumer_protocol;
 mod declare;
 pub mod errors;
 pub mod frame;
+pub mod group_records;
 pub mod ids;
 pub mod limits;
 pub mod messages;

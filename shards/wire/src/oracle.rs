@@ -26,6 +26,11 @@ pub(crate) struct Dice {
 }
 
 impl Dice {
+    /// Draws without nulls for even seeds, with nulls for odd ones.
+    pub(crate) fn new(seed: u64) -> Dice {
+        Dice { state: seed, nulls: seed % 2 == 1 }
+    }
+
     fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
