@@ -112,6 +112,7 @@ fn kind(def: &ConfigDef) -> Kind {
         }
         config::Kind::Int { min, max } | config::Kind::Long { min, max } => Kind::Whole { min, max },
         config::Kind::Word(words) => Kind::Word(words),
+        config::Kind::Fraction => Kind::Real,
         config::Kind::Words(words) => Kind::Words(words),
     }
 }

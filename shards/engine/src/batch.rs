@@ -87,6 +87,35 @@ fn recompress(bytes: &[u8], codec: Codec, bytes_max: usize) -> Result<(Bytes, Ba
     Ok((bytes, BatchInfo::of(&header)))
 }
 
+/// Whether every record of a batch for a compacted topic has a key: without one it could never be told whether it is the last of its kind. Compressed
+/// records are looked into for it, as nothing else is there to say so.
+pub fn check_keys(bytes: &[u8], settings: &TopicSettings, topic: &str, partition: i32) -> Result<(), Refused> {
+    if settings.log.compact.is_none() {
+        return Ok(());
+    }
+    let mut scratch = Vec::new();
+    let records = batch::raw_records(bytes, &mut scratch, DECOMPRESSED_BYTES_MAX).map_err(|error| refused(&error))?;
+    let mut without = Vec::new();
+    let mut count = 0;
+    for (record, at) in records.zip(0..) {
+        if record.map_err(|error| refused(&error))?.key.is_none() {
+            count += 1;
+            if without.len() < RECORD_ERRORS_MAX {
+                let why = format!(
+                    "Compacted topic cannot accept message without key in topic partition {topic}-{partition}."
+                );
+                without.push((at, why));
+            }
+        }
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    let message =
+        format!("One or more records have been rejected due to {count} record errors in total: {}", without[0].1);
+    Err(Refused { code: codes::INVALID_RECORD, message: message.into(), records: without })
+}
+
 /// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`.
 fn check_timestamps(
     bytes: &[u8],

@@ -13,7 +13,7 @@ pub use table::{CONFIGS, ConfigDef, Kind, broker_def, topic_def};
 use floe_wire::compression::Codec;
 
 use crate::limits::BLOCK_BYTES;
-use crate::log::{LogConfig, LogSettings, Tier};
+use crate::log::{Compaction, LogConfig, LogSettings, Tier};
 
 /// Values by name.
 pub type Values = BTreeMap<String, String>;
@@ -196,6 +196,8 @@ impl BrokerConfig {
             self.resolve_topic(def, topic, dynamic).value().to_owned()
         };
         let number = |name| parsed(&text(name));
+        let fraction = |name| text(name).trim().parse::<f64>().expect("a checked fraction");
+        let policy = text("cleanup.policy");
         let tier = match text("floe.durability").as_str() {
             "memory" => Tier::Memory,
             "written" => Tier::Written,
@@ -209,6 +211,13 @@ impl BrokerConfig {
                 retention_ms: number("retention.ms"),
                 retention_bytes: number("retention.bytes"),
                 log_append_time: text("message.timestamp.type") == "LogAppendTime",
+                delete: policy.split(',').any(|word| word.trim() == "delete"),
+                compact: policy.split(',').any(|word| word.trim() == "compact").then(|| Compaction {
+                    dirty_ratio_ppm: (fraction("min.cleanable.dirty.ratio") * 1e6) as u32,
+                    lag_ms_min: number("min.compaction.lag.ms"),
+                    lag_ms_max: number("max.compaction.lag.ms"),
+                    delete_retention_ms: number("delete.retention.ms"),
+                }),
             },
             message_bytes_max: number("max.message.bytes") as u64,
             timestamp_before_ms_max: number("message.timestamp.before.max.ms"),
@@ -246,8 +255,25 @@ impl BrokerConfig {
             commit_wait_us: number("commit.wait.us"),
             producer_expiration_ms: number("producer.id.expiration.ms") as i64,
             retention_check_ms: number("log.retention.check.interval.ms"),
+            compaction: self.switch("log.cleaner.enable", &Dynamic::default()),
+            compaction_backoff_ms: number("log.cleaner.backoff.ms"),
+            compaction_bytes_max: number("log.cleaner.dedupe.buffer.size"),
         }
     }
+}
+
+/// Says what is wrong with a topic's settings taken together, each of which may be right by itself.
+pub fn check_topic(topic: &Values) -> Result<(), String> {
+    let number = |name: &str| {
+        parsed(topic.get(name).map_or_else(|| topic_def(name).expect("a name of the table").default, String::as_str))
+    };
+    let (min, max) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"));
+    if min > max {
+        return Err(format!(
+            "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"
+        ));
+    }
+    Ok(())
 }
 
 /// Values are checked where they come in.
@@ -317,7 +343,8 @@ mod tests {
             ("log.retention.ms", "-2"),
             ("log.retention.ms", "soon"),
             ("log.segment.bytes", "1000"),
-            ("log.cleanup.policy", "compact"),
+            ("log.cleanup.policy", "squash"),
+            ("log.cleaner.min.cleanable.ratio", "NaN"),
             ("durability", "maybe"),
             ("auto.create.topics.enable", "yes"),
             ("no.such.setting", "1"),

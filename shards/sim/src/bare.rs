@@ -87,6 +87,7 @@ impl LogClients {
             commit_wait_us: *rng.pick(&[0, 0, 0, 200]),
             producer_expiration_ms: 86_400_000,
             retention_check_ms: rng.range(100, 2_000),
+            ..LogSettings::default()
         };
         let mut catalog = Catalog::default();
         let mut retention = Vec::new();
@@ -106,6 +107,7 @@ impl LogClients {
                 retention_ms: if keeps || rng.percent(50) { -1 } else { rng.range(300, 5_000) as i64 },
                 retention_bytes: if keeps { -1 } else { rng.range(20_000, 300_000) as i64 },
                 log_append_time: rng.percent(15),
+                ..LogConfig::default()
             };
             let mut id = [7; 16];
             id[8..].copy_from_slice(&(n / 3 + 1).to_be_bytes());

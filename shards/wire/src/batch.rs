@@ -3,9 +3,11 @@
 //! Base offset and leader epoch lie ahead of what the CRC-32C covers, so a broker stamps them without touching the rest.
 
 mod builder;
+mod filter;
 mod records;
 
 pub use builder::{BatchBuilder, BatchRecord, BuildError, recompress};
+pub use filter::{RawRecord, RawRecords, empty, raw_records, rewrite};
 use records::walk;
 pub use records::{HeaderView, RecordView, Records, records, records_capped};
 

@@ -103,3 +103,27 @@ fn recompressing_has_bounds_and_looks_at_the_records() {
     let judged = judge(damaged.into(), &to(Codec::Gzip, 1 << 20), 9, NOW);
     assert_eq!(judged.unwrap_err().code, codes::CORRUPT_MESSAGE);
 }
+
+#[test]
+fn a_compacted_topic_takes_only_records_with_keys() {
+    let values = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+    let compacted = crate::config::BrokerConfig::default().topic_settings(&values, &Default::default());
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new(codec);
+        for key in [Some(b"k".as_slice()), None, Some(b""), None] {
+            builder.push(BatchRecord { timestamp: NOW, key, value: None, headers: &[] });
+        }
+        let mixed = builder.finish();
+        let refused = check_keys(&mixed, &compacted, "t", 3).unwrap_err();
+        let why = "Compacted topic cannot accept message without key in topic partition t-3.";
+        assert_eq!(refused.code, codes::INVALID_RECORD);
+        assert_eq!(refused.records, [(1, why.to_owned()), (3, why.to_owned())], "{codec:?}");
+        assert_eq!(check_keys(&mixed, &settings(), "t", 3), Ok(()), "{codec:?}");
+        let mut builder = BatchBuilder::new(codec);
+        builder.push(BatchRecord { timestamp: NOW, key: Some(b""), ..BatchRecord::default() });
+        assert_eq!(check_keys(&builder.finish(), &compacted, "t", 3), Ok(()));
+    }
+    let mut nonsense = built(Codec::Zstd, &[NOW], 0, None);
+    nonsense[61..].fill(7);
+    assert_eq!(check_keys(&nonsense, &compacted, "t", 0).unwrap_err().code, codes::CORRUPT_MESSAGE);
+}

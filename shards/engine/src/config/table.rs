@@ -19,6 +19,8 @@ pub enum Kind {
         /// Largest.
         max: i64,
     },
+    /// A fraction from 0 to 1.
+    Fraction,
     /// One of these words.
     Word(&'static [&'static str]),
     /// Several of these words, separated by commas.
@@ -92,9 +94,37 @@ pub const CONFIGS: &[ConfigDef] = &[
     both(
         "log.cleanup.policy",
         "cleanup.policy",
-        Kind::Words(&["delete"]),
+        Kind::Words(&["delete", "compact"]),
         "delete",
-        "What happens to old records: they are deleted. Compaction is not there yet.",
+        "What happens to old records: they are deleted; or compacted: the last of each key stays; or both.",
+    ),
+    both(
+        "log.cleaner.delete.retention.ms",
+        "delete.retention.ms",
+        long(0, i64::MAX),
+        "86400000",
+        "How long compaction keeps a record that deletes its key, from when it was first compacted.",
+    ),
+    both(
+        "log.cleaner.max.compaction.lag.ms",
+        "max.compaction.lag.ms",
+        long(1, i64::MAX),
+        "9223372036854775807",
+        "How long a record may stay before it is compacted, at most.",
+    ),
+    both(
+        "log.cleaner.min.cleanable.ratio",
+        "min.cleanable.dirty.ratio",
+        Kind::Fraction,
+        "0.5",
+        "Share of a partition's bytes not compacted yet, from which it is compacted.",
+    ),
+    both(
+        "log.cleaner.min.compaction.lag.ms",
+        "min.compaction.lag.ms",
+        long(0, i64::MAX),
+        "0",
+        "How long a record stays before it may be compacted, at least.",
     ),
     both(
         "log.message.timestamp.after.max.ms",
@@ -148,6 +178,19 @@ pub const CONFIGS: &[ConfigDef] = &[
         long(1, i64::MAX),
         "300000",
         "How often partitions are looked at for what is too old or too much.",
+    ),
+    broker("log.cleaner.enable", Kind::Switch, "true", "Whether topics with cleanup.policy=compact are compacted."),
+    broker(
+        "log.cleaner.backoff.ms",
+        long(1, i64::MAX),
+        "15000",
+        "How long the cleaner sleeps when there is nothing to compact.",
+    ),
+    broker(
+        "log.cleaner.dedupe.buffer.size",
+        long(MIB, i64::MAX),
+        "134217728",
+        "Memory for the keys that are being compacted, at most; each core takes its share.",
     ),
     broker("max.connections", int(1, INT_MAX), "2147483647", "Clients connected, at most; each core takes its share."),
     dynamic(broker(
@@ -226,6 +269,11 @@ impl ConfigDef {
                 Ok(number) if number < min => wrong(format!("it must be at least {min}")),
                 Ok(number) if number > max => wrong(format!("it must be at most {max}")),
                 Ok(_) => Ok(()),
+            },
+            Kind::Fraction => match value.trim().parse::<f64>() {
+                Ok(number) if (0.0..=1.0).contains(&number) => Ok(()),
+                Ok(_) => wrong("it must lie between 0 and 1".into()),
+                Err(_) => wrong("it must be a number".into()),
             },
             Kind::Word(words) if words.contains(&value) => Ok(()),
             Kind::Word(words) => wrong(format!("it must be one of {}", words.join(", "))),

@@ -41,6 +41,29 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// `message.timestamp.type` is `LogAppendTime`.
     pub log_append_time: bool,
+    /// `cleanup.policy` has `delete`: old records go by age and size.
+    pub delete: bool,
+    /// `cleanup.policy` has `compact`: of records with the same key the last one stays.
+    pub compact: Option<Compaction>,
+}
+
+/// How a partition is compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// `min.cleanable.dirty.ratio`, in millionths.
+    pub dirty_ratio_ppm: u32,
+    /// `min.compaction.lag.ms`.
+    pub lag_ms_min: i64,
+    /// `max.compaction.lag.ms`.
+    pub lag_ms_max: i64,
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: i64,
+}
+
+impl Default for Compaction {
+    fn default() -> Compaction {
+        Compaction { dirty_ratio_ppm: 500_000, lag_ms_min: 0, lag_ms_max: i64::MAX, delete_retention_ms: 86_400_000 }
+    }
 }
 
 impl Default for LogConfig {
@@ -52,6 +75,8 @@ impl Default for LogConfig {
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
             log_append_time: false,
+            delete: true,
+            compact: None,
         }
     }
 }
@@ -75,6 +100,12 @@ pub struct LogSettings {
     pub producer_expiration_ms: i64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,
+    /// `log.cleaner.enable`.
+    pub compaction: bool,
+    /// `log.cleaner.backoff.ms`.
+    pub compaction_backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`: of all shards together.
+    pub compaction_bytes_max: u64,
 }
 
 impl Default for LogSettings {
@@ -88,6 +119,9 @@ impl Default for LogSettings {
             commit_wait_us: 0,
             producer_expiration_ms: 86_400_000,
             retention_check_ms: 300_000,
+            compaction: true,
+            compaction_backoff_ms: 15_000,
+            compaction_bytes_max: 128 << 20,
         }
     }
 }

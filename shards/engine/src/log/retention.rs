@@ -19,7 +19,9 @@ impl ShardLog {
             let Some(p) = self.partition_mut(ix).filter(|p| p.failed.is_none()) else { continue };
             p.producers.expire(now.wall_ms.saturating_sub(producer_expiration_ms));
             let has_data = p.log_end > p.segments.back().map_or(p.settled_end, |s| s.base);
-            let old = p.segment_since_ms > 0 && now.wall_ms.saturating_sub(p.segment_since_ms) >= p.config.segment_ms;
+            // The last segment is never compacted, so it is closed in time for it.
+            let age_ms_max = p.config.compact.map_or(i64::MAX, |c| c.lag_ms_max).min(p.config.segment_ms);
+            let old = p.segment_since_ms > 0 && now.wall_ms.saturating_sub(p.segment_since_ms) >= age_ms_max;
             if has_data && old && !p.roll_wanted {
                 p.roll_wanted = true;
                 self.settle.rolls_wanted = true;
@@ -35,7 +37,7 @@ impl ShardLog {
         let mut all = true;
         for i in 0..self.partitions.len() {
             let ix = PartitionIx(i as u32);
-            let Some(p) = self.partition(ix).filter(|p| p.failed.is_none()) else { continue };
+            let Some(p) = self.partition(ix).filter(|p| p.failed.is_none() && p.config.delete) else { continue };
             let start = retained_from(p, now.wall_ms);
             if start > p.log_start {
                 all &= self.move_log_start(now, ix, start).is_ok();

@@ -7,7 +7,7 @@ use floe_wire::ids::TopicId;
 use super::controller::Refusal;
 use super::image::Image;
 use super::records::Record;
-use crate::config::{ConfigDef, Kind, Values, broker_def, topic_def};
+use crate::config::{ConfigDef, Kind, Values, broker_def, check_topic, topic_def};
 
 /// What has settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,9 @@ impl ConfigChange {
                     gets.remove(name);
                 }
             }
+        }
+        if let Resource::Topic(_) = self.resource {
+            check_topic(&gets).map_err(Refusal::Config)?;
         }
         let gone = has.keys().filter(|name| !gets.contains_key(*name)).map(|name| (name.clone(), None));
         let set = gets.iter().filter(|(name, value)| has.get(*name) != Some(value));
@@ -148,6 +151,12 @@ mod tests {
             (true, &[("retention.ms", set("7"))], 2, &[text("retention.ms", "7")]),
             (true, &[], 2, &[]),
             (true, &[("cleanup.policy", ConfigOp::Append("delete".into()))], 3, &[text("cleanup.policy", "delete")]),
+            (
+                true,
+                &[("cleanup.policy", ConfigOp::Append("compact".into()))],
+                3,
+                &[text("cleanup.policy", "delete,compact")],
+            ),
         ];
         for (replace, ops, records, configs) in rows {
             let configs: Values = configs.iter().cloned().collect();
@@ -158,8 +167,10 @@ mod tests {
             ("no.such", ConfigOp::Delete, "Unknown topic config name: no.such"),
             ("retention.ms", ConfigOp::Append("1".into()), "because its type is not LIST."),
             ("retention.ms", set("-2"), "it must be at least -1"),
-            ("cleanup.policy", ConfigOp::Append("compact".into()), "it must be made of delete"),
-            ("cleanup.policy", ConfigOp::Subtract("delete".into()), "it must be made of delete"),
+            ("cleanup.policy", ConfigOp::Append("squash".into()), "it must be made of delete, compact"),
+            ("max.compaction.lag.ms", set("0"), "it must be at least 1"),
+            ("min.cleanable.dirty.ratio", set("1.5"), "it must lie between 0 and 1"),
+            ("cleanup.policy", ConfigOp::Subtract("delete".into()), "it must be made of delete, compact"),
         ] {
             let refusal = after(false, &[(name, op)]).unwrap_err();
             assert!(matches!(&refusal, Refusal::Config(text) if text.ends_with(message)), "{refusal:?}");

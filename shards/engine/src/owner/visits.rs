@@ -38,6 +38,8 @@ fn see(now: Time, log: &mut ShardLog, visit: &Visit) -> Result<(Seen, Option<Com
     let (ix, p) = found.and_then(|ix| Some((ix, log.partition(ix)?))).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
     let usable = || if p.failed().is_some() { Err(codes::KAFKA_STORAGE_ERROR) } else { Ok(()) };
     let seen = match visit.errand {
+        // Who compacts without deleting wants the last of each key to stay (Kafka's answer).
+        Errand::Trim { .. } if !p.config().delete => return Err(codes::POLICY_VIOLATION),
         Errand::Trim { before } => {
             let (log_start, wait) = log.delete_records(now, ix, before).map_err(|error| read_code(&error))?;
             return Ok((Seen::LogStart(log_start), wait));

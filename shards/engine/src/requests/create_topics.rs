@@ -13,7 +13,7 @@ use floe_wire::primitives::DecodeError;
 use super::split::bounded;
 use super::topics::{check_assignment, check_name, collides, exists, refused, too_many};
 use super::{Caller, Wait, codes};
-use crate::config::{Values, topic_def};
+use crate::config::{Values, check_topic, topic_def};
 use crate::event::Effects;
 use crate::limits::{NEW_PARTITIONS_MAX, PARTITIONS_MAX};
 use crate::metadata::{Change, ChangeDone, NewTopic, Refusal};
@@ -98,6 +98,7 @@ impl Shard {
             def.check(name, value).map_err(wrong)?;
             configs.insert(name.to_owned(), value.to_owned());
         }
+        check_topic(&configs).map_err(|message| (codes::INVALID_CONFIG, message))?;
         Ok(NewTopic { name: name.to_owned(), partitions, configs })
     }
 

@@ -198,6 +198,7 @@ fn entry(
             Kind::Word(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
+            Kind::Fraction => 6,
             Kind::Words(_) => 7,
         },
         documentation: depth.documentation.then_some(Cow::Borrowed(resolved.def.about)),

@@ -14,7 +14,7 @@ use floe_wire::primitives::{DecodeError, Records};
 
 use super::split::{Split, bounded};
 use super::{Caller, Pending, Wait, codes};
-use crate::batch::{Refused, judge};
+use crate::batch::{Refused, check_keys, judge};
 use crate::config::TopicSettings;
 use crate::connection::Ending;
 use crate::event::Effects;
@@ -192,6 +192,7 @@ fn accept<'t>(
         return Err(Refused::new(codes::INVALID_RECORD, "There are no records."));
     };
     let (batch, info) = judge(body.slice_ref(bytes), settings, version, wall_ms)?;
+    check_keys(&batch, settings, &topic.name, partition)?;
     Ok((topic, batch, info))
 }
 

@@ -157,14 +157,14 @@ fn step(reader: &mut Reader<'_>, number: i32) -> Option<i64> {
     (r.remaining() == 0).then_some(timestamp_delta)
 }
 
-fn length(reader: &mut Reader<'_>) -> Result<Option<usize>, DecodeError> {
+pub(super) fn length(reader: &mut Reader<'_>) -> Result<Option<usize>, DecodeError> {
     match reader.varlong()? {
         -1 => Ok(None),
         len => usize::try_from(len).map(Some).map_err(|_| DecodeError::NegativeLength(len)),
     }
 }
 
-fn nullable<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, DecodeError> {
+pub(super) fn nullable<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, DecodeError> {
     let Some(len) = length(reader)? else { return Ok(None) };
     reader.take(len).map(Some)
 }
