@@ -124,3 +124,21 @@ pub const KIBIBYTE_COST_NS: u64 = 600;
 
 /// The load, in nanoseconds a second, up to which a shard takes connections in however little the others have to do: half a core.
 pub const LOAD_LIGHT_NS: u64 = 500_000_000;
+
+/// Lines that one decision of a group coordinator writes to the log, such as one for each offset that goes back.
+pub const AUDIT_LINES_MAX: usize = 100;
+
+/// Groups whose coordinator one shard is; what would make another is answered COORDINATOR_NOT_AVAILABLE.
+pub const GROUPS_MAX: usize = 1 << 20;
+
+/// Members of one group that were given an id and have not come back with it (KIP-394): an id costs the client nothing.
+pub const PENDING_MEMBERS_MAX: usize = 10_000;
+
+/// Offsets that one decision lets expire; the rest is for the next one.
+pub const OFFSETS_EXPIRED_AT_ONCE: usize = 1000;
+
+/// How long a new classic member may wait in a join, in milliseconds (Kafka's number): it cannot send heartbeats, and its connection may be gone.
+pub const NEW_MEMBER_JOIN_MS: u64 = 300_000;
+
+/// After what time the end of a rebalance is tried again when it could not be written, in milliseconds.
+pub const GROUP_RETRY_MS: u64 = 1000;

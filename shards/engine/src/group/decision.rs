@@ -4,7 +4,8 @@
 //! `__consumer_offsets`, and when that is taken the records are *applied* (the only way durable state changes, live as in replay). When it is refused (disk
 //! full, journal failed) nothing was changed, and the answers become errors. Appending is synchronous, so nobody decides in between.
 
-use super::api::{Asker, GroupAnswer, Joined, Synced};
+use super::api::{Asker, ConsumerHeartbeatAnswer, Described, GroupAnswer, GroupRequest, Joined, Synced};
+use super::api::{Commit, ConsumerDescribed};
 use super::records::GroupRecord;
 use crate::requests::codes;
 
@@ -51,21 +52,66 @@ impl GroupAnswer {
             }
             GroupAnswer::Fetched(_) => GroupAnswer::Fetched(Err(error_code)),
             GroupAnswer::OffsetsDeleted(_) => GroupAnswer::OffsetsDeleted(Err(error_code)),
-            GroupAnswer::ConsumerHeartbeat(answer) => {
-                GroupAnswer::ConsumerHeartbeat(super::api::ConsumerHeartbeatAnswer {
-                    error_code,
-                    member: answer.member,
-                    ..Default::default()
-                })
-            }
+            GroupAnswer::ConsumerHeartbeat(answer) => GroupAnswer::ConsumerHeartbeat(ConsumerHeartbeatAnswer {
+                error_code,
+                member: answer.member,
+                ..Default::default()
+            }),
             GroupAnswer::Listed(_) => GroupAnswer::Listed(Err(error_code)),
-            GroupAnswer::Described(_) => {
-                GroupAnswer::Described(super::api::Described { error_code, ..Default::default() })
-            }
+            GroupAnswer::Described(_) => GroupAnswer::Described(Described { error_code, ..Default::default() }),
             GroupAnswer::ConsumerDescribed(_) => {
-                GroupAnswer::ConsumerDescribed(super::api::ConsumerDescribed { error_code, ..Default::default() })
+                GroupAnswer::ConsumerDescribed(ConsumerDescribed { error_code, ..Default::default() })
             }
             GroupAnswer::Deleted(_) => GroupAnswer::Deleted(error_code),
         }
+    }
+}
+
+impl GroupRequest {
+    /// Whether a group without a name is refused: Kafka keeps taking offsets under the empty name, and describing and deleting it.
+    pub fn needs_group(&self) -> bool {
+        matches!(
+            self,
+            GroupRequest::Join(_)
+                | GroupRequest::Sync(_)
+                | GroupRequest::Heartbeat(_)
+                | GroupRequest::Leave(_)
+                | GroupRequest::ConsumerHeartbeat(_)
+                | GroupRequest::ConsumerDescribe
+        )
+    }
+
+    /// Its answer when the whole is refused.
+    #[must_use]
+    pub fn refuse(self, error_code: i16) -> GroupAnswer {
+        match self {
+            GroupRequest::Join(join) => {
+                GroupAnswer::Joined(Joined { error_code, generation: -1, member: join.member, ..Joined::default() })
+            }
+            GroupRequest::Sync(_) => GroupAnswer::Synced(Synced { error_code, ..Synced::default() }),
+            GroupRequest::Heartbeat(_) => GroupAnswer::Heartbeat(error_code),
+            GroupRequest::Leave(_) => GroupAnswer::Left(Err(error_code)),
+            GroupRequest::Commit(commit) => GroupAnswer::Committed(commit.refuse(error_code)),
+            GroupRequest::Fetch(_) => GroupAnswer::Fetched(Err(error_code)),
+            GroupRequest::DeleteOffsets(_) => GroupAnswer::OffsetsDeleted(Err(error_code)),
+            GroupRequest::ConsumerHeartbeat(heartbeat) => GroupAnswer::ConsumerHeartbeat(ConsumerHeartbeatAnswer {
+                error_code,
+                member: Some(heartbeat.member),
+                ..ConsumerHeartbeatAnswer::default()
+            }),
+            GroupRequest::List(_) => GroupAnswer::Listed(Err(error_code)),
+            GroupRequest::Describe => GroupAnswer::Described(Described { error_code, ..Described::default() }),
+            GroupRequest::ConsumerDescribe => {
+                GroupAnswer::ConsumerDescribed(ConsumerDescribed { error_code, ..ConsumerDescribed::default() })
+            }
+            GroupRequest::Delete => GroupAnswer::Deleted(error_code),
+        }
+    }
+}
+
+impl Commit {
+    /// The same code for everything.
+    pub fn refuse(&self, error_code: i16) -> Vec<Vec<i16>> {
+        self.topics.iter().map(|topic| vec![error_code; topic.partitions.len()]).collect()
     }
 }

@@ -2,22 +2,34 @@
 //! (`owner/groups.rs`), see [`Decision`] for the way of a change.
 //!
 //! - `api.rs`: what is asked and answered. `records.rs`: what is written down. `decision.rs`: what comes back.
-//! - `classic/`: JoinGroup to LeaveGroup. `consumer/`: KIP-848. `offsets.rs`: committed offsets of both.
+//! - `coordinator.rs`: partitions, groups and deadlines. `entry.rs`: one group of either protocol with its offsets.
+//! - `classic/`: JoinGroup to LeaveGroup. `consumer/`: KIP-848. `offsets.rs`: committed offsets of both. `audit.rs`: what happened to them.
 //!
 //! Invariants: a group lives in exactly one partition; while its partition loads it answers COORDINATOR_LOAD_IN_PROGRESS; durable state is what
 //! its records give when applied in order; deadlines are soft state and begin anew when a partition has loaded.
 
 pub mod api;
+mod audit;
+mod classic;
+mod consumer;
+mod coordinator;
 mod decision;
+mod entry;
+mod offsets;
 pub mod records;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
+pub use audit::GroupMetrics;
+pub use coordinator::Coordinator;
 pub use decision::Decision;
 pub use settings::GroupSettings;
 
-use crate::event::LogLevel;
+use audit::Audit;
+
 use crate::metadata::Image;
 use crate::time::Time;
 use crate::uuids::Uuids;
@@ -33,8 +45,20 @@ pub struct Context<'a> {
     pub settings: &'a GroupSettings,
     /// Names for new members.
     pub ids: &'a mut Uuids,
-    /// Lines for the broker's log (rebalances, and the auditor's: every reset, skip, rewind or expiry of a committed offset).
-    pub lines: &'a mut Vec<(LogLevel, String)>,
+    /// Lines for the broker's log (rebalances, and every reset, skip, rewind or expiry of a committed offset) with their counters. Taken back when the
+    /// records of the decision are refused.
+    pub audit: &'a mut Audit,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Where the answer goes.
+    pub asker: api::Asker,
+    /// The client's name for itself.
+    pub client_id: Name,
+    /// Its address.
+    pub client_host: Name,
 }
 
 /// The partition of `__consumer_offsets` that holds a group: Kafka's rule, the hash of a Java string, its sign dropped, modulo the number of partitions.
@@ -45,22 +69,3 @@ pub fn partition_of(group: &str, partitions: i32) -> i32 {
 
 /// A name that several records share.
 pub type Name = Arc<str>;
-
-#[cfg(test)]
-mod tests {
-    use super::partition_of;
-
-    #[test]
-    fn groups_lie_where_kafka_puts_them() {
-        // Java: "hello".hashCode() is 99162322, "polygenelubricants".hashCode() is Integer.MIN_VALUE, "\u{1f980}" is two units.
-        for (group, partitions, expected) in [
-            ("hello", 50, 22),
-            ("polygenelubricants", 50, 0),
-            ("", 50, 0),
-            ("hello", 1, 0),
-            ("\u{1f980}", 50, (55358 * 31 + 56704) % 50),
-        ] {
-            assert_eq!(partition_of(group, partitions), expected, "{group}");
-        }
-    }
-}

@@ -81,6 +81,20 @@ pub enum GroupRecord {
 }
 
 impl GroupRecord {
+    /// Whether its key is gone.
+    pub fn is_tombstone(&self) -> bool {
+        match self {
+            GroupRecord::Offset { value, .. } => value.is_none(),
+            GroupRecord::Classic { value, .. } => value.is_none(),
+            GroupRecord::Epoch { value, .. } => value.is_none(),
+            GroupRecord::Member { value, .. } => value.is_none(),
+            GroupRecord::TargetEpoch { value, .. } => value.is_none(),
+            GroupRecord::Target { value, .. } => value.is_none(),
+            GroupRecord::Current { value, .. } => value.is_none(),
+            GroupRecord::Expression { value, .. } => value.is_none(),
+        }
+    }
+
     /// The group it belongs to.
     pub fn group(&self) -> &Arc<str> {
         match self {

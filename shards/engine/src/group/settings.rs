@@ -1,5 +1,7 @@
 //! The broker's settings that groups follow, under Kafka's names, resolved.
 
+use std::time::Duration;
+
 /// As `config` has resolved them; names are those of the fields with dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -29,6 +31,13 @@ pub struct GroupSettings {
     pub upgrade: bool,
     /// `group.consumer.migration.policy`: a consumer group whose last members speak the classic protocol may become a classic group.
     pub downgrade: bool,
+}
+
+impl GroupSettings {
+    /// How often offsets are looked through for those that expired.
+    pub fn offsets_check(&self) -> Duration {
+        Duration::from_millis(self.offsets_retention_check_ms.max(1))
+    }
 }
 
 impl Default for GroupSettings {

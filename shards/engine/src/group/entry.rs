@@ -1,0 +1,337 @@
+//! One group, of either protocol, with its committed offsets. Routes what is asked to the one who knows; owns which of the two protocols a group speaks.
+//!
+//! Invariant: a group of which nothing is known is a classic one without members, never written: it is no different from one that was never there.
+
+use super::api::{ConsumerDescribed, Described, GroupAnswer, GroupRequest, ListedGroup};
+use super::audit::GroupCounts;
+use super::classic::ClassicGroup;
+use super::consumer::ConsumerGroup;
+use super::offsets::{Offsets, Retention};
+use super::records::GroupRecord;
+use super::{Caller, Context, Decision, Name};
+use crate::metadata::Image;
+use crate::requests::codes;
+use crate::time::{Deadline, Time};
+
+/// A group by its protocol.
+#[derive(Debug)]
+pub enum Group {
+    /// JoinGroup, SyncGroup, ...; also groups that only commit offsets.
+    Classic(Box<ClassicGroup>),
+    /// KIP-848.
+    Consumer(Box<ConsumerGroup>),
+}
+
+/// A group with its offsets.
+#[derive(Debug)]
+pub struct Entry {
+    name: Name,
+    group: Group,
+    /// What it has committed.
+    pub offsets: Offsets,
+    /// Its entry among the coordinator's deadlines.
+    pub scheduled: Option<Deadline>,
+}
+
+impl Entry {
+    /// Nothing is known of it.
+    pub fn new(name: Name) -> Entry {
+        let group = Group::Classic(Box::new(ClassicGroup::new(name.clone())));
+        Entry { name, group, offsets: Offsets::default(), scheduled: None }
+    }
+
+    /// Whether there is no trace of it.
+    pub fn is_vacant(&self) -> bool {
+        self.offsets.is_empty() && matches!(&self.group, Group::Classic(classic) if classic.is_vacant())
+    }
+
+    /// Decides what is asked.
+    pub fn request(&mut self, cx: &mut Context<'_>, caller: &Caller, request: GroupRequest) -> Decision {
+        let vacant = self.is_vacant();
+        match request {
+            GroupRequest::Join(_) | GroupRequest::Sync(_) | GroupRequest::Heartbeat(_) | GroupRequest::Leave(_) => {
+                self.classic(cx, caller, request)
+            }
+            GroupRequest::ConsumerHeartbeat(heartbeat) => match &mut self.group {
+                Group::Consumer(consumer) => consumer.heartbeat(cx, caller, heartbeat),
+                Group::Classic(classic) if classic.is_empty() => {
+                    let mut decision = ConsumerGroup::new(self.name.clone()).heartbeat(cx, caller, heartbeat);
+                    if !decision.records.is_empty() {
+                        decision.records.splice(0..0, classic.tombstone());
+                    }
+                    decision
+                }
+                Group::Classic(classic) => ConsumerGroup::upgrade(cx, caller, heartbeat, classic),
+            },
+            GroupRequest::Commit(commit) => {
+                let code = self.check_commit(cx, &commit);
+                if code != codes::NONE {
+                    return Decision::answer(caller.asker, GroupAnswer::Committed(commit.refuse(code)));
+                }
+                self.offsets.commit(cx, &self.name, caller, commit)
+            }
+            GroupRequest::Fetch(fetch) => {
+                let code = match (&self.group, &fetch.who) {
+                    (_, Some(who)) if who.generation >= 0 && vacant => codes::GROUP_ID_NOT_FOUND,
+                    (Group::Consumer(consumer), Some(who)) if who.generation >= 0 || !who.member.is_empty() => {
+                        consumer.check_member(who).err().unwrap_or(codes::NONE)
+                    }
+                    _ => codes::NONE,
+                };
+                let answer = if code == codes::NONE { Ok(self.offsets.fetch(fetch.topics)) } else { Err(code) };
+                Decision::answer(caller.asker, GroupAnswer::Fetched(answer))
+            }
+            GroupRequest::DeleteOffsets(topics) => {
+                let code = match &self.group {
+                    _ if vacant => codes::GROUP_ID_NOT_FOUND,
+                    Group::Classic(classic) if !classic.is_empty() && !classic.is_consumers() => codes::NON_EMPTY_GROUP,
+                    _ => codes::NONE,
+                };
+                if code != codes::NONE {
+                    return Decision::answer(caller.asker, GroupAnswer::OffsetsDeleted(Err(code)));
+                }
+                let Entry { name, group, offsets, .. } = self;
+                offsets.delete(cx, name, caller, &topics, |topic| group.is_subscribed(topic))
+            }
+            GroupRequest::Describe => Decision::answer(caller.asker, GroupAnswer::Described(self.describe(vacant))),
+            GroupRequest::ConsumerDescribe => {
+                let described = match &self.group {
+                    Group::Consumer(consumer) => consumer.describe(),
+                    Group::Classic(_) => ConsumerDescribed {
+                        error_code: codes::GROUP_ID_NOT_FOUND,
+                        error_message: Some(self.missing(vacant, "consumer")),
+                        ..ConsumerDescribed::default()
+                    },
+                };
+                Decision::answer(caller.asker, GroupAnswer::ConsumerDescribed(described))
+            }
+            GroupRequest::Delete => self.delete(cx, caller, vacant),
+            GroupRequest::List(_) => unreachable!("a list is of a partition"),
+        }
+    }
+
+    /// Something that is due by now.
+    pub fn due(&mut self, cx: &mut Context<'_>) -> Option<Decision> {
+        match &mut self.group {
+            Group::Classic(classic) => classic.due(cx),
+            Group::Consumer(consumer) => consumer.due(cx),
+        }
+    }
+
+    /// When that is at the latest.
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        match &self.group {
+            Group::Classic(classic) => classic.next_deadline(),
+            Group::Consumer(consumer) => consumer.next_deadline(),
+        }
+    }
+
+    /// Offsets that expired, or whose topics are gone; then the group itself, when nothing is left of it.
+    pub fn sweep(&mut self, cx: &mut Context<'_>) -> Option<Decision> {
+        let Entry { name, group, offsets, .. } = self;
+        let retention = group.retention();
+        let mut decision = Decision { records: offsets.gone(cx, name), ..Decision::default() };
+        decision.records.extend(offsets.expired(cx, name, retention, |topic| group.is_subscribed(topic)));
+        let left = offsets.len() - decision.records.len();
+        if left == 0 && group.is_empty() {
+            decision.records.extend(group.tombstones());
+        }
+        (!decision.records.is_empty()).then_some(decision)
+    }
+
+    /// A record holds: live, or (without a time) read from the log.
+    pub fn apply(&mut self, now: Option<Time>, record: &GroupRecord, counts: &mut GroupCounts) {
+        match (record, &mut self.group) {
+            (GroupRecord::Offset { topic, partition, value, .. }, _) => {
+                counts.commits += u64::from(now.is_some() && value.is_some());
+                self.offsets.apply(topic, *partition, value.as_ref());
+            }
+            (GroupRecord::Classic { value, .. }, Group::Classic(classic)) => {
+                classic.apply(now, value.as_ref(), counts);
+            }
+            (GroupRecord::Classic { value: Some(_), .. }, Group::Consumer(_)) => {
+                self.group = Group::Classic(Box::new(ClassicGroup::new(self.name.clone())));
+                self.apply(now, record, counts);
+            }
+            (GroupRecord::Epoch { value: None, .. }, Group::Consumer(_)) => {
+                self.group = Group::Classic(Box::new(ClassicGroup::new(self.name.clone())));
+            }
+            (_, Group::Consumer(consumer)) => consumer.apply(now, record),
+            // What is left of a consumer group that is gone, or the first trace of one: compaction keeps the last record of each key alone, in any order.
+            (_, Group::Classic(_)) if record.is_tombstone() => {}
+            (_, Group::Classic(_)) => {
+                let mut consumer = ConsumerGroup::new(self.name.clone());
+                consumer.apply(now, record);
+                self.group = Group::Consumer(Box::new(consumer));
+            }
+        }
+    }
+
+    /// A record could not be written.
+    pub fn refused(&mut self, now: Time, record: &GroupRecord) {
+        match (&mut self.group, record) {
+            (_, GroupRecord::Offset { .. }) => {}
+            (Group::Classic(classic), GroupRecord::Classic { value: Some(_), .. }) => classic.refused(now),
+            (Group::Classic(_), _) => {}
+            (Group::Consumer(consumer), _) => consumer.refused(now),
+        }
+    }
+
+    /// Everything has been read.
+    pub fn loaded(&mut self, now: Time) {
+        match &mut self.group {
+            Group::Classic(classic) => classic.loaded(now),
+            Group::Consumer(consumer) => consumer.loaded(now),
+        }
+    }
+
+    /// Topics have changed. Whether offsets of topics that are gone are to be dropped.
+    pub fn image_changed(&mut self, image: &Image) -> bool {
+        if let Group::Consumer(consumer) = &mut self.group {
+            consumer.image_changed(image);
+        }
+        self.offsets.has_gone(image)
+    }
+
+    /// The partition goes away: whoever waits is told.
+    pub fn dissolve(&mut self, error_code: i16, decision: &mut Decision) {
+        if let Group::Classic(classic) = &mut self.group {
+            classic.dissolve(error_code, decision);
+        }
+    }
+
+    /// As Kafka writes it.
+    pub fn state(&self) -> &'static str {
+        match &self.group {
+            Group::Classic(classic) => classic.state_name(),
+            Group::Consumer(consumer) => consumer.state(),
+        }
+    }
+
+    /// As Kafka writes it.
+    pub fn kind(&self) -> &'static str {
+        match &self.group {
+            Group::Classic(_) => "classic",
+            Group::Consumer(_) => "consumer",
+        }
+    }
+
+    /// Number of members.
+    pub fn members(&self) -> usize {
+        match &self.group {
+            Group::Classic(classic) => classic.members(),
+            Group::Consumer(consumer) => consumer.members(),
+        }
+    }
+
+    /// Its line in a list.
+    pub fn list(&self, group: Name) -> ListedGroup {
+        let protocol_type = match &self.group {
+            Group::Classic(classic) => classic.protocol_type(),
+            Group::Consumer(_) => "consumer".into(),
+        };
+        ListedGroup { group, protocol_type, state: self.state(), kind: self.kind() }
+    }
+}
+
+impl Entry {
+    fn classic(&mut self, cx: &mut Context<'_>, caller: &Caller, request: GroupRequest) -> Decision {
+        let mut tombstones = Vec::new();
+        if let (Group::Consumer(consumer), GroupRequest::Join(_)) = (&self.group, &request)
+            && consumer.members() == 0
+        {
+            tombstones = consumer.tombstones();
+            self.group = Group::Classic(Box::new(ClassicGroup::new(self.name.clone())));
+        }
+        let mut decision = match &mut self.group {
+            Group::Classic(classic) => classic.request(cx, caller, request),
+            Group::Consumer(consumer) => consumer.classic(cx, caller, request),
+        };
+        decision.records.splice(0..0, tombstones);
+        decision
+    }
+
+    fn check_commit(&mut self, cx: &mut Context<'_>, commit: &super::api::Commit) -> i16 {
+        let vacant = self.is_vacant();
+        match &mut self.group {
+            Group::Classic(_) if vacant && commit.who.generation >= 0 => {
+                if commit.knows_epochs {
+                    codes::GROUP_ID_NOT_FOUND
+                } else {
+                    codes::ILLEGAL_GENERATION
+                }
+            }
+            Group::Classic(classic) => classic.check_commit(cx, &commit.who),
+            Group::Consumer(consumer) if consumer.members() == 0 && commit.who.generation < 0 => codes::NONE,
+            Group::Consumer(consumer) => match consumer.check_member(&commit.who) {
+                Ok(()) => codes::NONE,
+                Err(codes::STALE_MEMBER_EPOCH) if !commit.knows_epochs => codes::UNSUPPORTED_VERSION,
+                Err(code) => code,
+            },
+        }
+    }
+
+    fn describe(&self, vacant: bool) -> Described {
+        match &self.group {
+            Group::Classic(classic) if !vacant => classic.describe(),
+            _ => Described {
+                error_code: codes::GROUP_ID_NOT_FOUND,
+                error_message: Some(self.missing(vacant, "classic")),
+                state: "Dead",
+                ..Described::default()
+            },
+        }
+    }
+
+    fn missing(&self, vacant: bool, kind: &str) -> String {
+        if vacant {
+            format!("Group {} not found.", self.name)
+        } else {
+            format!("Group {} is not a {kind} group.", self.name)
+        }
+    }
+
+    fn delete(&mut self, cx: &mut Context<'_>, caller: &Caller, vacant: bool) -> Decision {
+        let code = match &self.group {
+            _ if vacant => codes::GROUP_ID_NOT_FOUND,
+            group if !group.is_empty() => codes::NON_EMPTY_GROUP,
+            _ => codes::NONE,
+        };
+        let mut decision = Decision::answer(caller.asker, GroupAnswer::Deleted(code));
+        if code == codes::NONE {
+            decision.records = self.offsets.delete_all(cx, &self.name);
+            decision.records.extend(self.group.tombstones());
+        }
+        decision
+    }
+}
+
+impl Group {
+    fn is_empty(&self) -> bool {
+        match self {
+            Group::Classic(classic) => classic.is_empty(),
+            Group::Consumer(consumer) => consumer.members() == 0,
+        }
+    }
+
+    fn is_subscribed(&self, topic: &str) -> bool {
+        match self {
+            Group::Classic(classic) => classic.is_subscribed(topic),
+            Group::Consumer(consumer) => consumer.is_subscribed(topic),
+        }
+    }
+
+    fn retention(&self) -> Retention {
+        match self {
+            Group::Classic(classic) => classic.retention(),
+            Group::Consumer(_) => Retention::SinceCommit,
+        }
+    }
+
+    fn tombstones(&self) -> Vec<GroupRecord> {
+        match self {
+            Group::Classic(classic) => classic.tombstone().into_iter().collect(),
+            Group::Consumer(consumer) => consumer.tombstones(),
+        }
+    }
+}
