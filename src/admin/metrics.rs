@@ -64,6 +64,8 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         ("floe_reads_hot", "Reads answered from memory", log.reads_hot),
         ("floe_reads_file", "Reads answered by sendfile", log.reads_sent_from_file),
         ("floe_reads_cold", "Reads that waited for the disk", log.reads_cold),
+        ("floe_direct_batches", "Batches written straight to their segment", log.direct_batches),
+        ("floe_direct_bytes", "Bytes written straight to segments, ahead of their commit", log.direct_bytes),
         ("floe_segments_removed", "Segments removed by retention or DeleteRecords", log.segments_removed),
     ];
     for (name, help, count) in counts {

@@ -351,8 +351,8 @@ pub enum DiskOp {
         /// Without: through the page cache (what sendfile needs).
         direct: bool,
     },
-    /// Reserves `len` bytes from `offset` on disk without changing the file's size (FALLOC_FL_KEEP_SIZE). A hint: it fails silently where
-    /// the file system cannot. Gives [`DiskOutput::Done`].
+    /// Reserves `len` bytes from `offset` on disk without changing the file's size (FALLOC_FL_KEEP_SIZE): fails when there is no space for them.
+    /// A hint otherwise: where the file system cannot reserve, nothing happens. Gives [`DiskOutput::Done`].
     Preallocate {
         /// Which.
         file: FileHandle,

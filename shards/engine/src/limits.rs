@@ -25,6 +25,15 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 /// a repeat is recognised.
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;
 
+/// Bytes of one commit that go straight to segments, beside one batch that is larger.
+pub const DIRECT_BYTES_MAX: usize = 4 << 20;
+/// Files that one commit writes to straight: each is a write and a flush of its own.
+pub const DIRECT_PIECES_MAX: usize = 8;
+/// Segments of a shard held open to be written to straight.
+pub const DIRECT_FILES_MAX: usize = 256;
+/// Bytes of batches in the journal that are written to the segment along with one that goes straight to it; with more of them settling comes
+/// first.
+pub const DIRECT_HEAD_BYTES_MAX: u64 = 16 << 20;
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(COMMIT_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 

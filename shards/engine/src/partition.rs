@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use floe_wire::ids::TopicId;
 
-use crate::log::{CommitSeq, LogConfig, Segment, SettleJob, TailEntry};
+use crate::log::{CommitSeq, DirectFile, LogConfig, Segment, SettleJob, TailEntry};
 use crate::producers::Producers;
 
 /// A partition.
@@ -54,6 +54,12 @@ pub struct Partition {
     /// Bytes of batches at or past `settled_end`.
     pub(crate) unsettled_bytes: u64,
     pub(crate) job: Option<Box<SettleJob>>,
+    /// The last segment, while large batches go straight to it.
+    pub(crate) direct: Option<Box<DirectFile>>,
+    /// It has been asked for.
+    pub(crate) direct_wanted: bool,
+    /// The first checkpoint that knows the last segment.
+    pub(crate) segment_known_from: u64,
     /// Close the last segment at the next chance.
     pub(crate) roll_wanted: bool,
     /// Wall-clock ms of the first append to what will be in the last segment; 0: none yet.
@@ -89,6 +95,9 @@ impl Partition {
             released_end: 0,
             unsettled_bytes: 0,
             job: None,
+            direct: None,
+            direct_wanted: false,
+            segment_known_from: 0,
             roll_wanted: false,
             segment_since_ms: 0,
             removed: false,
@@ -138,6 +147,11 @@ impl Partition {
     /// Topic id and partition number.
     pub fn key(&self) -> (TopicId, i32) {
         (self.topic, self.number)
+    }
+
+    /// Where in the last segment the next batch will begin.
+    pub(crate) fn stream_pos(&self) -> u64 {
+        self.settled_pos + self.unsettled_bytes
     }
 
     /// Index in `tail` of the first batch at or past `offset`.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use floe_engine::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileHandle};
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use crate::limits::ZEROS_BYTES;
 use crate::memory::AlignedBuf;
@@ -51,9 +52,14 @@ pub fn run(root: &Path, op: DiskOp) -> Result<DiskOutput, DiskError> {
             Ok(DiskOutput::Opened { file: FileHandle::new(OpenFile { file, direct, path }), len })
         }
         DiskOp::Preallocate { file, offset, len } => {
-            // A hint: where the file system cannot, writes find their space later.
-            let _ = fallocate(OpenFile::of(&file).file.as_fd(), FallocateFlags::KEEP_SIZE, offset, len);
-            Ok(DiskOutput::Done)
+            let file = OpenFile::of(&file);
+            match fallocate(file.file.as_fd(), FallocateFlags::KEEP_SIZE, offset, len) {
+                Err(error) if error == Errno::NOSPC || error == Errno::DQUOT => {
+                    Err(disk_error("reserve space in", &file.path, &error.into()))
+                }
+                // A hint: where the file system cannot, writes find their space later.
+                _ => Ok(DiskOutput::Done),
+            }
         }
         DiskOp::WriteZeros { file, offset, len } => {
             let file = OpenFile::of(&file);

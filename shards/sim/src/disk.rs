@@ -289,10 +289,9 @@ impl Disk {
             DiskOp::Open { path, create, direct } => self.open(path, *create, *direct),
             DiskOp::Preallocate { file, offset, len } => {
                 let id = handle(file, self.life).file;
-                if self.space_for(id, offset + len).is_ok() {
-                    let file = self.file(id);
-                    file.reserved = file.reserved.max(offset + len);
-                }
+                self.space_for(id, offset + len)?;
+                let file = self.file(id);
+                file.reserved = file.reserved.max(offset + len);
                 Ok(DiskOutput::Done)
             }
             DiskOp::WriteZeros { file, offset, len } => {

@@ -18,6 +18,9 @@ pub fn small(rng: &mut Rng, listeners: Vec<Listener>) -> BrokerConfig {
     set("settle.bytes", rng.log_range(8_192, journal_bytes / 2));
     set("commit.bytes", rng.log_range(16_384, journal_file_bytes / 2));
     set("commit.wait.us", *rng.pick(&[0, 0, 0, 200]));
+    if rng.percent(60) {
+        set("direct.bytes", rng.log_range(200, 32_768));
+    }
     set("log.retention.check.interval.ms", rng.range(100, 2_000));
     set("log.segment.bytes", rng.log_range(16_384, 1 << 20));
     if rng.percent(30) {

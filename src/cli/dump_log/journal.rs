@@ -1,6 +1,6 @@
 //! Journals and their checkpoints. A file keeps commits of earlier laps behind the newest ones; they are told apart by the checkpoint.
 
-use floe_engine::log::inspect::{Checkpoint, EntryKind, FoundCommit, PartitionState, journal_file};
+use floe_engine::log::inspect::{Checkpoint, DirectBody, EntryKind, FoundCommit, PartitionState, journal_file};
 use floe_wire::ids::TopicId;
 use serde_json::json;
 
@@ -144,6 +144,16 @@ fn show(dump: &mut Dump, name: &str, commit: &FoundCommit, is_needed: bool, file
             EntryKind::LogStart => {
                 dump.note(name, position, &format!("{partition} begins at {} from here on", entry.header.base_offset))?;
             }
+            EntryKind::Direct if entry.whole => {
+                let body = file.get(position as usize..).and_then(|rest| rest.get(..entry.header.length as usize));
+                if let Some(body) = body.and_then(DirectBody::read) {
+                    let (offset, last) = (body.base_offset, body.last_offset());
+                    let (segment, at, len) = (body.segment, body.position, body.length);
+                    let place = format!("in segment {segment:020}.log at {at}, {len} bytes");
+                    dump.note(name, position, &format!("{partition}: offsets {offset} to {last} stand {place}"))?;
+                }
+            }
+            EntryKind::Rest if entry.whole => {}
             // Damage to the whole commit is told by the caller, with whether it counts.
             _ if !entry.whole => dump.note(name, position, &format!("{partition}: this batch is not whole"))?,
             kind => {

@@ -242,6 +242,12 @@ pub const CONFIGS: &[ConfigDef] = &[
         "256",
         "Produce and Fetch requests after which it is decided whether a connection moves.",
     ),
+    broker(
+        "direct.bytes",
+        long(0, i64::MAX),
+        "0",
+        "Batches from this size on are written straight to their segment, the journal holds their commit only. 0: none.",
+    ),
     broker("journal.bytes", long(48 * MIB, i64::MAX), "268435456", "Space of one shard's journal on disk."),
     broker("memory.bytes", long(16 * MIB, i64::MAX), "268435456", "Memory per shard for requests and their answers."),
     broker("settle.bytes", long(MIB, i64::MAX), "50331648", "Unsettled bytes per shard at which segments are written."),

@@ -96,6 +96,8 @@ pub struct LogSettings {
     pub commit_bytes_max: u64,
     /// How long a commit with few bytes waits for more, in microseconds, while nothing is under way. 0: not at all.
     pub commit_wait_us: u64,
+    /// Batches from this size on are written straight to their segment, in bytes; the journal holds their commit alone. 0: none.
+    pub direct_bytes: u64,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
     /// `log.retention.check.interval.ms`.
@@ -117,6 +119,7 @@ impl Default for LogSettings {
             settle_bytes: 48 << 20,
             commit_bytes_max: crate::limits::COMMIT_BYTES_MAX,
             commit_wait_us: 0,
+            direct_bytes: 0,
             producer_expiration_ms: 86_400_000,
             retention_check_ms: 300_000,
             compaction: true,
@@ -315,6 +318,10 @@ pub struct LogMetrics {
     pub batch_bytes: u64,
     /// Bytes written to the journal, with headers and padding.
     pub journal_bytes: u64,
+    /// Batches written straight to their segment.
+    pub direct_batches: u64,
+    /// Bytes written straight to segments, with what went along of batches before.
+    pub direct_bytes: u64,
     /// Batches whose commit completed, by the tier they reached before it: flushed, written, memory.
     pub acks: [u64; 3],
     /// From the first batch of a commit to its submission: it waits for commits before it, for company, for room.

@@ -51,9 +51,15 @@ impl ShardLog {
             }
         }
         // While reading goes on although nothing can settle, memory is bounded here.
-        let room = match self.is_clogged() && self.holds_too_much() {
-            true => Err(AppendError::Full),
-            false => self.journal.make_room(now, bytes.len(), true),
+        let clogged = self.is_clogged() && self.holds_too_much();
+        let direct = !clogged && self.goes_direct(ix, bytes.len());
+        let room = if clogged {
+            Err(AppendError::Full)
+        } else if direct {
+            self.make_direct_room(now, ix, bytes.len())
+        } else {
+            self.journal.close_piece_of(ix);
+            self.journal.make_room(now, bytes.len(), true)
         };
         let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
         if let Err(error) = room {
@@ -65,28 +71,42 @@ impl ShardLog {
         let ring = self.journal.building_ring();
         let base_offset = p.log_end;
         let last_offset = base_offset + i64::from(info.last_offset_delta);
-        let header = EntryHeader {
-            seq: 0,
-            topic: p.topic,
-            partition: p.number,
-            base_offset,
-            length: bytes.len() as u32,
-            leader_epoch,
-            kind: EntryKind::Batch,
-        };
-        let at = self.journal.push(header, bytes, Some(p.config.tier));
-        let copy = self.journal.pushed_mut(at, bytes.len());
-        batch::stamp(copy, base_offset, leader_epoch);
         let append_time_ms = p.config.log_append_time.then_some(now.wall_ms);
-        if let Some(time_ms) = append_time_ms {
-            batch::stamp_log_append_time(copy, time_ms);
-        }
+        let (part, at) = if direct {
+            self.push_direct(ix, bytes, info, leader_epoch, append_time_ms)
+        } else {
+            let header = EntryHeader {
+                seq: 0,
+                topic: p.topic,
+                partition: p.number,
+                base_offset,
+                length: bytes.len() as u32,
+                leader_epoch,
+                kind: EntryKind::Batch,
+            };
+            let at = self.journal.push(header, bytes, Some(p.config.tier));
+            let copy = self.journal.pushed_mut(at, bytes.len());
+            batch::stamp(copy, base_offset, leader_epoch);
+            if let Some(time_ms) = append_time_ms {
+                batch::stamp_log_append_time(copy, time_ms);
+            }
+            (0, at)
+        };
+        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
         self.journal.note_entry(ix, last_offset + 1);
         let max_timestamp = append_time_ms.unwrap_or(info.max_timestamp);
         if p.log_end == p.segments.back().map_or(p.settled_end, |s| s.base) || p.segment_since_ms == 0 {
             p.segment_since_ms = now.wall_ms;
         }
-        p.tail.push_back(TailEntry { base_offset, last_offset, max_timestamp, ring, at, len: bytes.len() as u32 });
+        p.tail.push_back(TailEntry {
+            base_offset,
+            last_offset,
+            max_timestamp,
+            ring,
+            part,
+            at,
+            len: bytes.len() as u32,
+        });
         p.log_end = last_offset + 1;
         note_epoch(&mut p.leader_epochs, leader_epoch);
         p.unsettled_bytes += bytes.len() as u64;
@@ -176,8 +196,7 @@ impl ShardLog {
         let p = self.partitions[ix.0 as usize].as_ref().expect("the caller has it");
         let entry = p.tail[p.tail_index(base_offset)];
         let (topic, partition) = p.key();
-        let commit = self.journal.commit(entry.ring).expect("an unsettled batch is in memory");
-        let bytes = commit.bytes.slice(entry.at as usize..(entry.at + entry.len) as usize);
+        let bytes = self.journal.slice(&entry);
         self.push_carried(now, ix, topic, partition, base_offset, &bytes)
     }
 
@@ -220,6 +239,7 @@ impl ShardLog {
             let commit = self.journal.commit_mut(ring).expect("completed just now");
             let entries = std::mem::take(&mut commit.entries);
             let carries = std::mem::take(&mut commit.carries);
+            let pieces = std::mem::take(&mut commit.pieces);
             self.metrics.commits += 1;
             self.metrics.commits_flushed += u64::from(flushed);
             for (count, tier) in self.metrics.acks.iter_mut().zip(commit.tiers) {
@@ -234,6 +254,14 @@ impl ShardLog {
                 }
             }
             self.journal.commit_mut(ring).expect("still there").entries = entries;
+            for piece in pieces {
+                let p = self.partitions[piece.target.ix.0 as usize].as_mut();
+                let last = p.filter(|p| p.segments.back().is_some_and(|s| s.base == piece.target.segment));
+                if let Some(p) = last {
+                    p.written_pos = p.written_pos.max(piece.written);
+                    self.settle.rolls_wanted |= p.roll_wanted;
+                }
+            }
             for carry in carries {
                 self.carried(ring, carry);
             }
@@ -251,7 +279,7 @@ impl ShardLog {
         // Settled or removed in the meantime: nobody needs the copy.
         let Some(entry) = entry else { return self.journal.release(ring, 1) };
         let old = std::mem::replace(&mut entry.ring, ring);
-        entry.at = carry.at;
+        (entry.part, entry.at) = (0, carry.at);
         self.journal.release(old, 1);
         let end = entry.last_offset + 1;
         let commit = self.journal.commit_mut(ring).expect("completed just now");

@@ -18,6 +18,11 @@ pub(super) fn whole(batch: &[u8]) -> Option<BatchInfo> {
     (header.total_bytes() == batch.len() && header.crc_holds(batch)).then(|| BatchInfo::of(&header))
 }
 
+/// The checksum that a batch carries.
+pub(super) fn crc(batch: &[u8]) -> u32 {
+    u32::from_be_bytes(batch[17..21].try_into().expect("4 bytes"))
+}
+
 /// Widens the range of the leader epochs of a partition's batches.
 pub(super) fn note_epoch(epochs: &mut Option<(i32, i32)>, epoch: i32) {
     *epochs = Some(epochs.map_or((epoch, epoch), |(lowest, highest)| (lowest.min(epoch), highest.max(epoch))));

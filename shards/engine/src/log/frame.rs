@@ -114,6 +114,10 @@ pub enum EntryKind {
     LogStart,
     /// A batch copied from an older commit so that its file can be used again.
     Carried,
+    /// A batch that was written straight to its segment, before this commit; a [`DirectBody`] follows.
+    Direct,
+    /// What batches written straight to a segment have behind its last whole block; a [`rest_body`] follows.
+    Rest,
 }
 
 /// The header of an entry.
@@ -127,7 +131,7 @@ pub struct EntryHeader {
     pub partition: i32,
     /// Offset of the batch's first record, or the new log start.
     pub base_offset: i64,
-    /// Bytes of the batch.
+    /// Bytes of what follows: the batch, or a body of its kind.
     pub length: u32,
     /// As stamped into the batch.
     pub leader_epoch: i32,
@@ -150,6 +154,8 @@ impl EntryHeader {
             EntryKind::Batch => 1,
             EntryKind::LogStart => 2,
             EntryKind::Carried => 3,
+            EntryKind::Direct => 4,
+            EntryKind::Rest => 5,
         };
         let crc = crc32fast::hash(&out[8..]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -173,10 +179,106 @@ impl EntryHeader {
                 1 => EntryKind::Batch,
                 2 => EntryKind::LogStart,
                 3 => EntryKind::Carried,
+                4 => EntryKind::Direct,
+                5 => EntryKind::Rest,
                 _ => return None,
             },
         })
     }
+}
+
+/// "FLDI".
+const DIRECT_MAGIC: u32 = u32::from_le_bytes(*b"FLDI");
+/// "FLRE".
+const REST_MAGIC: u32 = u32::from_le_bytes(*b"FLRE");
+/// No segment is larger; what says so is not believed.
+const POSITION_MAX: u64 = 1 << 48;
+/// Nor is a batch.
+const LENGTH_MAX: u32 = 1 << 30;
+/// Bytes of a [`DirectBody`].
+pub const DIRECT_BODY_BYTES: usize = 64;
+/// Bytes before those of the stream in the body of a [`EntryKind::Rest`].
+pub const REST_HEADER_BYTES: usize = 24;
+
+/// Where a batch lies that was written straight to its segment. It says all that the header of its entry says, but for topic and partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectBody {
+    /// Offset of the batch's first record.
+    pub base_offset: i64,
+    /// The segment, by its base offset.
+    pub segment: i64,
+    /// Where in it the batch begins.
+    pub position: u64,
+    /// Bytes of the batch.
+    pub length: u32,
+    /// The CRC-32C that the batch itself carries: with offset, length and epoch here it covers every byte of it.
+    pub batch_crc: u32,
+    /// As stamped into the batch.
+    pub leader_epoch: i32,
+    /// Offset of the batch's last record, relative to the first.
+    pub last_offset_delta: i32,
+}
+
+impl DirectBody {
+    /// Offset of the batch's last record.
+    pub fn last_offset(&self) -> i64 {
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
+    }
+
+    /// The bytes on disk.
+    pub fn bytes(&self) -> [u8; DIRECT_BODY_BYTES] {
+        let mut out = [0; DIRECT_BODY_BYTES];
+        out[0..4].copy_from_slice(&DIRECT_MAGIC.to_le_bytes());
+        out[8..16].copy_from_slice(&self.base_offset.to_le_bytes());
+        out[16..24].copy_from_slice(&self.segment.to_le_bytes());
+        out[24..32].copy_from_slice(&self.position.to_le_bytes());
+        out[32..36].copy_from_slice(&self.length.to_le_bytes());
+        out[36..40].copy_from_slice(&self.batch_crc.to_le_bytes());
+        out[40..44].copy_from_slice(&self.leader_epoch.to_le_bytes());
+        out[44..48].copy_from_slice(&self.last_offset_delta.to_le_bytes());
+        let crc = crc32fast::hash(&out[8..]);
+        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads what [`DirectBody::bytes`] made; `None` when it is not there whole.
+    pub fn read(bytes: &[u8]) -> Option<DirectBody> {
+        let b: &[u8; DIRECT_BODY_BYTES] = bytes.try_into().ok()?;
+        if u32_at(b, 0) != DIRECT_MAGIC || u32_at(b, 4) != crc32fast::hash(&b[8..]) {
+            return None;
+        }
+        let body = DirectBody {
+            base_offset: u64_at(b, 8) as i64,
+            segment: u64_at(b, 16) as i64,
+            position: u64_at(b, 24),
+            length: u32_at(b, 32),
+            batch_crc: u32_at(b, 36),
+            leader_epoch: u32_at(b, 40) as i32,
+            last_offset_delta: u32_at(b, 44) as i32,
+        };
+        (body.position <= POSITION_MAX && body.length <= LENGTH_MAX).then_some(body)
+    }
+}
+
+/// The body of a [`EntryKind::Rest`]: `stream` goes on where segment `segment` is written up to, `written`.
+pub fn rest_body(segment: i64, written: u64, stream: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(REST_HEADER_BYTES + stream.len());
+    out.extend_from_slice(&REST_MAGIC.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&segment.to_le_bytes());
+    out.extend_from_slice(&written.to_le_bytes());
+    out.extend_from_slice(stream);
+    let crc = crc32fast::hash(&out[8..]);
+    out[4..8].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+/// Reads what [`rest_body`] made: segment, where it is written up to, what goes on there.
+pub fn read_rest(bytes: &[u8]) -> Option<(i64, u64, &[u8])> {
+    let (b, stream) = bytes.split_at_checked(REST_HEADER_BYTES)?;
+    let whole =
+        u32_at(b, 0) == REST_MAGIC && u32_at(b, 4) == crc32fast::hash(&bytes[8..]) && u64_at(b, 16) <= POSITION_MAX;
+    whole.then(|| (u64_at(b, 8) as i64, u64_at(b, 16), stream))
 }
 
 /// Bytes that an entry with a batch of `length` takes.
@@ -228,6 +330,28 @@ mod tests {
         };
         let entry_bytes = entry.bytes();
         assert_eq!(EntryHeader::read(&entry_bytes), Some(entry));
+        let direct = DirectBody {
+            base_offset: 77,
+            segment: 50,
+            position: 8192,
+            length: 100_000,
+            batch_crc: 0xdead_beef,
+            leader_epoch: 1,
+            last_offset_delta: 9,
+        };
+        assert_eq!(DirectBody::read(&direct.bytes()), Some(direct));
+        let rest = rest_body(50, 106_496, b"goes on");
+        assert_eq!(read_rest(&rest), Some((50, 106_496, &b"goes on"[..])));
+        for bit in 0..DIRECT_BODY_BYTES * 8 {
+            let mut damaged = direct.bytes();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(DirectBody::read(&damaged), None, "bit {bit}");
+        }
+        for bit in 0..rest.len() * 8 {
+            let mut damaged = rest.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(read_rest(&damaged), None, "bit {bit}");
+        }
         for bit in 0..COMMIT_HEADER_BYTES * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

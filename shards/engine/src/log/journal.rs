@@ -9,6 +9,8 @@
 //!   that is not free, up to the last commit.
 //! - Clients cannot take the last free file: carrying the live rest of the oldest file forward always has room.
 
+mod groups;
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +22,8 @@ use super::{AppendError, LogMetrics, LogSettings, PartitionIx, TailEntry};
 use crate::event::{DiskOp, Effects, FileHandle};
 use crate::limits::{BLOCK_BYTES, COMMIT_BYTES_BESIDE, COMMITS_IN_FLIGHT_MAX};
 use crate::time::Time;
+use groups::Pieces;
+pub(super) use groups::{DIRECT_NEED_BYTES, Piece, Target};
 
 /// Commits sealed and waiting for their turn.
 const QUEUE_MAX: u64 = 8;
@@ -75,6 +79,12 @@ pub(super) struct Commit {
     pub(super) carries: Vec<Carry>,
     /// Batches by tier: flushed, written, memory.
     pub(super) tiers: [u32; 3],
+    /// What goes straight to segments, before this commit; until it is complete.
+    pub(super) pieces: Vec<Piece>,
+    /// Memory of batches that are not in `bytes`.
+    pub(super) regions: Vec<Bytes>,
+    /// Pieces not written yet.
+    pieces_out: u32,
     must_be_durable: bool,
     dsync: bool,
     written: bool,
@@ -95,12 +105,24 @@ impl Commit {
             entries: Vec::new(),
             carries: Vec::new(),
             tiers: [0; 3],
+            pieces: Vec::new(),
+            regions: Vec::new(),
+            pieces_out: 0,
             must_be_durable: true,
             dsync: true,
             written: true,
             began_ns: 0,
             submitted_ns: 0,
         }
+    }
+
+    /// One of its memories: the commit's own bytes, or a piece of a partition's stream.
+    fn memory(&self, part: u32) -> &Bytes {
+        if part == 0 { &self.bytes } else { &self.regions[part as usize - 1] }
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        (self.bytes.len() + self.regions.iter().map(Bytes::len).sum::<usize>()) as u64
     }
 }
 
@@ -113,6 +135,7 @@ struct Building {
     entries: Vec<(PartitionIx, i64)>,
     carries: Vec<Carry>,
     tiers: [u32; 3],
+    pieces: Pieces,
     must_be_durable: bool,
     began_ns: u64,
 }
@@ -137,6 +160,8 @@ pub(super) struct Journal {
     commit_bytes_max: u64,
     buffers: Buffers,
     chunk: BytesMut,
+    /// The piece of a partition's stream that may grow.
+    piece: BytesMut,
     building: Building,
     pub(super) commits: VecDeque<Commit>,
     /// Ring number of `commits[0]`.
@@ -144,6 +169,11 @@ pub(super) struct Journal {
     /// Memory of `commits`.
     pub(super) memory_bytes: u64,
     next_seq: u64,
+    /// Commits below this one have their pieces under way or written.
+    pieces_ring: u64,
+    pieces_in_flight: usize,
+    /// Pieces for which there was no space: ring number and which.
+    pieces_failed: Vec<(u64, u32)>,
     submit_ring: u64,
     in_flight: usize,
     written_ring: u64,
@@ -179,12 +209,16 @@ impl Journal {
             file_bytes,
             commit_bytes_max: settings.commit_bytes_max.min(file_bytes),
             chunk: buffers.take(0),
+            piece: Journal::no_piece(),
             buffers,
             building: Building::default(),
             commits: VecDeque::new(),
             first_ring: 1,
             memory_bytes: 0,
             next_seq: 1,
+            pieces_ring: 1,
+            pieces_in_flight: 0,
+            pieces_failed: Vec::new(),
             submit_ring: 1,
             in_flight: 0,
             written_ring: 1,
@@ -199,9 +233,10 @@ impl Journal {
 
     /// Takes over what recovery found: commits are complete, new ones follow with `first_seq`.
     pub(super) fn resume(&mut self, commits: VecDeque<Commit>, first_seq: u64, accepted_seq: u64) {
-        self.memory_bytes = commits.iter().map(|c| c.bytes.len() as u64).sum();
+        self.memory_bytes = commits.iter().map(Commit::memory_bytes).sum();
         let end = self.first_ring + commits.len() as u64;
         self.commits = commits;
+        self.pieces_ring = end;
         self.submit_ring = end;
         self.written_ring = end;
         self.durable_ring = end;
@@ -226,7 +261,7 @@ impl Journal {
 
     /// Whether a commit is being written or synced: something will complete by itself.
     pub(super) fn is_under_way(&self) -> bool {
-        self.submit_ring > self.completed_ring || self.syncing.is_some()
+        self.submit_ring > self.completed_ring || self.syncing.is_some() || self.pieces_in_flight > 0
     }
 
     pub(super) fn commit(&self, ring: u64) -> Option<&Commit> {
@@ -236,9 +271,13 @@ impl Journal {
     /// A batch of the tail.
     pub(super) fn peek(&self, entry: &TailEntry) -> &[u8] {
         let range = entry.at as usize..(entry.at + entry.len) as usize;
-        match self.commit(entry.ring) {
-            Some(commit) => &commit.bytes[range],
-            None => &self.chunk[range],
+        match (self.commit(entry.ring), entry.part) {
+            (Some(commit), part) => &commit.memory(part)[range],
+            (None, 0) => &self.chunk[range],
+            (None, part) => match self.building.pieces.regions.get(part as usize - 1) {
+                Some(region) => &region[range],
+                None => &self.piece[range],
+            },
         }
     }
 
@@ -246,8 +285,8 @@ impl Journal {
     pub(super) fn slice(&self, entry: &TailEntry) -> Bytes {
         let range = entry.at as usize..(entry.at + entry.len) as usize;
         match self.commit(entry.ring) {
-            Some(commit) => commit.bytes.slice(range),
-            None => Bytes::copy_from_slice(&self.chunk[range]),
+            Some(commit) => commit.memory(entry.part).slice(range),
+            None => Bytes::copy_from_slice(self.peek(entry)),
         }
     }
 
@@ -297,7 +336,7 @@ impl Journal {
             return Err(AppendError::TooLarge { bytes_max });
         }
         if self.building.count > 0 {
-            let after = self.chunk.len() + need;
+            let after = self.filled() + need;
             if after as u64 <= self.commit_bytes_max
                 && after.next_multiple_of(BLOCK_BYTES as usize) <= self.chunk.capacity()
                 && self.has_place(after as u64, client)
@@ -320,6 +359,11 @@ impl Journal {
         self.chunk.resize(COMMIT_HEADER_BYTES, 0);
         self.building.began_ns = now.mono_ns;
         Ok(())
+    }
+
+    /// Bytes that the commit being filled takes in the journal.
+    fn filled(&self) -> usize {
+        self.chunk.len() + self.building.pieces.reserved()
     }
 
     /// Whether a commit of so many bytes could be sealed. What is being filled always could: nothing else takes its place.
@@ -386,6 +430,7 @@ impl Journal {
         if self.building.count == 0 || self.failed.is_some() {
             return false;
         }
+        self.close_piece();
         let bytes = self.chunk.len();
         let padded = block_up(bytes as u64);
         if self.remaining() < padded {
@@ -411,7 +456,9 @@ impl Journal {
         };
         self.chunk.resize(padded as usize, 0);
         header.write(&mut self.chunk);
-        let building = std::mem::take(&mut self.building);
+        let mut building = std::mem::take(&mut self.building);
+        let regions = std::mem::take(&mut building.pieces.regions);
+        self.memory_bytes += regions.iter().map(|r| r.len() as u64).sum::<u64>();
         self.building.entries = self.spare_entries.pop().unwrap_or_default();
         self.slots[slot as usize].live += u64::from(building.live);
         self.memory_bytes += padded;
@@ -425,6 +472,9 @@ impl Journal {
             entries: building.entries,
             carries: building.carries,
             tiers: building.tiers,
+            pieces: building.pieces.closed,
+            regions,
+            pieces_out: 0,
             must_be_durable: building.must_be_durable,
             dsync: false,
             written: false,
@@ -444,26 +494,36 @@ impl Journal {
     /// Whether the commit being filled should be sealed now: something is in it, and a write can be under way. Beside another write only
     /// when it is worth one: small commits at once cost more than the wait for the one before.
     pub(super) fn can_submit(&self) -> bool {
-        let worth_it = self.in_flight == 0 || self.chunk.len() >= COMMIT_BYTES_BESIDE;
+        let direct = self.building.pieces.bytes;
+        let alone = self.in_flight == 0 && self.pieces_in_flight == 0;
+        let worth_it = alone || self.chunk.len() + direct >= COMMIT_BYTES_BESIDE;
+        // One with pieces is written in two steps: the pieces of the next may be under way meanwhile.
+        let ahead_max = if direct > 0 { 1 } else { 0 };
         self.building.count > 0
             && worth_it
             && self.in_flight < COMMITS_IN_FLIGHT_MAX
-            && self.submit_ring == self.building_ring()
+            && self.building_ring() - self.submit_ring <= ahead_max
     }
 
     /// When the commit being filled began, if it may wait for more: nothing else is under way and it is small.
     pub(super) fn waiting_since(&self) -> Option<u64> {
-        (self.building.count > 0 && self.in_flight == 0 && (self.chunk.len() as u64) < self.commit_bytes_max / 2)
+        let bytes = (self.chunk.len() + self.building.pieces.bytes) as u64;
+        (self.building.count > 0 && self.in_flight == 0 && bytes < self.commit_bytes_max / 2)
             .then_some(self.building.began_ns)
     }
 
     /// Puts sealed commits under way.
     pub(super) fn submit(&mut self, now: Time, ops: &mut Ops, metrics: &mut LogMetrics, fx: &mut Effects) {
+        self.submit_pieces(ops, metrics, fx);
         while self.failed.is_none() && self.in_flight < COMMITS_IN_FLIGHT_MAX && self.submit_ring < self.building_ring()
         {
             let ring = self.submit_ring;
             let first_ring = self.first_ring;
             let commit = &mut self.commits[(ring - first_ring) as usize];
+            // What it tells of has to be stable first.
+            if commit.pieces_out > 0 {
+                return;
+            }
             commit.dsync = commit.must_be_durable;
             metrics.commit_wait_ns.record(now.mono_ns.saturating_sub(commit.began_ns));
             commit.submitted_ns = now.mono_ns;
@@ -659,7 +719,7 @@ impl Journal {
         }
         let commit = self.commits.pop_front()?;
         self.first_ring += 1;
-        self.memory_bytes -= commit.bytes.len() as u64;
+        self.memory_bytes -= commit.memory_bytes();
         Some(commit)
     }
 

@@ -12,6 +12,7 @@ mod batch;
 mod buffer;
 mod checkpoint;
 mod cold;
+mod direct;
 mod frame;
 pub mod inspect;
 mod journal;
@@ -26,6 +27,7 @@ mod settle;
 mod tests;
 
 pub use api::*;
+pub use direct::DirectFile;
 pub use segment::{IndexEntry, Segment};
 pub use settle::SettleJob;
 
@@ -61,7 +63,9 @@ pub struct TailEntry {
     pub(crate) max_timestamp: i64,
     /// Its commit.
     pub(crate) ring: u64,
-    /// Where in the commit it begins.
+    /// Which of the commit's memories: 0 is the commit as it is in the journal, others are pieces of partitions' streams.
+    pub(crate) part: u32,
+    /// Where in it it begins.
     pub(crate) at: u32,
     /// Its bytes.
     pub(crate) len: u32,
@@ -89,6 +93,12 @@ pub struct ShardLog {
     /// Commits of earlier incarnations that count.
     runs: Vec<Run>,
     checkpoint_sequence: u64,
+    /// The newest one that is durable.
+    durable_checkpoint: u64,
+    /// Partitions whose segment large batches want to be written to straight, and how large they are.
+    direct_wanted: Vec<(PartitionIx, u64)>,
+    /// Segments held open for that.
+    direct_open: usize,
     settle: Settle,
     unsettled_bytes: u64,
     cold: HashMap<ReadTicket, Cold, FxBuildHasher>,
@@ -131,6 +141,9 @@ impl ShardLog {
             drained: true,
             runs: Vec::new(),
             checkpoint_sequence: 0,
+            durable_checkpoint: 0,
+            direct_wanted: Vec::new(),
+            direct_open: 0,
             unsettled_bytes: 0,
             cold: HashMap::default(),
             last_ticket: 0,
@@ -192,13 +205,15 @@ impl ShardLog {
             self.journal.release(entry.ring, 1);
         }
         // A step of settling that is under way could create a file again behind the removal: it ends first.
-        if p.job.is_none() {
+        let busy = p.direct.as_ref().is_some_and(|d| d.is_busy());
+        if p.job.is_none() && !busy {
             self.remove_files(ix, fx);
         }
     }
 
     fn remove_files(&mut self, ix: PartitionIx, fx: &mut Effects) {
         if let Some(p) = self.partitions[ix.0 as usize].take() {
+            self.direct_open -= usize::from(p.direct.is_some());
             let path = format!("partitions/{}", folder_name(p.topic, p.number));
             self.ops.issue(Op::Nothing("remove a deleted topic's files"), DiskOp::Remove { path }, fx);
         }
@@ -257,6 +272,8 @@ impl ShardLog {
                 }
                 Err(e) => self.slot_failed(slot, &e, fx),
             },
+            Op::Piece(ring, i) => self.piece_ended(now, ring, i, result, fx),
+            Op::Direct(ix) => self.direct_step(ix, result, fx),
             Op::Settle(ix) => self.settle_step(now, ix, result, fx),
             Op::Checkpoint => self.checkpoint_done(now, result, fx),
             Op::Cold(ticket) => self.cold_step(ticket, Some(result), fx),
@@ -348,6 +365,9 @@ impl ShardLog {
         }
         self.journal.submit(now, &mut self.ops, &mut self.metrics, fx);
         self.journal.prepare_ahead(&mut self.ops, fx);
+        if !self.direct_wanted.is_empty() && !self.stopping {
+            self.prepare_direct(now, fx);
+        }
     }
 
     /// A deadline may have come.
@@ -365,6 +385,8 @@ impl ShardLog {
             }
             self.settle.retry = true;
             self.journal.retry_slots(&mut self.ops, fx);
+            self.journal.retry_pieces(&mut self.ops, fx);
+            self.close_idle_direct();
             self.retry_checkpoint(fx);
             self.settle_on(now, fx);
         }

@@ -15,6 +15,10 @@ pub(super) enum Op {
     SlotZeroed(u32),
     /// A commit's write, by ring number.
     Commit(u64),
+    /// A piece of a partition's stream that goes straight to its segment: of which commit, which one.
+    Piece(u64, u32),
+    /// A step of making a segment ready to be written to straight.
+    Direct(PartitionIx),
     /// A sync of a journal file.
     JournalSync,
     /// A step of settling a partition.

@@ -7,7 +7,8 @@
 
 use super::batch;
 use super::frame::{
-    COMMIT_HEADER_BYTES, CommitHeader, ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, EntryKind, entry_bytes,
+    COMMIT_HEADER_BYTES, CommitHeader, DirectBody, ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, EntryKind,
+    entry_bytes, read_rest,
 };
 use crate::limits::BLOCK_BYTES;
 
@@ -18,7 +19,8 @@ pub struct FoundEntry {
     pub header: EntryHeader,
     /// Where its batch begins, from the start of the commit.
     pub batch_at: usize,
-    /// Whether the batch is whole (its own checksum holds, its offset is the header's).
+    /// Whether the batch is whole (its own checksum holds, its offset is the header's). Of one written straight to its segment: whether it is
+    /// known where it lies.
     pub whole: bool,
 }
 
@@ -45,6 +47,8 @@ pub enum Held {
     },
     /// A log start that moved.
     LogStart,
+    /// The end of batches written straight to a segment: they tell by themselves that it is missing.
+    Rest,
 }
 
 /// What lies in a commit.
@@ -96,6 +100,9 @@ fn read_body(header: &CommitHeader, commit: &[u8]) -> Body {
         let batch_at = at + ENTRY_HEADER_BYTES;
         let whole = match commit.get(batch_at..batch_at + entry.length as usize) {
             Some([]) => entry.kind == EntryKind::LogStart,
+            Some(bytes) if entry.kind == EntryKind::Direct => DirectBody::read(bytes)
+                .is_some_and(|b| b.base_offset == entry.base_offset && b.leader_epoch == entry.leader_epoch),
+            Some(bytes) if entry.kind == EntryKind::Rest => read_rest(bytes).is_some(),
             Some(bytes) => batch::whole(bytes)
                 // Neither is covered by the batch's checksum.
                 .is_some_and(|b| b.base_offset == entry.base_offset && b.leader_epoch == entry.leader_epoch),
@@ -117,6 +124,22 @@ fn held(seq: u64, hole: &[u8]) -> Option<Held> {
     let (found, rest) = hole.split_first_chunk::<ENTRY_HEADER_BYTES>()?;
     if rest.is_empty() {
         return Some(Held::LogStart);
+    }
+    if let Some(direct) = DirectBody::read(rest) {
+        let header = EntryHeader {
+            seq,
+            topic: floe_wire::ids::TopicId::default(),
+            partition: 0,
+            base_offset: direct.base_offset,
+            length: rest.len() as u32,
+            leader_epoch: direct.leader_epoch,
+            kind: EntryKind::Direct,
+        };
+        return Some(Held::Batch { header, found: *found });
+    }
+    // Its length is not known exactly: up to seven zeros follow it.
+    if (0..ENTRY_ALIGN).any(|pad| rest.len().checked_sub(pad).is_some_and(|len| read_rest(&rest[..len]).is_some())) {
+        return Some(Held::Rest);
     }
     let len = batch::header(rest)?.bytes as usize;
     let info = rest.get(..len).filter(|_| entry_bytes(len) == hole.len()).and_then(batch::whole)?;

@@ -46,6 +46,8 @@ pub struct Segment {
     pub(crate) index_saved_len: u64,
     /// Bytes reserved on disk ahead.
     pub(crate) reserved: u64,
+    /// What a crash may have left behind the end was cut off (or nothing was there).
+    pub(crate) cut: bool,
     /// For sending, through the page cache.
     pub(crate) file: Option<FileHandle>,
     /// For reading and checking, past the page cache: most data is read once, and a copy of it that nobody asks for again costs more CPU
@@ -65,6 +67,7 @@ impl Segment {
             index_loaded: true,
             index_saved_len: 0,
             reserved: 0,
+            cut: false,
             file: None,
             reader: None,
         }

@@ -88,8 +88,12 @@ struct InCheckpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JobStep {
     Open,
+    /// What a crash left behind the end is cut off.
+    Cut,
     Reserve,
-    Write { to: u64 },
+    Write {
+        to: u64,
+    },
     Sync,
     Truncate,
 }
@@ -230,7 +234,17 @@ impl ShardLog {
     fn start_job(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) -> bool {
         let completed = self.settle.below;
         let force = self.partition(ix).is_some_and(|p| self.is_forced(p));
+        if self.partition(ix).is_some_and(|p| !p.unwritable && p.job.is_none()) {
+            self.settle_written(now, ix, fx);
+        }
+        // What is on its way straight to the segment ends first: the next round settles the rest.
+        if self.journal.has_pieces(ix) {
+            return false;
+        }
         let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none()) else { return false };
+        if p.direct.as_ref().is_some_and(|d| d.is_busy()) {
+            return false;
+        }
         let Some(job) = plan(p, completed, force) else {
             p.roll_wanted = false;
             return false;
@@ -245,6 +259,28 @@ impl ShardLog {
         true
     }
 
+    /// Settles what was written straight to the segment.
+    fn settle_written(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) {
+        let Some(p) = self.partition(ix) else { return };
+        let mut position = p.settled_pos;
+        let mut offset_end = p.settled_end;
+        for entry in p.tail.range(p.tail_index(p.settled_end)..) {
+            let end = position + u64::from(entry.len);
+            if entry.ring >= self.settle.below || end > p.written_pos {
+                break;
+            }
+            position = end;
+            offset_end = entry.last_offset + 1;
+        }
+        if offset_end == p.settled_end {
+            return;
+        }
+        let (written, stream_end) = (p.written_pos, position);
+        let job =
+            SettleJob { file: None, step: JobStep::Sync, written, end: written, stream_end, offset_end, roll: false };
+        self.settled(ix, &job, now, fx);
+    }
+
     /// A step of settling ended.
     pub(super) fn settle_step(
         &mut self,
@@ -257,10 +293,20 @@ impl ShardLog {
         let mut job = p.job.take().expect("a step belongs to a job");
         if p.removed {
             self.settle.active -= 1;
-            return self.remove_files(ix, fx);
+            if p.direct.as_ref().is_none_or(|d| !d.is_busy()) {
+                self.remove_files(ix, fx);
+            }
+            return;
         }
         let output = match result {
             Ok(output) => output,
+            // There may be enough for what is to be written now.
+            Err(e) if job.step == JobStep::Reserve && e.kind == DiskErrorKind::NoSpace => {
+                if let Some(segment) = p.segments.back_mut() {
+                    segment.reserved = job.written;
+                }
+                DiskOutput::Done
+            }
             Err(e) => {
                 self.settle.active -= 1;
                 let name = p.name.clone();
@@ -286,20 +332,23 @@ impl ShardLog {
                 return;
             }
         };
-        if let DiskOutput::Opened { file, .. } = &output {
-            job.file = Some(file.clone());
-        }
         let segment = p.segments.back_mut().expect("the job made it");
+        let mut stale = false;
+        if let DiskOutput::Opened { file, len } = &output {
+            job.file = Some(file.clone());
+            stale = !std::mem::replace(&mut segment.cut, true) && *len > p.written_pos;
+        }
         let file = job.file.clone().expect("opened first");
         let next = match job.step {
-            JobStep::Open if segment.reserved < job.end => {
+            JobStep::Open if stale => (JobStep::Cut, DiskOp::Truncate { file, len: job.written }),
+            JobStep::Open | JobStep::Cut if segment.reserved < job.end => {
                 let len = ((job.end - job.written) * 4).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
                 let (offset, end) =
                     (block_down(segment.reserved.max(segment.len)), job.end.max(segment.reserved + len));
                 segment.reserved = end;
                 (JobStep::Reserve, DiskOp::Preallocate { file, offset, len: end - offset })
             }
-            JobStep::Open | JobStep::Reserve => self.next_write(ix, &mut job, file),
+            JobStep::Open | JobStep::Cut | JobStep::Reserve => self.next_write(ix, &mut job, file),
             JobStep::Write { to } => {
                 self.metrics.settled_bytes += to - job.written;
                 job.written = to;
@@ -333,8 +382,7 @@ impl ShardLog {
                 break;
             }
             if end > job.written {
-                let commit = self.journal.commit(entry.ring).expect("an unsettled batch is in memory");
-                let bytes = &commit.bytes[entry.at as usize..(entry.at + entry.len) as usize];
+                let bytes = self.journal.slice(entry);
                 let from = job.written.saturating_sub(position) as usize;
                 let until = (to.min(end) - position) as usize;
                 buffer.extend_from_slice(&bytes[from..until]);
@@ -382,6 +430,8 @@ impl ShardLog {
             p.written_pos = 0;
             p.segment_since_ms = now.wall_ms;
             p.segments.push_back(Segment::new(p.settled_end, now.wall_ms));
+            p.segment_known_from = self.checkpoint_sequence + 1;
+            self.direct_open -= usize::from(p.direct.take().is_some());
             // There may be more for the next segment.
             let p = self.partitions[ix.0 as usize].as_ref().expect("as above");
             if p.unsettled_bytes >= SMALL_BYTES || self.is_forced(p) {
@@ -541,6 +591,7 @@ impl ShardLog {
             return self.journal_failed(format!("writing a checkpoint failed: {}", e.message), fx);
         }
         self.metrics.checkpoints += 1;
+        self.durable_checkpoint = self.checkpoint_sequence;
         self.settle.full_told = false;
         if self.checkpoint_of_boot(now, fx) {
             return;

@@ -39,6 +39,7 @@ impl ShardLog {
                     last_offset,
                     max_timestamp: info.max_timestamp,
                     ring,
+                    part: 0,
                     at,
                     len: info.bytes as u32,
                 };

@@ -6,6 +6,7 @@
 //! older ones are read by every shard for the partitions that are now its own, copied into its own journal, and removed when every shard has
 //! said so. A crash at any point in this repeats it: a batch has its offset, and what is there already is not taken again.
 
+mod fetch;
 mod import;
 mod partitions;
 mod rebuild;
@@ -25,6 +26,7 @@ use super::buffer::block_down;
 use super::ops::Op;
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle};
 use crate::time::Time;
+use fetch::Fetch;
 use import::Import;
 use rebuild::{Doubt, Gathered};
 use rescan::Scans;
@@ -47,6 +49,9 @@ enum Task {
     Sync,
     /// A step of looking through a partition's segments.
     Scan(usize),
+    /// A segment is opened, and read, for a batch that was written to it straight.
+    OpenFetch(usize),
+    ReadFetch(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,8 @@ enum Stage {
     Gathering,
     /// A checkpoint is damaged: the segments are being looked through.
     Scanning,
+    /// Batches that were written straight to segments are being read there.
+    Fetching,
     /// What was read of the own journal is being made durable.
     Syncing,
     /// The first journal file is being made.
@@ -85,6 +92,7 @@ pub(super) struct Recovery {
     /// Partitions and journal files whose loss the operator accepts.
     accepted: Vec<String>,
     scans: Scans,
+    fetches: Vec<Fetch>,
 }
 
 impl ShardLog {
@@ -101,6 +109,7 @@ impl ShardLog {
             doubts: Vec::new(),
             accepted: Vec::new(),
             scans: Scans::default(),
+            fetches: Vec::new(),
         }));
         self.ask(Task::ListJournal, DiskOp::List { path: "journal".into() }, fx);
         let accepted = DiskOp::ReadFile { path: ACCEPT_LOSS.into(), bytes_max: ACCEPT_LOSS_BYTES_MAX };
@@ -181,11 +190,14 @@ impl ShardLog {
                     g.state = Some(state);
                     g.rescanned = rescanned;
                     if self.scan_on(fx) {
-                        self.finish_rebuild(now, fx);
+                        self.fetch_direct(now, fx);
                     }
                 }
                 return;
             }
+            (Task::OpenFetch(i), Ok(DiskOutput::Opened { file, .. })) => self.read_fetch(i, file, fx),
+            (Task::ReadFetch(i), Ok(DiskOutput::Data(bytes))) => self.fetched(i, Some(&bytes)),
+            (Task::OpenFetch(i) | Task::ReadFetch(i), Err(_)) => self.fetched(i, None),
             (_, Err(e)) => return self.recovery_failed(e.message, fx),
             (task, Ok(output)) => unreachable!("{task:?} gave {output:?}"),
         }
@@ -193,6 +205,8 @@ impl ShardLog {
         let (stage, all_done) = (recovery.stage, recovery.tasks.is_empty());
         if all_done && stage == Stage::Gathering && self.settle_unreadable(fx) {
             self.rebuild(now, fx);
+        } else if all_done && stage == Stage::Fetching {
+            self.finish_rebuild(now, fx);
         } else if all_done && stage == Stage::Syncing {
             self.begin_incarnation(fx);
         }

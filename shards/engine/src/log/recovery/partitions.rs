@@ -1,6 +1,6 @@
 //! What was found of each partition becomes the partition: its segments, its tail, its producers; or the reason why it cannot be used.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
@@ -49,8 +49,9 @@ impl ShardLog {
         }
         // Commits of which nothing is needed need not be in memory.
         for commit in self.journal.commits.iter_mut().filter(|c| c.live == 0) {
-            self.journal.memory_bytes -= commit.bytes.len() as u64;
+            self.journal.memory_bytes -= commit.memory_bytes();
             commit.bytes = Bytes::new();
+            commit.regions = Vec::new();
         }
         recovery.sources.truncate(1);
         let files = std::mem::take(&mut recovery.sources[0].files);
@@ -67,6 +68,7 @@ impl ShardLog {
             note_producer(p, now, info);
         }
         g.entries.sort_by(|a, b| (a.info.base_offset, b.age).cmp(&(b.info.base_offset, a.age)));
+        let mut stream = Stream::begin(p, g, now);
         let mut failure = p.lost.take();
         let mut expected = p.settled_end;
         let mut whole_end = None;
@@ -76,7 +78,9 @@ impl ShardLog {
             if last_offset < expected {
                 continue;
             }
-            if base_offset != expected && !p.gaps.contains(&(expected, base_offset)) {
+            let missing = base_offset != expected && !p.gaps.contains(&(expected, base_offset));
+            stream.next(entry.info.base_offset, entry.info.bytes, missing);
+            if missing {
                 // What lies behind is kept: it counts when the operator accepts the loss.
                 p.gaps.push((expected, base_offset));
                 whole_end.get_or_insert(expected);
@@ -87,12 +91,13 @@ impl ShardLog {
                 )));
             }
             match &entry.place {
-                Place::Own { ring, at } => {
+                Place::Own { ring, part, at } => {
                     let tail = TailEntry {
                         base_offset,
                         last_offset,
                         max_timestamp: entry.info.max_timestamp,
                         ring: *ring,
+                        part: *part,
                         at: *at,
                         len: entry.info.bytes as u32,
                     };
@@ -109,9 +114,8 @@ impl ShardLog {
             }
             expected = last_offset + 1;
         }
-        if p.written_pos > p.settled_pos && !g.entries.iter().any(|e| e.info.base_offset == p.settled_end) {
-            abandon_block(p);
-        }
+        let straddler = g.entries.iter().any(|e| e.info.base_offset == p.settled_end);
+        stream.end(p, straddler);
         p.high_watermark = p.log_end;
         p.memory_from = p.log_end;
         p.log_start = p.log_start.min(expected);
@@ -148,6 +152,7 @@ impl ShardLog {
                 );
                 return fx.push(Effect::Log { level: LogLevel::Warn, line });
             }
+            Some(Held::Rest) => return,
             None => all.filter(|i| concerned(*i)).collect(),
             Some(Held::Batch { header, .. }) => {
                 // One that knows already that exactly this is missing explains it as well.
@@ -160,7 +165,10 @@ impl ShardLog {
         if let Some(Held::Batch { header, found }) = &doubt.held {
             let unlike = |i: &usize| {
                 let (topic, partition) = self.partitions[*i].as_ref().map_or((TopicId::default(), -1), |p| p.key());
-                let kinds = [EntryKind::Batch, EntryKind::Carried];
+                let kinds = match header.kind {
+                    EntryKind::Direct => [EntryKind::Direct; 2],
+                    _ => [EntryKind::Batch, EntryKind::Carried],
+                };
                 let bytes = kinds.map(|kind| EntryHeader { topic, partition, kind, ..*header }.bytes());
                 bytes.map(|b| b.iter().zip(found).filter(|(a, b)| a != b).count()).into_iter().min()
             };
@@ -174,6 +182,48 @@ impl ShardLog {
                     "{place} cannot be read, and acknowledged records of this partition may have been there. {HELP}"
                 )
             });
+        }
+    }
+}
+
+/// What of a partition's last segment was written straight to it, compared with the batches that count: they have to stand there.
+struct Stream {
+    /// The last segment is written up to here.
+    written: u64,
+    /// Where batches stand in it, by their base offset.
+    places: BTreeMap<i64, u64>,
+    position: u64,
+    /// A batch does not stand where the ones before it end, or is missing before the end of what is written.
+    torn: bool,
+}
+
+impl Stream {
+    fn begin(p: &mut Partition, g: &Gathered, now: Time) -> Stream {
+        // The first segment may have been written to before any checkpoint knew it.
+        if p.segments.is_empty() && g.directs.iter().any(|d| d.body.segment == p.settled_end) {
+            p.segments.push_back(Segment::new(p.settled_end, now.wall_ms));
+        }
+        let segment = p.segments.back().map(|s| s.base);
+        let mine = g.directs.iter().map(|d| &d.body).filter(|d| Some(d.segment) == segment);
+        let places = mine.filter(|d| d.base_offset >= p.settled_end).map(|d| (d.base_offset, d.position)).collect();
+        let written = g.rests.iter().filter(|r| Some(r.segment) == segment).map(|r| r.written).max().unwrap_or(0);
+        let written = written.max(p.written_pos);
+        Stream { written, places, position: p.settled_pos, torn: false }
+    }
+
+    fn next(&mut self, base_offset: i64, bytes: u64, missing: bool) {
+        self.torn |= missing && self.position < self.written;
+        self.torn |= self.places.get(&base_offset).is_some_and(|place| *place != self.position);
+        self.position += bytes;
+    }
+
+    /// `straddler`: the first batch that is not settled is there.
+    fn end(self, p: &mut Partition, straddler: bool) {
+        let lost = p.written_pos > p.settled_pos && !straddler;
+        if self.torn || lost || self.position < self.written {
+            abandon_block(p);
+        } else {
+            p.written_pos = self.written;
         }
     }
 }

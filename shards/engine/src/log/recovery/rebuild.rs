@@ -11,7 +11,7 @@ use super::sources::{Source, find_commits, newest_checkpoint, superseded_below};
 use super::{ShardLog, Stage};
 use crate::event::{Effect, Effects, LogLevel};
 use crate::log::checkpoint::PartitionState;
-use crate::log::frame::EntryKind;
+use crate::log::frame::{DirectBody, EntryKind, read_rest};
 use crate::log::journal::{Commit, Slot, SlotState};
 use crate::log::scan::{FoundCommit, FoundEntry, Held};
 use crate::log::{BatchInfo, PartitionIx, batch};
@@ -29,7 +29,7 @@ pub(super) struct Replayed {
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// In this journal.
-    Own { ring: u64, at: u32 },
+    Own { ring: u64, part: u32, at: u32 },
     /// In an older generation.
     Old(Bytes),
 }
@@ -40,6 +40,10 @@ pub(super) struct Gathered {
     pub(super) state: Option<PartitionState>,
     pub(super) entries: Vec<Replayed>,
     pub(super) log_start: i64,
+    /// Batches written straight to a segment, to be read there.
+    pub(super) directs: Vec<FoundDirect>,
+    /// The ends of what was written straight to segments.
+    pub(super) rests: Vec<FoundRest>,
     /// Acknowledged batches that are damaged: base offset and where.
     pub(super) damaged: Vec<(i64, String)>,
     /// For each source, the newest commit in which a batch was appended to it, and where in it. Sources come one after the other.
@@ -48,6 +52,27 @@ pub(super) struct Gathered {
     pub(super) sources: Vec<usize>,
     /// What its segments hold beyond the checkpoint.
     pub(super) rescanned: Rescanned,
+}
+
+/// A batch that was written straight to a segment.
+#[derive(Clone, Debug)]
+pub(super) struct FoundDirect {
+    pub(super) source: usize,
+    /// In its own journal the commit's ring number.
+    pub(super) ring: u64,
+    pub(super) seq: u64,
+    pub(super) body: DirectBody,
+}
+
+/// What goes on where a segment is written up to.
+#[derive(Clone, Debug)]
+pub(super) struct FoundRest {
+    pub(super) source: usize,
+    pub(super) seq: u64,
+    pub(super) segment: i64,
+    /// The segment is written up to here.
+    pub(super) written: u64,
+    pub(super) stream: Bytes,
 }
 
 /// Something acknowledged that cannot be read, and does not say whose it was.
@@ -153,7 +178,8 @@ impl ShardLog {
                     slot: file.slot,
                     offset: commit.offset,
                 };
-                doubts.extend(commit.body.holes.iter().map(|hole| Doubt {
+                let doubtful = commit.body.holes.iter().filter(|hole| hole.held != Some(Held::Rest));
+                doubts.extend(doubtful.map(|hole| Doubt {
                     source: s,
                     seq: commit.header.seq,
                     at: hole.at,
@@ -173,14 +199,14 @@ impl ShardLog {
         self.drained = !recovery.drains || drained;
         recovery.drains &= !drained;
         for (i, g) in gathered.iter().enumerate().filter(|_| !all_exact) {
-            recovery.scans.push(PartitionIx(i as u32), g.state.clone());
+            recovery.scans.push(PartitionIx(i as u32), g.state.clone(), g.journaled(&self.journal));
         }
         recovery.gathered = gathered;
         recovery.doubts = doubts;
         recovery.stage = Stage::Scanning;
         self.recovery = Some(recovery);
         if self.scan_on(fx) {
-            self.finish_rebuild(now, fx);
+            self.fetch_direct(now, fx);
         }
     }
 
@@ -193,11 +219,15 @@ impl ShardLog {
             g.sources.push(from.source);
         }
         // Batches are appended in the order of their offsets. A copy carried forward, or a moved log start, may stand behind newer batches.
-        if header.kind == EntryKind::Batch {
+        if matches!(header.kind, EntryKind::Batch | EntryKind::Direct) {
             match g.last_appended.last_mut() {
                 Some((source, last)) if *source == from.source => *last = (header.seq, at),
                 _ => g.last_appended.push((from.source, (header.seq, at))),
             }
+        }
+        // Whose batch it is the end of is found to be damaged.
+        if header.kind == EntryKind::Rest && !entry.whole {
+            return;
         }
         if !entry.whole {
             let place = format!("{}/j{} at byte {}", from.folder, from.slot, from.offset + at as u64);
@@ -209,10 +239,22 @@ impl ShardLog {
             return;
         }
         let range = at..at + header.length as usize;
+        if header.kind == EntryKind::Direct {
+            let body = DirectBody::read(&from.commit[range]).expect("looked at by the scan");
+            g.directs.push(FoundDirect { source: from.source, ring: from.ring, seq: header.seq, body });
+            return;
+        }
+        if header.kind == EntryKind::Rest {
+            let body = from.commit.slice(range);
+            let (segment, written, stream) = read_rest(&body).expect("looked at by the scan");
+            let stream = body.slice_ref(stream);
+            g.rests.push(FoundRest { source: from.source, seq: header.seq, segment, written, stream });
+            return;
+        }
         let info = batch::header(&from.commit[range.clone()]).expect("a whole batch has a header");
         let own = from.source == 0;
         let place = match own {
-            true => Place::Own { ring: from.ring, at: at as u32 },
+            true => Place::Own { ring: from.ring, part: 0, at: at as u32 },
             false => Place::Old(from.commit.slice(range)),
         };
         // Own copies are the newest: they were made of the others.

@@ -7,7 +7,7 @@
 //! A process that was killed between a segment's write and its sync leaves batches in the page cache only. So a file in which something counted
 //! is synced before the next is looked at: the checkpoint that ends the scan says that all of it is there, and the journal is given up for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{ShardLog, Task};
 use crate::event::{DiskOp, DiskOutput, Effects, FileHandle};
@@ -28,10 +28,14 @@ pub(super) struct Rescanned {
     pub(super) suspect: Option<i64>,
 }
 
+/// Length and checksum of the batches of a partition that count in the journal, by base offset.
+pub(super) type Journaled = BTreeMap<i64, (u64, u32)>;
+
 /// A partition being looked at.
 #[derive(Debug)]
 pub(super) struct Scan {
     ix: PartitionIx,
+    journaled: Journaled,
     state: PartitionState,
     found: Rescanned,
     /// Segment files not yet looked at, by base.
@@ -51,13 +55,13 @@ pub(super) struct Scan {
 /// All partitions to be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Scans {
-    waiting: VecDeque<(PartitionIx, Option<PartitionState>)>,
+    waiting: VecDeque<(PartitionIx, Option<PartitionState>, Journaled)>,
     active: Vec<Option<Scan>>,
 }
 
 impl Scans {
-    pub(super) fn push(&mut self, ix: PartitionIx, state: Option<PartitionState>) {
-        self.waiting.push_back((ix, state));
+    pub(super) fn push(&mut self, ix: PartitionIx, state: Option<PartitionState>, journaled: Journaled) {
+        self.waiting.push_back((ix, state, journaled));
     }
 
     fn is_done(&self) -> bool {
@@ -82,7 +86,7 @@ impl ShardLog {
                 }
                 None => return false,
             };
-            let Some((ix, state)) = scans.waiting.pop_front() else { return scans.is_done() };
+            let Some((ix, state, journaled)) = scans.waiting.pop_front() else { return scans.is_done() };
             let known = state.is_some();
             let state = state.unwrap_or_default();
             let last = state.segments.last().copied();
@@ -94,6 +98,7 @@ impl ShardLog {
             }
             scans.active[free] = Some(Scan {
                 ix,
+                journaled,
                 expected: if known { state.settled_end } else { -1 },
                 position: state.settled_pos,
                 state,
@@ -219,6 +224,13 @@ impl Scan {
             }
             if batch::whole(&rest[..info.bytes as usize]).is_none() {
                 self.found.suspect = Some(self.expected);
+                return self.ended = true;
+            }
+            // A large batch may have been written to the segment and its commit not: then the journal says what came in its place, as that has
+            // not been settled yet. Nothing behind it counts either.
+            let this = (info.bytes, batch::crc(rest));
+            if self.journaled.get(&info.base_offset).is_some_and(|journaled| *journaled != this) {
+                self.files.clear();
                 return self.ended = true;
             }
             let last_offset = info.base_offset + i64::from(info.last_offset_delta);

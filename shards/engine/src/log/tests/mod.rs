@@ -3,6 +3,7 @@
 
 mod cost;
 mod damage;
+mod direct;
 mod lookup;
 mod recovery;
 mod restart;
