@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use floe_wire::ids::TopicId;
 
-use crate::log::{CommitSeq, DirectFile, LogConfig, Segment, SettleJob, TailEntry};
+use crate::log::{CommitSeq, DirectFile, DirectOff, LogConfig, Segment, SettleJob, TailEntry};
 use crate::producers::Producers;
 
 /// A partition.
@@ -58,6 +58,8 @@ pub struct Partition {
     pub(crate) direct: Option<Box<DirectFile>>,
     /// It has been asked for.
     pub(crate) direct_wanted: bool,
+    /// Large batches take the journal, because their segment could not be written.
+    pub(crate) direct_off: DirectOff,
     /// The first checkpoint that knows the last segment.
     pub(crate) segment_known_from: u64,
     /// Close the last segment at the next chance.
@@ -97,6 +99,7 @@ impl Partition {
             job: None,
             direct: None,
             direct_wanted: false,
+            direct_off: DirectOff::No,
             segment_known_from: 0,
             roll_wanted: false,
             segment_since_ms: 0,

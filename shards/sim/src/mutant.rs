@@ -21,6 +21,8 @@ use crate::disk::{FileKind, path_of};
 pub enum Fault {
     /// A journal write counts as done when it has been asked for.
     AcknowledgesBeforeWritten,
+    /// A large batch's write to its segment counts as done when it has been asked for.
+    CommitsBeforeWritten,
     /// What is read from segments is believed, whatever its checksum.
     SkipsChecksums,
     /// Segments are not synced before the journal gives up their records.
@@ -49,8 +51,9 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 13] = [
+    pub const ALL: [Fault; 14] = [
         Fault::AcknowledgesBeforeWritten,
+        Fault::CommitsBeforeWritten,
         Fault::SkipsChecksums,
         Fault::ForgetsSegmentSync,
         Fault::ForgetsMetadataSync,
@@ -126,6 +129,7 @@ impl<M: Machine> Mutant<M> {
             let (believe, forget) = match (fault, &what, kind) {
                 (Fault::TrustsCachedSegments, DiskOp::Sync { .. }, FileKind::Segment) => (!self.ready, !self.ready),
                 (Fault::AcknowledgesBeforeWritten, DiskOp::Write { .. }, FileKind::Journal) => (true, false),
+                (Fault::CommitsBeforeWritten, DiskOp::Write { dsync: true, .. }, FileKind::Segment) => (true, false),
                 (Fault::ForgetsSegmentSync, DiskOp::Sync { .. }, FileKind::Segment)
                 | (Fault::TrustsTheCache, DiskOp::Sync { .. }, FileKind::Metadata)
                 | (Fault::ForgetsCheckpoints, DiskOp::ReplaceFile { .. }, FileKind::Checkpoint) => (true, true),

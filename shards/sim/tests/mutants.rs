@@ -46,6 +46,11 @@ fn acknowledging_before_the_write_completes() {
 }
 
 #[test]
+fn committing_before_the_write_to_the_segment_completes() {
+    found_out(Fault::CommitsBeforeWritten, &["is lost", "went back", "no injected fault"]);
+}
+
+#[test]
 fn believing_what_segments_say() {
     found_out(Fault::SkipsChecksums, &["a bad batch was served", "other bytes than were sent"]);
 }

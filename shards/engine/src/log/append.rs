@@ -254,7 +254,7 @@ impl ShardLog {
                 }
             }
             self.journal.commit_mut(ring).expect("still there").entries = entries;
-            for piece in pieces {
+            for piece in pieces.into_iter().filter(|piece| !piece.moved) {
                 let p = self.partitions[piece.target.ix.0 as usize].as_mut();
                 let last = p.filter(|p| p.segments.back().is_some_and(|s| s.base == piece.target.segment));
                 if let Some(p) = last {

@@ -39,6 +39,17 @@ enum Step {
     },
 }
 
+/// Whether a partition's large batches take the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectOff {
+    /// They go straight to the segment.
+    No,
+    /// There was no space: the timer tries again.
+    ForNow,
+    /// The segment could not be written. Settling will try it again, and says what comes of it.
+    ForGood,
+}
+
 /// A segment held open to be written to straight.
 #[derive(Debug)]
 pub struct DirectFile {
@@ -81,6 +92,9 @@ impl ShardLog {
         let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none() && !p.roll_wanted) else {
             return false;
         };
+        if p.direct_off != DirectOff::No {
+            return false;
+        }
         if p.segment_known_from > durable_checkpoint {
             return false;
         }
@@ -151,7 +165,8 @@ impl ShardLog {
             let open = self.direct_open;
             let Some(p) = self.partition_mut(ix) else { continue };
             p.direct_wanted = false;
-            if p.unwritable || p.job.is_some() || p.roll_wanted || p.direct.as_ref().is_some_and(|d| d.is_busy()) {
+            let off = p.unwritable || p.direct_off != DirectOff::No;
+            if off || p.job.is_some() || p.roll_wanted || p.direct.as_ref().is_some_and(|d| d.is_busy()) {
                 continue;
             }
             let segment = p.segments.back().map_or(p.settled_end, |s| s.base);
@@ -198,11 +213,12 @@ impl ShardLog {
     pub(super) fn direct_step(&mut self, ix: PartitionIx, result: Result<DiskOutput, DiskError>, fx: &mut Effects) {
         let p = self.partitions[ix.0 as usize].as_mut().expect("a partition with a step under way is kept");
         self.settle.rolls_wanted |= p.roll_wanted;
+        let off = p.direct_off != DirectOff::No;
         let output = match result {
-            Ok(output) if !p.removed => output,
+            Ok(output) if !p.removed && !off => output,
             other => {
                 // Without it everything goes through the journal, as without this way; what is wrong with the segment, settling will find.
-                let opening = p.direct.as_ref().is_some_and(|d| d.is_opening());
+                let opening = off || p.direct.as_ref().is_some_and(|d| d.is_opening());
                 match p.direct.as_mut().filter(|_| !opening) {
                     Some(d) => d.step = Step::Ready,
                     None => {
@@ -248,9 +264,14 @@ impl ShardLog {
         }
     }
 
-    /// Closes segments that were not written to straight since the last look.
+    /// Closes segments that were not written to straight since the last look, and lets those be tried again for which there was no space.
     pub(super) fn close_idle_direct(&mut self) {
-        for p in self.partitions.iter_mut().flatten() {
+        for (i, p) in self.partitions.iter_mut().enumerate() {
+            let Some(p) = p else { continue };
+            let on_its_way = || self.journal.has_pieces(PartitionIx(i as u32));
+            if p.direct_off == DirectOff::ForNow && p.direct.is_none() && !on_its_way() {
+                p.direct_off = DirectOff::No;
+            }
             let Some(d) = &mut p.direct else { continue };
             if !d.is_busy() && !std::mem::take(&mut d.used) {
                 p.direct = None;
@@ -273,20 +294,44 @@ impl ShardLog {
                 self.journal.piece_written(ring);
                 self.submit(now, fx);
             }
-            Err(e) if e.kind == DiskErrorKind::NoSpace => {
-                self.journal.piece_failed(ring, i);
-                if !std::mem::replace(&mut self.settle.full_told, true) {
-                    let line = format!(
-                        "shard {}: the disk is full, large batches wait for space: {}. Nothing else can be committed before them",
-                        self.shard, e.message
-                    );
-                    fx.push(Effect::Log { level: LogLevel::Warn, line });
-                }
-            }
             Err(e) => {
-                let reason = format!("writing a segment ahead of its commit failed: {}", e.message);
-                self.journal_failed(reason, fx);
+                self.journal.piece_failed(ring, i);
+                let target =
+                    &self.journal.commit(ring).expect("a commit that waits is in memory").pieces[i as usize].target;
+                let (ix, key) = (target.ix, (target.topic, target.partition));
+                let no_space = e.kind == DiskErrorKind::NoSpace;
+                let p = self.partitions[ix.0 as usize].as_mut().filter(|p| p.key() == key);
+                if let Some(p) = p {
+                    let off = if no_space { DirectOff::ForNow } else { DirectOff::ForGood };
+                    let told = p.direct_off == off || (no_space && std::mem::replace(&mut self.settle.full_told, true));
+                    if p.direct_off != DirectOff::ForGood {
+                        p.direct_off = off;
+                    }
+                    // What was written behind the failed piece has to be cut off, and the space taken again.
+                    if let Some(segment) = p.segments.back_mut() {
+                        (segment.cut, segment.reserved) = (false, 0);
+                    }
+                    if p.direct.as_ref().is_some_and(|d| !d.is_busy()) {
+                        p.direct = None;
+                        self.direct_open -= 1;
+                    }
+                    if !told {
+                        let line = format!(
+                            "partition {}: writing large batches to their segment failed: {}. They go through the journal",
+                            p.name, e.message
+                        );
+                        fx.push(Effect::Log { level: LogLevel::Warn, line });
+                    }
+                }
+                self.move_failed(now, fx);
             }
+        }
+    }
+
+    /// Brings batches into the journal that could not be written to their segment.
+    pub(super) fn move_failed(&mut self, now: Time, fx: &mut Effects) {
+        if self.journal.waits_to_move() && self.journal.move_failed() {
+            self.submit(now, fx);
         }
     }
 

@@ -195,6 +195,8 @@ const REST_MAGIC: u32 = u32::from_le_bytes(*b"FLRE");
 const POSITION_MAX: u64 = 1 << 48;
 /// Nor is a batch.
 const LENGTH_MAX: u32 = 1 << 30;
+/// The segment of what did not come to stand in one: the same commit has a copy of the batch.
+pub const MOVED: i64 = -1;
 /// Bytes of a [`DirectBody`].
 pub const DIRECT_BODY_BYTES: usize = 64;
 /// Bytes before those of the stream in the body of a [`EntryKind::Rest`].
@@ -205,7 +207,7 @@ pub const REST_HEADER_BYTES: usize = 24;
 pub struct DirectBody {
     /// Offset of the batch's first record.
     pub base_offset: i64,
-    /// The segment, by its base offset.
+    /// The segment, by its base offset; or [`MOVED`].
     pub segment: i64,
     /// Where in it the batch begins.
     pub position: u64,

@@ -10,6 +10,7 @@
 //! - Clients cannot take the last free file: carrying the live rest of the oldest file forward always has room.
 
 mod groups;
+mod moved;
 
 use std::collections::VecDeque;
 
@@ -172,8 +173,8 @@ pub(super) struct Journal {
     /// Commits below this one have their pieces under way or written.
     pieces_ring: u64,
     pieces_in_flight: usize,
-    /// Pieces for which there was no space: ring number and which.
-    pieces_failed: Vec<(u64, u32)>,
+    /// Some piece could not be written and its batches are not in the journal yet.
+    pieces_failed: bool,
     submit_ring: u64,
     in_flight: usize,
     written_ring: u64,
@@ -218,7 +219,7 @@ impl Journal {
             next_seq: 1,
             pieces_ring: 1,
             pieces_in_flight: 0,
-            pieces_failed: Vec::new(),
+            pieces_failed: false,
             submit_ring: 1,
             in_flight: 0,
             written_ring: 1,
@@ -339,6 +340,7 @@ impl Journal {
             let after = self.filled() + need;
             if after as u64 <= self.commit_bytes_max
                 && after.next_multiple_of(BLOCK_BYTES as usize) <= self.chunk.capacity()
+                && block_up((after + self.building.pieces.needed()) as u64) <= self.file_bytes
                 && self.has_place(after as u64, client)
             {
                 return Ok(());

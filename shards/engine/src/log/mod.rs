@@ -27,7 +27,7 @@ mod settle;
 mod tests;
 
 pub use api::*;
-pub use direct::DirectFile;
+pub use direct::{DirectFile, DirectOff};
 pub use segment::{IndexEntry, Segment};
 pub use settle::SettleJob;
 
@@ -385,7 +385,7 @@ impl ShardLog {
             }
             self.settle.retry = true;
             self.journal.retry_slots(&mut self.ops, fx);
-            self.journal.retry_pieces(&mut self.ops, fx);
+            self.move_failed(now, fx);
             self.close_idle_direct();
             self.retry_checkpoint(fx);
             self.settle_on(now, fx);

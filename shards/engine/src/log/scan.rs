@@ -7,7 +7,7 @@
 
 use super::batch;
 use super::frame::{
-    COMMIT_HEADER_BYTES, CommitHeader, DirectBody, ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, EntryKind,
+    COMMIT_HEADER_BYTES, CommitHeader, DirectBody, ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, EntryKind, MOVED,
     entry_bytes, read_rest,
 };
 use crate::limits::BLOCK_BYTES;
@@ -47,7 +47,7 @@ pub enum Held {
     },
     /// A log start that moved.
     LogStart,
-    /// The end of batches written straight to a segment: they tell by themselves that it is missing.
+    /// The end of batches written straight to a segment, or what only says that there is a copy: others tell by themselves what is missing.
     Rest,
 }
 
@@ -126,6 +126,10 @@ fn held(seq: u64, hole: &[u8]) -> Option<Held> {
         return Some(Held::LogStart);
     }
     if let Some(direct) = DirectBody::read(rest) {
+        // The copy is what counts.
+        if direct.segment == MOVED {
+            return Some(Held::Rest);
+        }
         let header = EntryHeader {
             seq,
             topic: floe_wire::ids::TopicId::default(),

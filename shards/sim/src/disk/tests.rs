@@ -184,7 +184,8 @@ fn space_runs_out_and_comes_back() {
     let disk = &mut disk(1);
     disk.faults.capacity_bytes = 8192;
     let file = open(disk, "f", true);
-    run(disk, DiskOp::Preallocate { file: file.clone(), offset: 0, len: 1 << 20 }).unwrap();
+    let too_much = run(disk, DiskOp::Preallocate { file: file.clone(), offset: 0, len: 1 << 20 });
+    assert_eq!(too_much.unwrap_err().kind, DiskErrorKind::NoSpace);
     assert_eq!(disk.free_bytes(), 8192, "a reservation that does not fit is not made");
     run(disk, DiskOp::Preallocate { file: file.clone(), offset: 0, len: 8192 }).unwrap();
     assert_eq!(disk.free_bytes(), 0);

@@ -54,7 +54,11 @@ pub(in crate::log) struct Piece {
     pub(in crate::log) target: Target,
     /// The segment is written up to here when this is.
     pub(in crate::log) written: u64,
-    data: Bytes,
+    pub(super) data: Bytes,
+    /// It could not be written.
+    pub(super) failed: bool,
+    /// It, or one before it, could not be written: its batches are in the journal.
+    pub(in crate::log) moved: bool,
 }
 
 /// The pieces of the commit being filled.
@@ -66,6 +70,8 @@ pub(super) struct Pieces {
     pub(super) regions: Vec<Bytes>,
     /// Bytes in all of them.
     pub(super) bytes: usize,
+    /// Batches in them.
+    batches: usize,
 }
 
 impl Pieces {
@@ -73,13 +79,21 @@ impl Pieces {
     pub(super) fn reserved(&self) -> usize {
         if self.open.is_some() { REST_ENTRY_BYTES_MAX } else { 0 }
     }
+
+    /// What the journal would need if their batches had to be moved there.
+    pub(super) fn needed(&self) -> usize {
+        self.bytes + self.batches * entry_bytes(0)
+    }
 }
 
 impl Journal {
     /// Whether the commit being filled has as much for segments as it should: it is to be sealed before more is added.
     pub(in crate::log) fn pieces_full(&self, bytes: usize) -> bool {
         let pieces = &self.building.pieces;
-        pieces.bytes > 0 && (pieces.bytes + bytes > DIRECT_BYTES_MAX || pieces.closed.len() + 1 >= DIRECT_PIECES_MAX)
+        let journaled = self.filled() + DIRECT_NEED_BYTES * 2 + pieces.needed() + entry_bytes(bytes);
+        self.building.count > 0 && block_up(journaled as u64) > self.file_bytes
+            || pieces.bytes > 0
+                && (pieces.bytes + bytes > DIRECT_BYTES_MAX || pieces.closed.len() + 1 >= DIRECT_PIECES_MAX)
     }
 
     /// Whether the piece that may grow is this partition's and has room.
@@ -126,7 +140,8 @@ impl Journal {
         }
         let batch_crc = batch::crc(copy);
         let pieces = &mut self.building.pieces;
-        pieces.bytes += batch.len();
+        pieces.bytes += entry_bytes(batch.len()) - entry_bytes(0);
+        pieces.batches += 1;
         let open = pieces.open.as_ref().expect("a piece was begun");
         let target = &open.target;
         let body = DirectBody {
@@ -180,7 +195,7 @@ impl Journal {
         let region = self.piece.split().freeze();
         let data = region.slice(..whole as usize);
         self.building.pieces.regions.push(region);
-        self.building.pieces.closed.push(Piece { target, written, data });
+        self.building.pieces.closed.push(Piece { target, written, data, failed: false, moved: false });
     }
 
     /// Whether the piece that may grow is this partition's.
@@ -188,9 +203,9 @@ impl Journal {
         self.building.pieces.open.as_ref().is_some_and(|open| open.target.ix == ix)
     }
 
-    /// Whether the batch could be in the journal, too: it may have to be copied there later.
+    /// Whether a commit with this batch could be in the journal whole, too: it may have to be moved or copied there later.
     pub(in crate::log) fn could_hold(&self, bytes: usize) -> bool {
-        block_up((COMMIT_HEADER_BYTES + entry_bytes(bytes)) as u64) <= self.file_bytes
+        block_up((COMMIT_HEADER_BYTES + DIRECT_NEED_BYTES * 2 + entry_bytes(bytes)) as u64) <= self.file_bytes
     }
 
     /// What this partition's segment will be written up to when all closed pieces are; `None`: none of them is its.
@@ -222,7 +237,7 @@ impl Journal {
             let commit = &mut self.commits[(ring - first_ring) as usize];
             commit.pieces_out = 0;
             // One that ends in the block it began in leaves nothing to write.
-            for (i, piece) in commit.pieces.iter().enumerate().filter(|(_, piece)| !piece.data.is_empty()) {
+            for (i, piece) in commit.pieces.iter().enumerate().filter(|(_, p)| !p.data.is_empty() && !p.moved) {
                 commit.pieces_out += 1;
                 metrics.direct_bytes += piece.data.len() as u64;
                 ops.issue(Op::Piece(ring, i as u32), write(piece), fx);
@@ -236,22 +251,6 @@ impl Journal {
     pub(in crate::log) fn piece_written(&mut self, ring: u64) {
         self.pieces_in_flight -= 1;
         self.commit_mut(ring).expect("a commit that waits is in memory").pieces_out -= 1;
-    }
-
-    /// There was no space for a piece: it is written again by the timer, and the commits wait.
-    pub(in crate::log) fn piece_failed(&mut self, ring: u64, i: u32) {
-        self.pieces_in_flight -= 1;
-        self.pieces_failed.push((ring, i));
-    }
-
-    /// Writes again what there was no space for.
-    pub(in crate::log) fn retry_pieces(&mut self, ops: &mut Ops, fx: &mut Effects) {
-        for (ring, i) in std::mem::take(&mut self.pieces_failed) {
-            let piece = &self.commit(ring).expect("a commit that waits is in memory").pieces[i as usize];
-            let what = write(piece);
-            self.pieces_in_flight += 1;
-            ops.issue(Op::Piece(ring, i), what, fx);
-        }
     }
 
     /// Memory for pieces, when none is being built.

@@ -11,7 +11,7 @@ use super::sources::{Source, find_commits, newest_checkpoint, superseded_below};
 use super::{ShardLog, Stage};
 use crate::event::{Effect, Effects, LogLevel};
 use crate::log::checkpoint::PartitionState;
-use crate::log::frame::{DirectBody, EntryKind, read_rest};
+use crate::log::frame::{DirectBody, EntryKind, MOVED, read_rest};
 use crate::log::journal::{Commit, Slot, SlotState};
 use crate::log::scan::{FoundCommit, FoundEntry, Held};
 use crate::log::{BatchInfo, PartitionIx, batch};
@@ -241,6 +241,9 @@ impl ShardLog {
         let range = at..at + header.length as usize;
         if header.kind == EntryKind::Direct {
             let body = DirectBody::read(&from.commit[range]).expect("looked at by the scan");
+            if body.segment == MOVED {
+                return;
+            }
             g.directs.push(FoundDirect { source: from.source, ring: from.ring, seq: header.seq, body });
             return;
         }

@@ -28,8 +28,14 @@ pub(super) struct Rescanned {
     pub(super) suspect: Option<i64>,
 }
 
-/// Length and checksum of the batches of a partition that count in the journal, by base offset.
-pub(super) type Journaled = BTreeMap<i64, (u64, u32)>;
+/// What of a partition counts in the journal.
+#[derive(Debug, Default)]
+pub(super) struct Journaled {
+    /// Length and checksum of its batches by base offset.
+    pub(super) batches: BTreeMap<i64, (u64, u32)>,
+    /// Where it ends, if a batch was appended to it in a commit that is there: whatever was appended after that is in the journal, too.
+    pub(super) end: Option<i64>,
+}
 
 /// A partition being looked at.
 #[derive(Debug)]
@@ -205,6 +211,11 @@ impl Scan {
                 }
                 break;
             }
+            // What stands here was on its way when the process ended, and its commit was not written.
+            if self.journaled.end.is_some_and(|end| self.expected >= end) {
+                self.files.clear();
+                return self.ended = true;
+            }
             let follows = |base: i64| base == self.expected || self.state.gaps.contains(&(self.expected, base));
             let info = batch::header(rest).filter(|info| follows(info.base_offset));
             let Some(info) = info else {
@@ -229,7 +240,7 @@ impl Scan {
             // A large batch may have been written to the segment and its commit not: then the journal says what came in its place, as that has
             // not been settled yet. Nothing behind it counts either.
             let this = (info.bytes, batch::crc(rest));
-            if self.journaled.get(&info.base_offset).is_some_and(|journaled| *journaled != this) {
+            if self.journaled.batches.get(&info.base_offset).is_some_and(|journaled| *journaled != this) {
                 self.files.clear();
                 return self.ended = true;
             }

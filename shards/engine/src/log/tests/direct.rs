@@ -232,8 +232,7 @@ fn every_tier_is_durable_before_the_commit_tells_of_it() {
 }
 
 #[test]
-fn a_full_disk_takes_the_journal_or_waits() {
-    // No space to reserve: through the journal.
+fn without_space_to_reserve_large_batches_take_the_journal() {
     let mut node = start(Disk::default(), 1);
     node.fault = |what| match what {
         DiskOp::Preallocate { .. } => Some(Err(DiskErrorKind::NoSpace)),
@@ -244,27 +243,95 @@ fn a_full_disk_takes_the_journal_or_waits() {
         node.run();
     }
     assert_eq!((node.log.metrics().direct_batches, node.p(0).high_watermark()), (0, 3));
-    // A file system that does not keep what it reserved: the commit waits until there is space.
-    let (mut node, _) = ready();
-    let end = node.p(0).high_watermark();
-    node.fault = |what| if is_segment_write(what) { Some(Err(DiskErrorKind::NoSpace)) } else { Some(Ok(())) };
-    node.append(0, 1, LARGE).unwrap();
+}
+
+fn is_write_of_partition_0(what: &DiskOp) -> bool {
+    matches!(what, DiskOp::Write { file, .. } if file.get::<String>().expect("ours").contains("-0/"))
+}
+
+/// What cannot be written to the segment comes into the journal, with what builds on it; other partitions notice nothing.
+#[test]
+fn what_the_segment_does_not_take_comes_into_the_journal() {
+    type Fault = fn(&DiskOp) -> Option<Result<(), DiskErrorKind>>;
+    let no_space: Fault = |what| Some(if is_write_of_partition_0(what) { Err(DiskErrorKind::NoSpace) } else { Ok(()) });
+    let broken: Fault = |what| Some(if is_write_of_partition_0(what) { Err(DiskErrorKind::Io) } else { Ok(()) });
+    for (fault, comes_back) in [(no_space, true), (broken, false)] {
+        let mut node = start(Disk::default(), 2);
+        let mut all = vec![Vec::new(); 2];
+        let mut add = |node: &mut Node, partition: usize, bytes: usize| {
+            let done = node.append(partition as i32, 2, bytes).unwrap();
+            all[partition].push((done.base_offset, bytes));
+        };
+        for bytes in [LARGE, 300, LARGE + 77] {
+            (0..2).for_each(|p| add(&mut node, p, bytes));
+            node.run();
+        }
+        assert_eq!(node.log.metrics().direct_batches, 2);
+        node.fault = fault;
+        // Several in one commit, some in the next, which builds on it.
+        for (p, bytes) in [(0, LARGE), (1, LARGE), (0, 200), (0, LARGE + 5), (1, 700)] {
+            add(&mut node, p, bytes);
+        }
+        node.log.end_of_round(node.now, &mut node.fx);
+        for (p, bytes) in [(0, LARGE + 9), (1, LARGE + 9), (0, 10_000)] {
+            add(&mut node, p, bytes);
+        }
+        node.run();
+        assert_eq!(node.log.journal_failure(), None);
+        for p in 0..2 {
+            assert_eq!(node.read_all(p, 0).unwrap(), all[p as usize], "acknowledged");
+        }
+        assert!(node.lines.iter().any(|l| l.contains("They go through the journal")), "{:?}", node.lines);
+        assert_eq!(node.lines.len(), 1, "{:?}", node.lines);
+        assert_eq!((node.p(0).failed(), node.p(1).failed()), (None, None));
+        // All of it comes back.
+        let mut again = start(node.disk.clone(), 2);
+        assert_eq!(again.lines, Vec::<String>::new());
+        for p in 0..2 {
+            assert_eq!(again.read_all(p, 0).unwrap(), all[p as usize], "after a crash");
+        }
+        // The same process goes on: straight again when there is space, through the journal when the segment is broken.
+        node.fault = |_| Some(Ok(()));
+        let mut add = |node: &mut Node, partition: usize, bytes: usize| {
+            let done = node.append(partition as i32, 2, bytes).unwrap();
+            all[partition].push((done.base_offset, bytes));
+        };
+        node.now.mono_ns += 2_000_000_000;
+        node.log.timer(node.now, &mut node.fx);
+        node.run();
+        let before = node.log.metrics().direct_batches;
+        for i in 0..20 {
+            add(&mut node, 0, LARGE + i);
+            node.run();
+        }
+        assert_eq!(node.log.metrics().direct_batches > before, comes_back);
+        assert_eq!(node.read_all(0, 0).unwrap(), all[0]);
+        let mut again = start(node.disk, 2);
+        for p in 0..2 {
+            assert_eq!(again.read_all(p, 0).unwrap(), all[p as usize], "after it went on");
+        }
+    }
+}
+
+/// A large batch was torn, its commit is not there; then the newest checkpoint is damaged: the journal says where the partition ends.
+#[test]
+fn a_torn_batch_that_was_not_acknowledged_fails_nothing_with_an_older_checkpoint() {
+    let (mut node, all) = ready();
+    node.append(0, 2, LARGE).unwrap();
+    node.fault = |what| if is_journal_write(what) { None } else { Some(Ok(())) };
     node.run();
-    node.append(0, 1, 100).unwrap();
-    node.run();
-    assert_eq!((node.p(0).high_watermark(), node.log.journal_failure()), (end, None));
-    assert!(node.lines.iter().any(|line| line.contains("the disk is full")), "{:?}", node.lines);
-    node.fault = |_| Some(Ok(()));
-    node.now.mono_ns += 2_000_000_000;
-    node.log.timer(node.now, &mut node.fx);
-    node.run();
-    assert_eq!(node.p(0).high_watermark(), end + 2);
-    // Any other error: nothing more can be trusted on this shard.
-    node.fault = |what| if is_segment_write(what) { Some(Err(DiskErrorKind::Io)) } else { Some(Ok(())) };
-    node.append(0, 1, LARGE).unwrap();
-    node.run();
-    assert!(node.log.journal_failure().is_some());
-    assert_eq!(node.p(0).high_watermark(), end + 2);
+    let torn = segment(&mut node.disk);
+    let at = torn.len() - 4096;
+    torn[at..].fill(0);
+    let newest = ["a", "b"].map(|name| format!("journal/g1x1/s0/checkpoint-{name}"));
+    let sequence = |disk: &Disk, path: &String| {
+        disk.files.get(path).map(|bytes| inspect::Checkpoint::from_bytes(bytes).unwrap().sequence)
+    };
+    let newest = newest.into_iter().max_by_key(|path| sequence(&node.disk, path)).unwrap();
+    node.disk.files.get_mut(&newest).unwrap()[40] ^= 1;
+    let mut node = start(node.disk, 1);
+    assert_eq!(node.p(0).failed(), None);
+    assert_eq!(node.read_all(0, 0).unwrap(), all);
 }
 
 #[test]
