@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::rebuild::{FoundDirect, FoundRest, Gathered, Place, Replayed};
 use super::rescan::Journaled;
 use super::{ShardLog, Stage, Task};
-use crate::event::{DiskOp, Effects, FileHandle};
+use crate::event::{DiskError, DiskOp, Effects, FileHandle};
 use crate::log::buffer::{block_down, block_up};
 use crate::log::journal::Journal;
 use crate::log::{BatchInfo, PartitionIx, batch};
@@ -23,6 +23,8 @@ pub(super) struct Fetch {
     /// What of it is not in the segment.
     rest: Bytes,
     path: String,
+    /// Reading it failed once.
+    failed: bool,
 }
 
 impl Fetch {
@@ -92,7 +94,13 @@ impl ShardLog {
             for found in g.directs.iter().filter(|d| d.body.base_offset >= settled_end) {
                 let p = self.partitions[i].as_ref().expect("nothing is removed before recovery is over");
                 let path = p.segment_path(found.body.segment) + ".log";
-                let fetch = Fetch { ix: PartitionIx(i as u32), found: found.clone(), rest: g.rest_of(found), path };
+                let fetch = Fetch {
+                    ix: PartitionIx(i as u32),
+                    found: found.clone(),
+                    rest: g.rest_of(found),
+                    path,
+                    failed: false,
+                };
                 recovery.fetches.push(fetch);
             }
         }
@@ -110,6 +118,32 @@ impl ShardLog {
         if self.recovery.as_ref().is_some_and(|r| r.tasks.is_empty()) {
             self.finish_rebuild(now, fx);
         }
+    }
+
+    /// The device could not read it: once more, then the operator decides, as with the journal itself. `false`: the start is refused.
+    pub(super) fn fetch_failed(&mut self, i: usize, error: DiskError, fx: &mut Effects) -> bool {
+        let recovery = self.recovery.as_mut().expect("recovery runs");
+        let fetch = &mut recovery.fetches[i];
+        let (path, position) = (fetch.path.clone(), fetch.found.body.position);
+        if !std::mem::replace(&mut fetch.failed, true) {
+            self.ask(Task::OpenFetch(i), DiskOp::Open { path, create: false, direct: true }, fx);
+            return true;
+        }
+        let name =
+            &self.partitions[fetch.ix.0 as usize].as_ref().expect("nothing is removed before recovery is over").name;
+        if recovery.accepted.iter().any(|line| line == name || line == "*") {
+            self.fetched(i, None);
+            return true;
+        }
+        let reason = format!(
+            "{path} cannot be read at byte {position}: {}. An acknowledged batch is there. Check the device (dmesg, smartctl) and start again from a copy \
+             of the data directory on a good one (ddrescue); or give it up: write the line {name} into the file {} in the data directory and start \
+             again (see accept-loss in docs/OPERATIONS.md)",
+            error.message,
+            super::ACCEPT_LOSS
+        );
+        self.recovery_failed(reason, fx);
+        false
     }
 
     pub(super) fn read_fetch(&mut self, i: usize, file: FileHandle, fx: &mut Effects) {

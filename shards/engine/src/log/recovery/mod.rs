@@ -198,7 +198,11 @@ impl ShardLog {
             (Task::OpenFetch(i), Ok(DiskOutput::Opened { file, .. })) => self.read_fetch(i, file, fx),
             (Task::ReadFetch(i), Ok(DiskOutput::Data(bytes))) => self.fetched(i, Some(&bytes)),
             (Task::OpenFetch(i), Err(e)) if e.kind == DiskErrorKind::NotFound => self.fetched(i, None),
-            (Task::ReadFetch(i), Err(_)) => self.fetched(i, None),
+            (Task::ReadFetch(i), Err(e)) => {
+                if !self.fetch_failed(i, e, fx) {
+                    return;
+                }
+            }
             (_, Err(e)) => return self.recovery_failed(e.message, fx),
             (task, Ok(output)) => unreachable!("{task:?} gave {output:?}"),
         }

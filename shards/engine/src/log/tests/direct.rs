@@ -174,6 +174,24 @@ fn an_acknowledged_batch_that_is_damaged_fails_its_partition() {
 }
 
 #[test]
+fn a_batch_that_the_device_cannot_read_is_given_up_by_the_operator_only() {
+    let (mut node, all) = ready();
+    let at = segment(&mut node.disk).len() as u64 - 5_000;
+    let path = node.disk.files.keys().find(|p| p.ends_with(".log")).unwrap().clone();
+    node.disk.bad.push((path.clone(), at));
+    let refusal = Node::refused(node.disk.clone(), 1);
+    assert!(refusal.contains(&path) && refusal.contains("the line t-0"), "{refusal}");
+    // On a device that reads it all is there; with the loss accepted the rest is.
+    let mut good = node.disk.clone();
+    good.bad.clear();
+    assert_eq!(start(good, 1).read_all(0, 0).unwrap(), all);
+    node.disk.files.insert("accept-loss".into(), b"t-0\n".to_vec());
+    let mut node = start(node.disk, 1);
+    assert_eq!(node.p(0).failed(), None);
+    assert_eq!(node.read_from_gaps(0, 0).len(), 2);
+}
+
+#[test]
 fn another_number_of_shards_takes_over_what_went_straight() {
     let mut disk = Disk::default();
     let mut count = 0;
@@ -318,11 +336,12 @@ fn what_the_segment_does_not_take_comes_into_the_journal() {
 fn a_torn_batch_that_was_not_acknowledged_fails_nothing_with_an_older_checkpoint() {
     let (mut node, all) = ready();
     node.append(0, 2, LARGE).unwrap();
+    node.append(0, 2, 9_000).unwrap();
     node.fault = |what| if is_journal_write(what) { None } else { Some(Ok(())) };
     node.run();
     let torn = segment(&mut node.disk);
-    let at = torn.len() - 4096;
-    torn[at..].fill(0);
+    let at = torn.len() - 4 * 4096;
+    torn[at..at + 4096].fill(0);
     let newest = ["a", "b"].map(|name| format!("journal/g1x1/s0/checkpoint-{name}"));
     let sequence = |disk: &Disk, path: &String| {
         disk.files.get(path).map(|bytes| inspect::Checkpoint::from_bytes(bytes).unwrap().sequence)
