@@ -47,7 +47,8 @@ fn acknowledging_before_the_write_completes() {
 
 #[test]
 fn committing_before_the_write_to_the_segment_completes() {
-    found_out(Fault::CommitsBeforeWritten, &["is lost", "went back", "no injected fault"]);
+    let options = Options { fault: Some(Fault::CommitsBeforeWritten), ..Options::default() };
+    found_out_in(Kind::Tiny, 0..RUNS, options, &["is lost", "went back", "no injected fault"]);
 }
 
 #[test]

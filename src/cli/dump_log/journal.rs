@@ -146,7 +146,7 @@ fn show(dump: &mut Dump, name: &str, commit: &FoundCommit, is_needed: bool, file
             }
             EntryKind::Direct if entry.whole => {
                 let body = file.get(position as usize..).and_then(|rest| rest.get(..entry.header.length as usize));
-                if let Some(body) = body.and_then(DirectBody::read) {
+                if let Some(body) = body.and_then(DirectBody::read).filter(|body| body.segment >= 0) {
                     let (offset, last) = (body.base_offset, body.last_offset());
                     let (segment, at, len) = (body.segment, body.position, body.length);
                     let place = format!("in segment {segment:020}.log at {at}, {len} bytes");
