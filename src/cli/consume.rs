@@ -116,7 +116,7 @@ fn progress(args: &ConsumeArgs, consumer: &Consumer) -> ProgressBar {
 }
 
 /// Reads `0,2-4`.
-fn partition_list(text: &str) -> Outcome<Vec<i32>> {
+pub(super) fn partition_list(text: &str) -> Outcome<Vec<i32>> {
     let bad = |item: &str| {
         Problem::usage(format!("--partitions: `{item}` is neither a partition nor a range"))
             .next("write --partitions 0,2-4")

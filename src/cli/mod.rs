@@ -6,6 +6,7 @@ mod client;
 mod consume;
 mod dump_log;
 mod format;
+mod group;
 mod input;
 mod output;
 mod produce;
@@ -46,6 +47,9 @@ enum Command {
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// List and describe consumer groups, move their offsets, delete them.
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Write records: lines of standard input, JSON lines or whole files.
     Produce(produce::ProduceArgs),
     /// Read records and print them.
@@ -102,6 +106,7 @@ fn run(command: Command) -> Outcome {
     match command {
         Command::Serve(args) => serve::run(args),
         Command::Topic(command) => topic::run(command),
+        Command::Group(command) => group::run(command),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Check(args) => check::run(args),

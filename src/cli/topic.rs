@@ -212,7 +212,7 @@ fn create(args: CreateArgs) -> Outcome {
     output.flush()
 }
 
-fn counted(number: usize, noun: &str) -> String {
+pub(super) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

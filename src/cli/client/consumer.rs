@@ -25,7 +25,7 @@ const FETCH_BYTES: i32 = 8 << 20;
 const PARTITION_BYTES: i32 = 2 << 20;
 
 /// ListOffsets' special timestamps.
-const LATEST: i64 = -1;
+pub(in crate::cli) const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 
 /// A consumer of one topic, without a group.
@@ -294,7 +294,13 @@ pub(in crate::cli) fn ranges(cluster: &mut Cluster, topic: &Topic) -> Outcome<BT
     Ok(starts.into_iter().map(|(partition, start)| (partition, (start, ends[&partition]))).collect())
 }
 
-fn list_offsets(cluster: &mut Cluster, topic: &Topic, timestamp: i64) -> Outcome<BTreeMap<i32, i64>> {
+/// The first offset of every partition whose timestamp is at least `timestamp`, -1 where there is none; ListOffsets' negative timestamps stand for
+/// places.
+pub(in crate::cli) fn list_offsets(
+    cluster: &mut Cluster,
+    topic: &Topic,
+    timestamp: i64,
+) -> Outcome<BTreeMap<i32, i64>> {
     let until = Instant::now() + cluster.timeout();
     let mut topic = topic.clone();
     let mut found = BTreeMap::new();

@@ -13,6 +13,16 @@ pub(in crate::cli) enum ApiKey {
     ListOffsets = 2,
     /// Brokers and topics.
     Metadata = 3,
+    /// Remembers how far a group has come.
+    OffsetCommit = 8,
+    /// Says how far.
+    OffsetFetch = 9,
+    /// Which broker coordinates a group.
+    FindCoordinator = 10,
+    /// Shows classic groups.
+    DescribeGroups = 15,
+    /// The groups there are.
+    ListGroups = 16,
     /// What a broker understands.
     ApiVersions = 18,
     /// Makes topics.
@@ -25,8 +35,12 @@ pub(in crate::cli) enum ApiKey {
     DescribeConfigs = 32,
     /// Adds partitions.
     CreatePartitions = 37,
+    /// Removes groups.
+    DeleteGroups = 42,
     /// Changes settings.
     IncrementalAlterConfigs = 44,
+    /// Shows groups of the next-generation protocol.
+    ConsumerGroupDescribe = 69,
 }
 
 impl ApiKey {
@@ -52,13 +66,20 @@ mod tests {
             ApiKey::Fetch,
             ApiKey::ListOffsets,
             ApiKey::Metadata,
+            ApiKey::OffsetCommit,
+            ApiKey::OffsetFetch,
+            ApiKey::FindCoordinator,
+            ApiKey::DescribeGroups,
+            ApiKey::ListGroups,
             ApiKey::ApiVersions,
             ApiKey::CreateTopics,
             ApiKey::DeleteTopics,
             ApiKey::InitProducerId,
             ApiKey::DescribeConfigs,
             ApiKey::CreatePartitions,
+            ApiKey::DeleteGroups,
             ApiKey::IncrementalAlterConfigs,
+            ApiKey::ConsumerGroupDescribe,
         ];
         for key in all {
             assert_eq!(format!("{key:?}"), key.name());

@@ -4,6 +4,7 @@
 
 pub(super) mod connection;
 pub(super) mod consumer;
+pub(super) mod groups;
 pub(super) mod keys;
 pub(super) mod partitioner;
 pub(super) mod position;

@@ -15,9 +15,10 @@ use scratch::{Scratch, silent_port};
 #[test]
 fn help_and_version_are_no_errors() {
     let scratch = Scratch::new();
-    scratch
-        .floe(&["--help"])
-        .expect(0, &["Exit codes", "130", "serve", "topic", "produce", "consume", "check", "dump-log", "api-versions"]);
+    scratch.floe(&["--help"]).expect(
+        0,
+        &["Exit codes", "130", "serve", "topic", "group", "produce", "consume", "check", "dump-log", "api-versions"],
+    );
     scratch.floe(&["--version"]).expect(0, &[env!("CARGO_PKG_VERSION")]);
     scratch.floe(&["serve", "--help"]).expect(0, &["--data-dir", "--advertise", "--oversubscribe", "--print-config"]);
     scratch.floe(&[]).expect(2, &["Usage"]);
@@ -148,6 +149,15 @@ fn wrong_flags_of_client_commands_are_refused_before_connecting() {
         (&["topic", "create", "t", "--config", "x"], "has no `=`"),
         (&["topic", "alter", "t"], "nothing to change"),
         (&["topic", "delete"], "TOPICS"),
+        (&["group", "delete"], "GROUPS"),
+        (&["group", "reset-offsets", "g", "--to-earliest"], "--all-topics"),
+        (&["group", "reset-offsets", "g", "--all-topics"], "--to-earliest"),
+        (&["group", "reset-offsets", "g", "-t", "t", "--all-topics", "--to-latest"], "cannot be used with"),
+        (&["group", "reset-offsets", "g", "-t", "t", "--to-latest", "--to-current"], "cannot be used with"),
+        (&["group", "reset-offsets", "g", "-t", "t", "--to-latest", "--dry-run", "--execute"], "cannot be used with"),
+        (&["group", "reset-offsets", "g", "-t", "t:x", "--to-latest"], "--topic orders:0,2-4"),
+        (&["group", "reset-offsets", "g", "-t", "t", "--by-duration", "an hour"], "PnDTnHnMnS"),
+        (&["group", "reset-offsets", "g", "-t", "t", "--to-datetime", "yesterday"], "2026-01-31T12:00:00Z"),
         (&["produce", "t", "--acks", "2"], "possible values"),
         (&["produce", "t", "--codec", "rar"], "possible values"),
         (&["produce", "t", "--idempotent", "--acks", "1"], "--acks all"),
