@@ -176,21 +176,24 @@ impl Broker {
         proc::rss_bytes(self.pid()).unwrap_or(0)
     }
 
-    fn end(&mut self, signal: Signal) {
-        // The number is this process's own until it is waited for, but not a moment longer.
-        children::remove(self.pid());
+    /// Lets the process rest (SIGSTOP) until [`Broker::go_on`].
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it run again.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
             let _ = kill_process(pid, signal);
         }
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(30) {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    }
+
+    fn end(&mut self, signal: Signal) {
+        children::end(&mut self.child, signal, Duration::from_secs(30));
     }
 }
 
@@ -223,7 +226,11 @@ fn pinned_to(command: Command, cores: &str) -> Command {
 fn floe_command(place: &Place, subject: Subject, data: &Path) -> Command {
     let mut command = Command::new(&place.floe);
     command.arg("serve").arg("--data-dir").arg(data).arg("--listen").arg(format!("127.0.0.1:{}", place.port));
-    command.args(["--admin-listen", "none", "--cores"]).arg(place.cores());
+    command.args(["--admin-listen", "none"]);
+    // Who wants several shards on the one core says so as a setting.
+    if !place.settings.iter().any(|setting| setting.starts_with("cores=")) {
+        command.arg("--cores").arg(place.cores());
+    }
     if subject == Subject::FloeWritten {
         command.args(["--durability", "written"]);
     }
@@ -245,13 +252,15 @@ fn kafka_java(class: &str) -> Result<Command, String> {
 
 fn kafka_format(place: &Place, subject: Subject, data: &Path) -> Result<(), String> {
     let (port, controller) = (place.port, place.port + 1);
+    // Deleted topics go at once and not a minute later, in the middle of somebody's turn.
     let mut text = format!(
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n\
          offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
-         share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n",
+         share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n\
+         log.segment.delete.delay.ms=1000\n",
         data.join("log").display()
     );
     if subject == Subject::KafkaDurable {

@@ -5,8 +5,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -27,6 +29,26 @@ pub fn add(pid: u32, data: Option<&Path>) {
 /// Forgets a process that has ended, or is about to be waited for.
 pub fn remove(pid: u32) {
     lock().retain(|running| running.pid != pid);
+}
+
+/// Ends a child with `signal`, and without mercy after `patience`. One that has ended already gets no signal: its number may be another's.
+pub fn end(child: &mut Child, signal: Signal, patience: Duration) {
+    remove(child.id());
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    if let Some(pid) = Pid::from_raw(child.id() as i32) {
+        let _ = kill_process(pid, signal);
+    }
+    let began = Instant::now();
+    while began.elapsed() < patience {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// From now on SIGINT and SIGTERM end the children first, then this process with the usual code.

@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 
 use crc_fast::CrcAlgorithm;
 
+/// How long the partitions of a new topic may be without a leader.
+const LEADERS_MAX: Duration = Duration::from_secs(60);
+/// How long the first records into all partitions of a topic may take.
+const TOUCH_MAX: Duration = Duration::from_secs(120);
+
 /// A blocking connection.
 pub struct Client {
     stream: TcpStream,
@@ -35,7 +40,7 @@ impl Client {
         if answer.get(..2) == Some(&[0, 0]) { Ok(()) } else { Err(io::Error::other("ApiVersions refused")) }
     }
 
-    /// Creates a topic of one replica, and waits until every partition has a leader. One record is in its last one.
+    /// Creates a topic of one replica, waits until every partition has a leader, and touches each: see [`Client::touch`].
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> io::Result<()> {
         let mut body = 1i32.to_be_bytes().to_vec();
         string(&mut body, name);
@@ -51,14 +56,40 @@ impl Client {
             Some(0 | 36) => {}
             code => return Err(io::Error::other(format!("CreateTopics of {name}: error {code:?}"))),
         }
-        for _ in 0..600 {
-            // One record to the last partition, and an answer of every other: a broker may make them in any order.
-            if self.produce(name, partitions - 1, &batch(1, 16)).is_ok() && self.log_ends(name, 0..partitions).is_ok() {
-                return Ok(());
+        self.await_leaders(name, partitions)?;
+        self.touch(name, partitions)
+    }
+
+    /// Writes a record into every partition. The first one into a partition is dear: Kafka keeps and syncs a file for the new leader epoch, which
+    /// takes it milliseconds, so that the first seconds of a load on 1,000 partitions would measure nothing else.
+    pub fn touch(&mut self, topic: &str, partitions: i32) -> io::Result<()> {
+        let (began, record) = (Instant::now(), batch(1, 16));
+        for partition in 0..partitions {
+            if began.elapsed() > TOUCH_MAX {
+                let reached = format!("{topic}: {partition} of {partitions} partitions took a first record");
+                return Err(io::Error::other(format!("{reached} in {} s", TOUCH_MAX.as_secs())));
             }
-            std::thread::sleep(Duration::from_millis(100));
+            // A leader that has just been told may not know it yet.
+            while let Err(error) = self.produce(topic, partition, &record) {
+                if began.elapsed() > TOUCH_MAX || error.kind() != io::ErrorKind::Other {
+                    return Err(error);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
-        Err(io::Error::other(format!("{name} has no leader after a minute")))
+        Ok(())
+    }
+
+    fn await_leaders(&mut self, topic: &str, partitions: i32) -> io::Result<()> {
+        let began = Instant::now();
+        while let Err(error) = self.log_ends(topic, 0..partitions) {
+            if began.elapsed() > LEADERS_MAX || error.kind() != io::ErrorKind::Other {
+                let waited = began.elapsed().as_secs();
+                return Err(io::Error::other(format!("{topic} has no leader after {waited} s: {error}")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Creates topics of one replica, and waits until every partition has a leader. Writes nothing into them.
@@ -92,16 +123,7 @@ impl Client {
                 at += 6 + name_bytes + usize::from(message_bytes);
             }
         }
-        for name in names {
-            let began = Instant::now();
-            while let Err(error) = self.log_ends(name, 0..partitions) {
-                if began.elapsed() > Duration::from_secs(60) {
-                    return Err(io::Error::other(format!("{name} has no leader after a minute: {error}")));
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        Ok(())
+        names.iter().try_for_each(|name| self.await_leaders(name, partitions))
     }
 
     /// Deletes topics; those that do not exist are no error.
@@ -251,7 +273,8 @@ fn string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn varint(out: &mut Vec<u8>, value: i64) {
+/// A signed number as record batches write it.
+pub(crate) fn varint(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);

@@ -1,7 +1,7 @@
 //! `bench compare`: Floe and Kafka in turns (A B C D A B C D ...) on the same workloads, within one run, on the same cores.
 //!
-//! The brokers stay up side by side, each waiting without load while another one is measured, so that the turns of a row are seconds apart and
-//! what changes on the machine hits all of them. Every run is kept when it ends; an interrupted comparison goes on from there.
+//! The brokers stay there side by side, each stopped while another one is measured, so that the turns of a row are seconds apart and what
+//! changes on the machine hits all of them. Every run is kept when it ends; an interrupted comparison goes on from there.
 
 pub mod book;
 pub mod generator;
@@ -95,7 +95,11 @@ impl Plan {
     fn estimate_s(&self, row: &Row, subject: Subject) -> f64 {
         let kafka = !subject.is_floe();
         match row.source {
-            Source::Workload(_) => self.workload(row).map_or(0.0, |workload| generator::estimate_s(&workload)),
+            Source::Workload(_) => {
+                let touch_s =
+                    |workload: &Workload| if kafka { f64::from(workload.partitions_total()) / 400.0 } else { 0.0 };
+                self.workload(row).map_or(0.0, |workload| generator::estimate_s(&workload) + touch_s(&workload))
+            }
             Source::Rdkafka(_) => self.seconds.unwrap_or(10.0) + generator::OVERHEAD_S,
             Source::StartUp => {
                 if kafka {
@@ -111,7 +115,12 @@ impl Plan {
 
     /// Turns of a row: filling a disk again and again would tell little more.
     fn turns_of(&self, row: &Row) -> usize {
-        if row.source == Source::Restart { 1 } else { self.turns }
+        match row.source {
+            Source::Restart => 1,
+            // A check on the instrument, not a figure to quote.
+            Source::Rdkafka(_) => self.turns.min(1),
+            _ => self.turns,
+        }
     }
 
     fn heading(&self) -> Heading {
@@ -204,7 +213,8 @@ fn announce(plan: &Plan, book: &Book, todo: &[(&'static Row, Subject, usize)]) {
     let mut brokers: Vec<Subject> = todo.iter().map(|&(_, subject, _)| subject).collect();
     brokers.sort_by_key(|subject| subject.name());
     brokers.dedup();
-    let warm_s: f64 = brokers.iter().map(|subject| if subject.is_floe() { 0.4 } else { 0.8 } * plan.warm_s_max).sum();
+    let warm_s: f64 =
+        brokers.iter().map(|subject| plan.warm_s_max.min(if subject.is_floe() { 20.0 } else { 100.0 })).sum();
     println!("{} runs, about {} and {} to warm up", todo.len(), minutes(runs_s), minutes(warm_s));
     println!("kept in {}; go on after an interruption with --resume", book.folder().display());
 }

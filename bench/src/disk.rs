@@ -5,8 +5,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, Zeroable};
@@ -55,6 +58,68 @@ pub fn measure(dir: &Path, seconds: f64) -> io::Result<Vec<DiskRow>> {
     let rows = rows?;
     removed?;
     Ok(rows)
+}
+
+/// What the disk itself can do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sequential {
+    /// 10^6 bytes a second.
+    pub mb_per_s: f64,
+    /// Who measured.
+    pub by: &'static str,
+}
+
+/// The rate of sequential O_DIRECT writes of 1 MiB, eight under way: by fio where it is installed, else by threads of this program.
+pub fn sequential(dir: &Path, seconds: f64) -> io::Result<Sequential> {
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join("disk-sequential");
+    let found = zero(&path).and_then(|()| match fio(&path, seconds)? {
+        Some(mb_per_s) => Ok(Sequential { mb_per_s, by: "fio" }),
+        None => Ok(Sequential { mb_per_s: by_threads(&path, seconds)?, by: "floe-bench's own writes (no fio here)" }),
+    });
+    let removed = std::fs::remove_file(&path);
+    let found = found?;
+    removed?;
+    Ok(found)
+}
+
+/// None when fio is not there.
+fn fio(path: &Path, seconds: f64) -> io::Result<Option<f64>> {
+    let mut command = Command::new("fio");
+    command.args(["--name=sequential", "--rw=write", "--bs=1M", "--direct=1", "--ioengine=io_uring", "--iodepth=8"]);
+    command.args(["--time_based", "--overwrite=1", "--output-format=json"]);
+    command.arg(format!("--runtime={seconds}")).arg(format!("--size={FILE_BYTES}"));
+    // A colon in a path would be two files to fio; the directory is given apart.
+    command.arg("--filename").arg(path.file_name().unwrap_or_default()).current_dir(path.parent().unwrap_or(path));
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|_| io::Error::other(format!("fio: {}", String::from_utf8_lossy(&output.stderr))))?;
+    let bytes_per_s = told["jobs"][0]["write"]["bw_bytes"].as_f64().filter(|&rate| rate > 0.0);
+    bytes_per_s.map(|rate| Some(rate / 1e6)).ok_or_else(|| io::Error::other("fio wrote nothing"))
+}
+
+fn by_threads(path: &Path, seconds: f64) -> io::Result<f64> {
+    let blocks = vec![Block([0x5a; 4096]); (1 << 20) / 4096];
+    let bytes: &[u8] = bytemuck::cast_slice(&blocks);
+    let file = OpenOptions::new().write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path)?;
+    let (next, began) = (AtomicU64::new(0), Instant::now());
+    let limit = Duration::from_secs_f64(seconds);
+    let work = || -> io::Result<()> {
+        while began.elapsed() < limit {
+            let at = next.fetch_add(bytes.len() as u64, Ordering::Relaxed) % FILE_BYTES;
+            file.write_all_at(bytes, at)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..8).map(|_| scope.spawn(work)).collect();
+        writers.into_iter().try_for_each(|writer| writer.join().expect("writing does not panic"))
+    })?;
+    Ok(next.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64() / 1e6)
 }
 
 fn measure_file(path: &Path, seconds: f64) -> io::Result<Vec<DiskRow>> {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::broker::{Broker, Place, pinned};
 use crate::children;
@@ -205,21 +205,7 @@ impl Running {
 
     /// The signal makes it write its table and end.
     fn end(&mut self) {
-        children::remove(self.child.id());
-        if let Some(pid) = Pid::from_raw(self.child.id() as i32)
-            && matches!(self.child.try_wait(), Ok(None))
-        {
-            let _ = kill_process(pid, Signal::INT);
-        }
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(5) {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            sleep(Duration::from_millis(10));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        children::end(&mut self.child, Signal::INT, Duration::from_secs(5));
     }
 }
 

@@ -69,7 +69,7 @@ enum Command {
         /// One short turn: to see that everything runs, not for figures to quote.
         #[arg(long)]
         quick: bool,
-        /// Seconds of each run that count, after a third of that to settle [default: as each workload says].
+        /// Seconds of each run that count, after a third of that to settle [default: 5].
         #[arg(long)]
         seconds: Option<f64>,
         /// Most seconds to warm a broker until its throughput stops rising.
@@ -373,10 +373,10 @@ fn compare_plan(
     let plan = compare::Plan {
         place: at.place()?,
         subjects,
-        turns: turns.unwrap_or(if quick { 1 } else { 3 }),
+        turns: turns.unwrap_or(if quick { 1 } else { 2 }),
         only,
         quick,
-        seconds: seconds.or(quick.then_some(2.0)),
+        seconds: Some(seconds.unwrap_or(if quick { 2.0 } else { 5.0 })),
         warm_s_max: warm.unwrap_or(if quick { 3.0 } else { 120.0 }),
         restart_bytes: (gb.unwrap_or(if quick { 0.2 } else { 15.0 }) * 1e9) as u64,
         restart_partitions: if quick { 200 } else { 2000 },

@@ -76,6 +76,7 @@ fn one(workload: &Workload, runs: &Runs) -> Result<Outcome, String> {
         start_up_s: None,
         load_core: Some(place.load_core),
         topic_configs: topic_configs.clone(),
+        settle_s_max: 0.0,
         progress: true,
     };
     // Kept until the run is over: dropping it ends the process.

@@ -15,6 +15,7 @@ fn run(broker: &Broker, text: &str) -> Outcome {
         start_up_s: None,
         load_core: None,
         topic_configs: vec![],
+        settle_s_max: 0.0,
         progress: false,
     };
     let outcome = generator::run(&workload, &target).unwrap_or_else(|problem| panic!("{text}: {problem}"));

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::book::Run;
-use super::pool::{Pool, REST_SHARE_MAX};
+use super::pool::Pool;
 use super::quiet::Mark;
 use super::rows::{self, Rdkafka, Row, Source};
 use super::{Plan, generator};
@@ -15,7 +15,7 @@ use crate::broker::{Broker, Place, Subject};
 use crate::client::Client;
 use crate::load::{self, Moved, To};
 use crate::outcome::Outcome;
-use crate::restart;
+use crate::{disk, restart};
 
 /// What a run gave, before what is known about its surroundings is added.
 #[derive(Default)]
@@ -31,11 +31,15 @@ pub fn run(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject, turn: usiz
     let cores = [place.broker_core, place.load_core];
     // Warming, if it is due, belongs to no run.
     let needs_broker = matches!(row.source, Source::Workload(_) | Source::Rdkafka(_));
-    let up = if needs_broker { pool.get(subject).map(|_| ()) } else { Ok(()) };
+    let up = if needs_broker {
+        pool.turn_to(subject)
+    } else {
+        pool.stop_all();
+        Ok(())
+    };
     // What an earlier run left in the page cache is written back before, not beside this one.
     rustix::fs::sync();
-    pool.settle(subject);
-    let (rivals_before, before, began) = (pool.rivals_cpu_s(subject), Mark::now(&cores), Instant::now());
+    let before = Mark::now(&cores);
     let device_before = device_bytes(&place.scratch);
     let found = up.and_then(|()| match row.source {
         Source::Workload(_) => workload(plan, pool, row, subject),
@@ -44,7 +48,6 @@ pub fn run(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject, turn: usiz
         Source::Restart => recover(plan, subject),
     });
     let after = Mark::now(&cores);
-    let rivals = (pool.rivals_cpu_s(subject) - rivals_before) / began.elapsed().as_secs_f64();
     let neighbours = before.until(&after, &pool.pids(), cores.len());
     let (mut found, failure) = match found {
         Ok(found) => (found, None),
@@ -58,8 +61,17 @@ pub fn run(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject, turn: usiz
         let produced = outcome.check.acknowledged * outcome.workload.record_bytes as u64;
         found.figures.push(("device_bytes".to_owned(), after.saturating_sub(before) as f64 / produced.max(1) as f64));
     }
-    if rivals > REST_SHARE_MAX {
-        found.remarks.push(format!("the waiting brokers used {:.0} % of a core", rivals * 100.0));
+    if row.name == rows::DISK_ROW && failure.is_none() {
+        // In the same run: what a disk gives differs from hour to hour on a machine that others share.
+        match disk::sequential(&place.scratch, 3.0) {
+            Ok(own) => {
+                let produced = found.figures.iter().find(|(key, _)| key == "mb_s").map_or(0.0, |&(_, value)| value);
+                found.figures.push(("disk_mb_s".to_owned(), own.mb_per_s));
+                found.figures.push(("disk_share".to_owned(), produced / own.mb_per_s));
+                found.remarks.push(format!("the disk's own rate is by {}", own.by));
+            }
+            Err(error) => found.remarks.push(format!("the disk's own rate is not known: {error}")),
+        }
     }
     if failure.is_some() {
         pool.drop(subject);
@@ -103,23 +115,18 @@ fn workload(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject) -> Result
 fn rdkafka(plan: &Plan, pool: &mut Pool, shape: Rdkafka, subject: Subject, turn: usize) -> Result<Found, String> {
     let resident = pool.get(subject)?;
     let (broker, place) = (&resident.broker, &resident.place);
-    let topic = |name: &str, partitions: i32| {
-        let name = format!("rdkafka-{name}-{turn}");
-        let mut client = Client::connect(place.port).map_err(|error| error.to_string())?;
-        client.create_topic(&name, partitions).map_err(|error| error.to_string())?;
-        Ok::<_, String>(name)
-    };
+    let name = format!("rdkafka-{turn}");
+    let mut client = Client::connect(place.port).map_err(|error| error.to_string())?;
+    let partitions = if shape == Rdkafka::Scatter { 1000 } else { 1 };
+    client.create_topic(&name, partitions).map_err(|error| error.to_string())?;
     let seconds = plan.seconds.unwrap_or(10.0);
     let moved = match shape {
-        Rdkafka::Stream => {
-            load::produce(broker, place, &topic("stream", 1)?, To::One(0), 1024, seconds, &load::STREAM)?
-        }
+        Rdkafka::Stream => load::produce(broker, place, &name, To::One(0), 1024, seconds, &load::STREAM)?,
         Rdkafka::Scatter => {
             let properties = ["batch.num.messages=10", "linger.ms=5000", "max.in.flight=1000"];
-            load::produce(broker, place, &topic("scatter", 1000)?, To::AnyOf(1000), 256, seconds, &properties)?
+            load::produce(broker, place, &name, To::AnyOf(partitions), 256, seconds, &properties)?
         }
         Rdkafka::Hot => {
-            let name = topic("hot", 1)?;
             let written = load::produce(broker, place, &name, To::One(0), 1024, 1.0, &load::STREAM)?;
             // Small enough for every broker's memory, and read several times so that it lasts.
             let records = written.records.min(150_000);
@@ -134,6 +141,7 @@ fn rdkafka(plan: &Plan, pool: &mut Pool, shape: Rdkafka, subject: Subject, turn:
                 .ok_or("nothing was read")?
         }
     };
+    client.delete_topics(&[name]).map_err(|error| error.to_string())?;
     let figures = [
         ("mb_s", moved.mb_per_s()),
         ("k_msg_s", moved.records_per_s() / 1e3),

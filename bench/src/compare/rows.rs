@@ -54,6 +54,12 @@ pub const ALL: &[Subject] = &[Subject::Floe, Subject::FloeWritten, Subject::Kafk
 const AS_SHIPPED: &[Subject] = &[Subject::Floe, Subject::Kafka];
 const FLOE: &[Subject] = &[Subject::Floe];
 
+const TWO_SHARDS: &[&str] = &["cores=2", "oversubscribe=true"];
+const FOUR_SHARDS: &[&str] = &["cores=4", "oversubscribe=true"];
+
+/// The row beside which the disk's own rate is measured.
+pub const DISK_ROW: &str = "bandwidth-profile";
+
 /// Pairs of subjects whose ratio is formed, left by right.
 pub const PAIRS: &[(Subject, Subject)] =
     &[(Subject::Floe, Subject::Kafka), (Subject::Floe, Subject::KafkaDurable), (Subject::FloeWritten, Subject::Kafka)];
@@ -68,6 +74,20 @@ const fn load(
     Row { name, about, aim, source: Source::Workload(name), figures, subjects, settings: &[], fresh: false }
 }
 
+/// A row that a Floe of its own does, with these settings.
+const fn floe(
+    name: &'static str,
+    about: &'static str,
+    aim: &'static str,
+    workload: &'static str,
+    figures: &'static [&'static str],
+    settings: &'static [&'static str],
+) -> Row {
+    Row { name, about, aim, source: Source::Workload(workload), figures, subjects: FLOE, settings, fresh: true }
+}
+
+/// What a message costs at another scale.
+const SCALE: &[&str] = &["cpu_us_msg", "k_msg_s", "cpu_us_req", "rss_max_mb", "client_busy"];
 const BANDWIDTH: &[&str] = &["mb_s", "cpu_s_gb", "cpu_us_msg", "device_bytes", "client_busy"];
 const REQUESTS: &[&str] = &["k_msg_s", "cpu_us_msg", "cpu_us_req", "client_busy"];
 const ACKNOWLEDGE: &[&str] = &["p50_ms", "p99_ms", "p999_ms", "max_ms", "cpu_us_msg"];
@@ -113,7 +133,7 @@ pub const ROWS: &[Row] = &[
         "scatter-10k-partitions",
         "256 B to 10,000 partitions at random, 10 records a batch",
         "within 2x of 1,000 partitions; memory bounded",
-        &["k_msg_s", "cpu_us_msg", "cpu_us_req", "rss_max_mb", "client_busy"],
+        SCALE,
         FLOE,
     ),
     load(
@@ -165,15 +185,51 @@ pub const ROWS: &[Row] = &[
         fresh: false,
     },
     Row {
-        name: "bandwidth-profile",
+        name: DISK_ROW,
         about: "produce 1 KiB, 1 partition, batches of 1 MB, profile `bandwidth`",
         aim: "device writes 1.1x what is produced; 80 % of the disk's sequential rate",
         source: Source::Workload("produce-1k-1p"),
-        figures: &["mb_s", "cpu_s_gb", "device_bytes", "client_busy"],
+        figures: &["mb_s", "disk_mb_s", "disk_share", "cpu_s_gb", "device_bytes", "client_busy"],
         subjects: FLOE,
         settings: &["profile=bandwidth"],
         fresh: true,
     },
+    floe(
+        "latency-profile",
+        "produce 1 KiB at 2,000 msg/s, no linger, profile `latency`",
+        "p50 131 us, p99 400 us, p99.9 1 ms",
+        "latency-1k",
+        ACKNOWLEDGE,
+        &["profile=latency"],
+    ),
+    floe(
+        "scale-1-shard",
+        "cost with scale: 256 B to 1,000 partitions, 10 a batch, one shard on the one core",
+        "CPU a message flat from 1 to 4 shards",
+        "scatter-10",
+        SCALE,
+        &[],
+    ),
+    floe("scale-2-shards", "the same, two shards on the one core", "as with one", "scatter-10", SCALE, TWO_SHARDS),
+    floe("scale-4-shards", "the same, four shards on the one core", "as with one", "scatter-10", SCALE, FOUR_SHARDS),
+    floe(
+        "scale-1-partition",
+        "cost with scale: 256 B to 1 partition, 10 a batch (1,000 partitions: scale-1-shard)",
+        "CPU a message flat from 1 to 10,000 partitions",
+        "scatter-1-partition",
+        SCALE,
+        &[],
+    ),
+    floe(
+        "scale-1-connection",
+        "cost with scale: 1 KiB at 20,000 msg/s, one a request, over 1 connection",
+        "CPU a message flat from 1 to 1,000 connections",
+        "connections-1",
+        SCALE,
+        &[],
+    ),
+    floe("scale-100-connections", "the same over 100 connections", "as over one", "connections-100", SCALE, &[]),
+    floe("scale-1000-connections", "the same over 1,000 connections", "as over one", "connections-1000", SCALE, &[]),
     Row {
         name: "rdkafka-stream",
         about: "check: produce 1 KiB, 1 partition, batches of 1 MB, by librdkafka",
@@ -259,6 +315,8 @@ pub const KINDS: &[Kind] = &[
     kind("e2e_p999_ms", "end to end p99.9 ms", Better::Lower),
     kind("e2e_max_ms", "end to end largest ms", Better::Lower),
     kind("device_bytes", "device bytes written a byte produced", Better::Lower),
+    kind("disk_mb_s", "disk's own sequential O_DIRECT MB/s", Better::Neither),
+    kind("disk_share", "share of the disk's own rate", Better::Higher),
     kind("rss_idle_mb", "RSS idle MB", Better::Lower),
     kind("rss_max_mb", "RSS loaded MB", Better::Lower),
     kind("rss_connection_kib", "RSS a connection KiB", Better::Lower),

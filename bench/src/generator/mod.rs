@@ -11,6 +11,7 @@ mod progress;
 mod queue;
 pub mod records;
 pub mod schedule;
+pub mod settle;
 mod socket;
 mod topics;
 mod turns;
@@ -42,6 +43,8 @@ pub struct Target {
     pub load_core: Option<usize>,
     /// Settings of the topics, by Kafka's names.
     pub topic_configs: Vec<(String, String)>,
+    /// Most seconds that a load without a rate runs before it is measured, until the broker has stopped getting faster; 0: not at all.
+    pub settle_s_max: f64,
     /// Show a progress bar?
     pub progress: bool,
 }

@@ -12,6 +12,7 @@ use super::meter::Meter;
 use super::producer::{Account, Producer};
 use super::progress::{Gauge, Stage};
 use super::schedule::Schedule;
+use super::settle::still_rising;
 use super::socket::Socket;
 use super::topics::Topics;
 use super::turns::{Clock, Turns};
@@ -23,8 +24,18 @@ use crate::workload::{Kind, Workload};
 /// How long the end waits for what is still on its way, and how long nothing may come before reading is given up.
 const DRAIN_S_MAX: u64 = 60;
 const SILENCE_S_MAX: u64 = 15;
+/// Whoever writes or reads a backlog more slowly than this is given up, after a minute at least.
+const SLOWEST_BYTES_PER_S: f64 = 2e7;
+/// Full batches of a backlog that may be without an answer, of each producer.
+const BACKLOG_IN_FLIGHT_MAX: u32 = 8;
 /// The longest look for the highest rate, in seconds.
 const RATE_S_MAX: f64 = 5.0;
+/// A broker at rest uses no more than this share of a core, looked at for so long, waited for at most so long.
+const REST_SHARE_MAX: f64 = 0.1;
+const REST_LOOK: Duration = Duration::from_millis(200);
+const REST_S_MAX: u64 = 20;
+/// The broker's rate is looked at in slices of this.
+const SETTLE_SLICE_NS: u64 = 1_300_000_000;
 const S: u64 = 1_000_000_000;
 
 /// A run in progress.
@@ -36,6 +47,8 @@ pub struct Phases<'a> {
     admin: Client,
     made: Vec<Rc<Topics>>,
     prefix: String,
+    /// Records acknowledged before the load that is measured.
+    settled: u64,
 }
 
 /// Resources at one moment.
@@ -61,7 +74,7 @@ impl<'a> Phases<'a> {
         let plain: String =
             workload.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
         let prefix = format!("bench-{plain}-{:x}", clock.now_ns() / 1_000_000);
-        Ok(Phases { workload: workload.clone(), target, gauge, clock, admin, made: vec![], prefix })
+        Ok(Phases { workload: workload.clone(), target, gauge, clock, admin, made: vec![], prefix, settled: 0 })
     }
 
     /// Does everything, and deletes the topics whatever came of it.
@@ -86,6 +99,7 @@ impl<'a> Phases<'a> {
         let rss_connected = self.rss();
         self.find_rate()?;
         let ends = self.backlog(&topics)?;
+        self.settled = self.settle(&topics)?;
         self.gauge.watch_rss.store(true, Ordering::Relaxed);
         let measured = self.load(&topics, &ends, Stage::WarmUp)?;
         let rss_max = self.gauge.rss_max.load(Ordering::Relaxed).max(self.rss());
@@ -101,7 +115,53 @@ impl<'a> Phases<'a> {
             Rc::new(Topics::new(&format!("{}{kind}", self.prefix), self.workload.topics, self.workload.partitions));
         self.made.push(Rc::clone(&topics));
         topics.create(&mut self.admin, &self.target.topic_configs)?;
+        // Consumers count what they read from the first record on; there the warm-up, or the backlog, is the first to write.
+        if self.workload.kind == Kind::Produce {
+            topics.touch(&mut self.admin)?;
+            self.rest();
+        }
         Ok(topics)
+    }
+
+    /// Waits until the broker has done what the new partitions made it do: Kafka writes and syncs a few files for each, some of them later.
+    fn rest(&self) {
+        let Some(pid) = self.target.pid else { return };
+        rustix::fs::sync();
+        let began_ns = self.clock.now_ns();
+        while self.clock.now_ns() - began_ns < REST_S_MAX * S {
+            let cpu_s = || proc::process_cpu_s(pid).unwrap_or(0.0);
+            let before_s = cpu_s();
+            sleep(REST_LOOK);
+            if cpu_s() - before_s <= REST_LOOK.as_secs_f64() * REST_SHARE_MAX {
+                return;
+            }
+        }
+    }
+
+    /// Lets a load without a rate run until the broker has stopped getting faster with it; tells how many records that took.
+    fn settle(&mut self, topics: &Rc<Topics>) -> Result<u64, String> {
+        let workload = self.workload.clone();
+        if workload.kind != Kind::Produce || workload.rate.is_some() || self.target.settle_s_max <= 0.0 {
+            return Ok(0);
+        }
+        self.gauge.begin(Stage::WarmUp, None);
+        let producers = (0..workload.producers)
+            .map(|at| Ok(Producer::new(&workload, topics, self.socket()?, at)))
+            .collect::<Result<_, String>>()?;
+        let mut turns = self.turns(topics, producers, vec![], Meter::off(), Meter::off())?;
+        turns.pump_all()?;
+        let (mut slices, limit_ns) = (vec![], self.clock.now_ns() + (self.target.settle_s_max * 1e9) as u64);
+        while still_rising(&slices) && self.clock.now_ns() < limit_ns {
+            let before = turns.account.total;
+            turns.work(self.clock.now_ns() + SETTLE_SLICE_NS, |_| false)?;
+            slices.push((turns.account.total - before) as f64);
+        }
+        let now_ns = self.clock.now_ns();
+        let abandoned = self.drain(&mut turns, now_ns)?;
+        if abandoned > 0 {
+            return Err(format!("{abandoned} records of the warm-up were not answered within {DRAIN_S_MAX} s"));
+        }
+        Ok(turns.account.total)
     }
 
     /// Connections that say hello and then nothing more.
@@ -146,6 +206,9 @@ impl<'a> Phases<'a> {
         self.gauge.begin(Stage::Backlog, None);
         let mut workload = self.workload.clone();
         (workload.rate, workload.acks) = (None, workload.acks.max(1));
+        // A bound on a batch's records shapes the producer beside the readers. In single records 4 GB would take a broker minutes.
+        workload.batch_records_max = None;
+        workload.in_flight_max = workload.in_flight_max.min(BACKLOG_IN_FLIGHT_MAX);
         let records = (workload.backlog_bytes / workload.record_bytes as u64).max(1);
         let of_each = records.div_ceil(u64::from(workload.producers));
         let producers = (0..workload.producers)
@@ -154,9 +217,8 @@ impl<'a> Phases<'a> {
         let mut turns = self.turns(topics, producers, vec![], Meter::off(), Meter::off())?;
         turns.pump_all()?;
         let all_done = |turns: &Turns| turns.producers.iter().all(Producer::is_done);
-        if !self.work_until(&mut turns, |turns| turns.account.total, all_done)? {
-            return Err(format!("producing the backlog: no acknowledgement for {SILENCE_S_MAX} s"));
-        }
+        let of_all = records.max(u64::from(workload.producers));
+        self.work_until("producing the backlog", of_all, &mut turns, |turns| turns.account.total, all_done)?;
         // A broker short of room refuses some; the backlog is what it took.
         if let Some(code) = turns.account.first_error {
             let refused = turns.account.errors;
@@ -217,10 +279,13 @@ impl<'a> Phases<'a> {
         if until_read {
             turns.consumers.iter_mut().for_each(|consumer| consumer.pause(false));
             turns.pump_all()?;
+            let all_read = |turns: &Turns| turns.consumers.iter().all(Consumer::is_done);
             self.work_until(
+                "reading the backlog",
+                ends.iter().sum(),
                 &mut turns,
                 |turns| turns.ledger.total,
-                |turns| turns.consumers.iter().all(Consumer::is_done),
+                all_read,
             )?;
             let now_ns = self.clock.now_ns();
             turns.account.meter.end_at(now_ns);
@@ -247,24 +312,48 @@ impl<'a> Phases<'a> {
             abandoned += producer.give_up(now_ns, account);
         }
         if self.workload.kind == Kind::EndToEnd {
-            self.work_until(turns, |turns| turns.ledger.total, |turns| turns.ledger.total >= turns.account.total)?;
+            // What does not come is told by the outcome's check: as missing.
+            let all_read = |turns: &Turns| turns.ledger.total >= turns.account.total;
+            self.work_on(turns, DRAIN_S_MAX as f64, |turns| turns.ledger.total, all_read)?;
         }
         Ok(abandoned)
     }
 
-    /// Works until `over` holds, or `progress` stands still for a while; tells whether `over` holds.
+    /// Works until `over` holds. An error says how far it came when nothing comes any more, or when it would take too long for a benchmark.
     fn work_until(
         &self,
+        what: &str,
+        records: u64,
         turns: &mut Turns,
         progress: impl Fn(&Turns) -> u64,
         over: impl Fn(&Turns) -> bool,
+    ) -> Result<(), String> {
+        let bytes = records * self.workload.record_bytes as u64;
+        let seconds_max = (bytes as f64 / SLOWEST_BYTES_PER_S).max(DRAIN_S_MAX as f64);
+        let (began_ns, before) = (self.clock.now_ns(), progress(turns));
+        if self.work_on(turns, seconds_max, &progress, over)? {
+            return Ok(());
+        }
+        let seconds = (self.clock.now_ns() - began_ns) / S;
+        let done = progress(turns) - before;
+        Err(format!("{what}: ended after {seconds} s with {done} of {records} records"))
+    }
+
+    /// Works until `over` holds, `progress` stands still for a while, or the time is over; tells whether `over` holds.
+    fn work_on(
+        &self,
+        turns: &mut Turns,
+        seconds_max: f64,
+        progress: impl Fn(&Turns) -> u64,
+        over: impl Fn(&Turns) -> bool,
     ) -> Result<bool, String> {
+        let limit_ns = self.clock.now_ns() + (seconds_max * 1e9) as u64;
         loop {
             let before = progress(turns);
-            if turns.work(self.clock.now_ns() + SILENCE_S_MAX * S, &over)? {
+            if turns.work(limit_ns.min(self.clock.now_ns() + SILENCE_S_MAX * S), &over)? {
                 return Ok(true);
             }
-            if progress(turns) == before {
+            if progress(turns) == before || self.clock.now_ns() >= limit_ns {
                 return Ok(false);
             }
         }
@@ -316,7 +405,7 @@ impl<'a> Phases<'a> {
             eprintln!("{}: {problem}", self.workload.name);
         }
         let mut check = ledger.check;
-        check.acknowledged = account.total;
+        check.acknowledged = account.total + self.settled;
         if self.workload.kind == Kind::EndToEnd {
             check.missing = account.total.saturating_sub(check.read);
         }

@@ -8,6 +8,7 @@
 use crc_fast::CrcAlgorithm;
 use floe_wire::compression;
 
+use crate::client::varint;
 use crate::workload::{Codec, STAMP_BYTES, Workload};
 
 /// The producer of a stamp that is the same in every batch: its sequence and time mean nothing.
@@ -291,15 +292,6 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 fn be32(bytes: &[u8], at: usize) -> i32 {
     i32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 fn varint_bytes(value: i64) -> usize {

@@ -26,6 +26,12 @@ impl Topics {
         client.create_topics(&self.names, self.partitions as i32, configs).map_err(|error| error.to_string())
     }
 
+    /// Writes a record into every partition: what only the first one costs belongs to no measurement.
+    pub fn touch(&self, client: &mut Client) -> Result<(), String> {
+        let mut touched = self.names.iter().map(|name| client.touch(name, self.partitions as i32));
+        touched.try_for_each(|done| done).map_err(|error| error.to_string())
+    }
+
     /// Deletes them.
     pub fn delete(&self, client: &mut Client) -> Result<(), String> {
         client.delete_topics(&self.names).map_err(|error| error.to_string())
