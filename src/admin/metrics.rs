@@ -82,6 +82,7 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
             Number::Count(count),
         );
     }
+    groups(page, shard, metrics);
     spreads(page, shard, metrics);
     for (tier, count) in ["flushed", "written", "memory"].into_iter().zip(log.acks) {
         let mut labels = label(shard);
@@ -121,6 +122,54 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
     ];
     for (name, help, value) in levels {
         page.add(name, help, label(shard), Number::Level(value as f64));
+    }
+}
+
+fn groups(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
+    let (groups, host) = (&metrics.groups, &metrics.group_host);
+    for (kind, state, count) in &groups.groups {
+        let mut labels = label(shard);
+        labels.extend([("type", (*kind).to_owned()), ("state", (*state).to_owned())]);
+        page.add("floe_groups", "Consumer groups, by type and state", labels, Number::Level(*count as f64));
+    }
+    let counts = [
+        ("floe_group_rebalances", "Rebalances begun", groups.counts.rebalances),
+        ("floe_group_commits", "Offsets committed", groups.counts.commits),
+        ("floe_group_rewinds", "Offsets committed that were lower than the one before", groups.counts.rewinds),
+        ("floe_group_offsets_expired", "Committed offsets that expired", groups.counts.expired),
+        (
+            "floe_group_offsets_deleted",
+            "Committed offsets deleted on request, with their group or their topic",
+            groups.counts.deleted,
+        ),
+        ("floe_group_records", "Records appended to __consumer_offsets", host.records),
+        ("floe_group_record_bytes", "Bytes of their batches", host.record_bytes),
+        ("floe_group_refusals", "Decisions of groups that could not be written", host.refused),
+        ("floe_group_replayed_records", "Records of __consumer_offsets read back at start", host.replayed),
+    ];
+    for (name, help, count) in counts {
+        page.add(name, help, label(shard), Number::Count(count));
+    }
+    let levels = [
+        ("floe_group_members", "Members of all groups", groups.members),
+        ("floe_group_offsets", "Partitions with a committed offset, over all groups", groups.offsets),
+        ("floe_group_partitions", "Partitions of __consumer_offsets whose groups are here", host.partitions),
+        ("floe_group_partitions_loading", "Of them, those whose groups are not served yet", host.loading),
+        ("floe_group_requests_waiting", "Requests to groups that are not answered yet", host.waiting),
+    ];
+    for (name, help, value) in levels {
+        page.add(name, help, label(shard), Number::Level(value as f64));
+    }
+    let spreads = [
+        (
+            "floe_group_rebalance_seconds",
+            "From a rebalance's beginning until every member could have its assignment",
+            &groups.counts.rebalance_ns,
+        ),
+        ("floe_group_load_seconds", "From beginning to read a partition of groups to serving them", &host.load_ns),
+    ];
+    for (name, about, histogram) in spreads {
+        page.add(name, about, label(shard), spread(histogram));
     }
 }
 
@@ -181,6 +230,9 @@ mod tests {
         metrics.log.commit_wait_ns.record(2_000_000);
         metrics.driver.hop_ns.record(0);
         (metrics.working_ns, metrics.paused_ns, metrics.driver.polled_ns) = (250_000_000, 500_000_000, 750_000_000);
+        metrics.groups.groups.push(("classic", "Stable", 2));
+        metrics.groups.counts.rewinds = 3;
+        metrics.group_host.records = 5;
         metrics.errors.count(3);
         metrics.errors.count(159);
         let text = page(&[Some(metrics), None]).text();
@@ -189,6 +241,10 @@ mod tests {
             "floe_fetch_sessions{shard=\"0\"} 4.0",
             "floe_admission_closed_seconds_total{shard=\"0\"} 1.5",
             "floe_errors_total{shard=\"0\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1",
+            "floe_groups{shard=\"0\",type=\"classic\",state=\"Stable\"} 2.0",
+            "floe_group_rewinds_total{shard=\"0\"} 3",
+            "floe_group_records_total{shard=\"0\"} 5",
+            "floe_group_load_seconds_count{shard=\"0\"} 0",
             "floe_request_seconds_sum{shard=\"0\",kind=\"fetch\"} 0.003",
             "floe_request_seconds_bucket{le=\"0.003145728\",shard=\"0\",kind=\"fetch\"} 1",
             "floe_request_seconds_bucket{le=\"+Inf\",shard=\"0\",kind=\"produce\"} 0",

@@ -12,6 +12,7 @@ pub use table::{CONFIGS, ConfigDef, Kind, broker_def, topic_def};
 
 use floe_wire::compression::Codec;
 
+use crate::group::GroupSettings;
 use crate::limits::BLOCK_BYTES;
 use crate::log::{Compaction, LogConfig, LogSettings, Tier};
 
@@ -240,6 +241,32 @@ impl BrokerConfig {
         self.resolve(broker_def(name).expect("a name of the table"), dynamic).value() == "true"
     }
 
+    /// What group coordinators follow.
+    pub fn group_settings(&self) -> GroupSettings {
+        let fixed = Dynamic::default();
+        let number = |name| self.number(name, &fixed);
+        let text = |name| self.resolve(broker_def(name).expect("a name of the table"), &fixed).value().to_owned();
+        let migration = text("group.consumer.migration.policy");
+        GroupSettings {
+            session_timeout_ms_min: number("group.min.session.timeout.ms") as i32,
+            session_timeout_ms_max: number("group.max.session.timeout.ms") as i32,
+            initial_rebalance_delay_ms: number("group.initial.rebalance.delay.ms") as i32,
+            group_size_max: number("group.max.size") as usize,
+            offset_metadata_bytes_max: number("offset.metadata.max.bytes") as usize,
+            offsets_retention_ms: number("offsets.retention.minutes") * 60_000,
+            offsets_retention_check_ms: number("offsets.retention.check.interval.ms") as u64,
+            consumer_session_timeout_ms: number("group.consumer.session.timeout.ms") as i32,
+            consumer_heartbeat_interval_ms: number("group.consumer.heartbeat.interval.ms") as i32,
+            consumer_group_size_max: number("group.consumer.max.size") as usize,
+            consumer_assignors: text("group.consumer.assignors")
+                .split(',')
+                .map(|word| word.trim().to_owned())
+                .collect(),
+            upgrade: matches!(migration.as_str(), "bidirectional" | "upgrade"),
+            downgrade: matches!(migration.as_str(), "bidirectional" | "downgrade"),
+        }
+    }
+
     /// What a shard's log is to be made with.
     pub fn log_settings(&self) -> LogSettings {
         let number = |name| self.number(name, &Dynamic::default()) as u64;
@@ -300,6 +327,7 @@ mod tests {
             LogConfig::default()
         );
         assert_eq!(BrokerConfig::default().log_settings(), LogSettings::default());
+        assert_eq!(BrokerConfig::default().group_settings(), GroupSettings::default());
     }
 
     #[test]

@@ -149,5 +149,17 @@ pub const OFFSETS_EXPIRED_AT_ONCE: usize = 1000;
 /// How long a new classic member may wait in a join, in milliseconds (Kafka's number): it cannot send heartbeats, and its connection may be gone.
 pub const NEW_MEMBER_JOIN_MS: u64 = 300_000;
 
-/// After what time the end of a rebalance is tried again when it could not be written, in milliseconds.
+/// Bytes of a partition of `__consumer_offsets` that are read into its coordinator in one step: some thousand records, so some milliseconds.
+pub const GROUP_LOAD_BYTES: u64 = 256 << 10;
+
+/// Partitions of `__consumer_offsets` that are looked at in one such step, as most are empty.
+pub const GROUP_LOADS_AT_ONCE: usize = 256;
+
+/// Bytes of records of one decision of a group coordinator, which are one batch. A KIP-848 group with thousands of members fits.
+pub const GROUP_BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// Decisions that are due which are carried out between two inputs.
+pub const GROUP_DECISIONS_AT_ONCE: usize = 256;
+
+/// After what time what is due is tried again when it could not be written, such as the end of a rebalance, in milliseconds.
 pub const GROUP_RETRY_MS: u64 = 1000;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use floe_wire::ids::TopicId;
 
 use crate::event::ConnId;
+use crate::group::api::{GroupAnswer, GroupCall};
 use crate::log::{BatchInfo, ReadData};
 use crate::metadata::{Change, ChangeDone, Image};
 
@@ -120,6 +121,13 @@ pub enum Call {
     Lookup(Vec<LookupPart>),
     /// Look at partitions, or move their start.
     Visit(Vec<Visit>),
+    /// Ask a group.
+    Group {
+        /// Which part of the request.
+        at: u32,
+        /// What.
+        call: Box<GroupCall>,
+    },
 }
 
 /// Where a part stands in its request, and its answer in the response: index of the topic, index of the partition in it.
@@ -189,6 +197,13 @@ pub enum Answer {
     Found(Vec<Found>),
     /// Of visits; starts that were moved are durable.
     Visited(Vec<Visited>),
+    /// Of a group; what it tells is durable. It may take as long as a rebalance.
+    Group {
+        /// Which part of the request.
+        at: u32,
+        /// Its answer.
+        answer: Box<GroupAnswer>,
+    },
 }
 
 /// A partition to look at, or to move the start of.

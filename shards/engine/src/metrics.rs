@@ -2,6 +2,7 @@
 
 use floe_wire::api::{APIS, Api};
 
+use crate::group::GroupMetrics;
 use crate::log::LogMetrics;
 
 /// Buckets of a histogram: four to the doubling, from 1 microsecond to some minutes.
@@ -149,6 +150,27 @@ pub struct DriverMetrics {
     pub polled_ns: u64,
 }
 
+/// What the host of a shard's group coordinators counts.
+#[derive(Clone, Debug, Default)]
+pub struct GroupHostMetrics {
+    /// Records appended to `__consumer_offsets`.
+    pub records: u64,
+    /// Bytes of their batches.
+    pub record_bytes: u64,
+    /// Decisions whose records could not be appended.
+    pub refused: u64,
+    /// Records read back at start.
+    pub replayed: u64,
+    /// From beginning to read a partition to its groups' being served.
+    pub load_ns: Histogram,
+    /// Partitions of `__consumer_offsets` here (goes up and down).
+    pub partitions: u64,
+    /// Of them, those whose groups are not served yet (goes up and down).
+    pub loading: u64,
+    /// Requests to groups that are not answered yet (goes up and down).
+    pub waiting: u64,
+}
+
 /// All counters of one shard; only ever growing unless said otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct ShardMetrics {
@@ -202,6 +224,10 @@ pub struct ShardMetrics {
     pub fetch_sessions: u64,
     /// Partitions in them (goes up and down).
     pub fetch_session_partitions: u64,
+    /// Of groups.
+    pub groups: GroupMetrics,
+    /// Of the host of their coordinators.
+    pub group_host: GroupHostMetrics,
 }
 
 #[cfg(test)]

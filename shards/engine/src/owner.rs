@@ -2,6 +2,7 @@
 //!
 //! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once per call.
 
+mod groups;
 mod produce;
 mod visits;
 mod watches;
@@ -14,6 +15,7 @@ use floe_wire::messages::list_offsets as places;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+pub use self::groups::{GroupHost, OP_TAG};
 use self::watches::Watches;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};
@@ -62,12 +64,20 @@ pub struct Owner {
     tickets: HashMap<ReadTicket, (u64, usize), FxBuildHasher>,
     /// Who waits for more.
     pub watches: Watches,
+    /// The coordinators of the groups whose partitions are here.
+    pub groups: GroupHost,
     answers: VecDeque<(ShardId, u64, Answer)>,
 }
 
 impl Owner {
     /// Takes a call in.
     pub fn call(&mut self, now: Time, log: &mut ShardLog, from: ShardId, token: u64, call: Call, fx: &mut Effects) {
+        let call = match call {
+            Call::Group { at, call } => {
+                return self.groups.call(now, log, (from, token, at), *call, self.full.is_some());
+            }
+            call => call,
+        };
         self.last_job += 1;
         let job = self.last_job;
         let (answer, waits) = match call {
@@ -92,6 +102,7 @@ impl Owner {
             }
             Call::Lookup(parts) => self.lookup(now, log, job, &parts, fx),
             Call::Visit(visits) => self.visit(now, log, job, &visits),
+            Call::Group { .. } => unreachable!("groups have it"),
         };
         self.jobs.insert(job, Job { from, token, answer, begun_ns: now.mono_ns, waits });
         self.settle_job(job, 0);
@@ -99,11 +110,12 @@ impl Owner {
 
     /// The next answer that is whole: whose it is, and by which token it is awaited.
     pub fn next_answer(&mut self) -> Option<(ShardId, u64, Answer)> {
-        self.answers.pop_front()
+        self.answers.pop_front().or_else(|| self.groups.next_answer())
     }
 
     /// Commits up to this one have completed.
     pub fn committed(&mut self, now: Time, up_to: CommitSeq) {
+        self.groups.committed(up_to);
         while let Some((_, id)) = self.commits.pop_front_if(|(commit, _)| *commit <= up_to) {
             if let Some(Job { answer: Answer::Produced { durable_ns, .. }, begun_ns, .. }) = self.jobs.get_mut(&id) {
                 *durable_ns = now.mono_ns;
@@ -115,6 +127,7 @@ impl Owner {
 
     /// No commit completes any more: what waits for one ends in an error.
     pub fn journal_failed(&mut self, reason: &str) {
+        self.groups.journal_failed();
         for (_, job) in std::mem::take(&mut self.commits) {
             match self.jobs.get_mut(&job).map(|job| &mut job.answer) {
                 Some(Answer::Produced { parts, .. }) => {
@@ -130,7 +143,8 @@ impl Owner {
     }
 
     /// A cold read ended.
-    pub fn read_done(&mut self, ticket: ReadTicket, result: Result<ReadData, ReadError>) {
+    pub fn read_done(&mut self, ticket: ReadTicket, result: Result<ReadData, ReadError>, fx: &mut Effects) {
+        let Some(result) = self.groups.read_done(ticket, result, fx) else { return };
         let Some((job, at)) = self.tickets.remove(&ticket) else { return };
         if let Some(Job { answer: Answer::Fetched { parts, .. }, .. }) = self.jobs.get_mut(&job) {
             match result {

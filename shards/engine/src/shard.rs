@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use floe_wire::compression::Codec;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::produce::ProduceResponse;
 use hashbrown::HashMap;
@@ -23,11 +24,12 @@ use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told, Topic};
 use crate::metrics::ShardMetrics;
 use crate::moves::Moves;
-use crate::owner::Owner;
+use crate::owner::{self, GroupHost, Owner};
 use crate::pressure::Pressure;
 use crate::requests::{Caller, Pending, Sessions, Wait};
 use crate::space::Space;
 use crate::time::{Deadline, Time};
+use crate::uuids::Uuids;
 
 /// One core of the broker.
 #[derive(Debug, Default)]
@@ -115,6 +117,8 @@ impl Machine for Shard {
                     if let Some(controller) = self.controller.as_mut() {
                         controller.handle_disk(result, fx);
                     }
+                } else if (op.0 >> 56) as u8 == owner::OP_TAG {
+                    self.owner.groups.handle_disk(op, result, fx);
                 } else if let Some(log) = self.log.as_mut() {
                     log.handle_disk(now, op, result, fx);
                 }
@@ -155,6 +159,7 @@ impl Machine for Shard {
         }
         let Some(log) = self.log.as_mut() else { return };
         self.owner.resume(now, log);
+        self.owner.groups.load(now, log, fx);
         log.end_of_round(now, fx);
         let stalled = log.pressure().stalled;
         if let Some(open) = self.pressure.admission(now, stalled) {
@@ -167,7 +172,8 @@ impl Machine for Shard {
     fn next_deadline(&self) -> Option<Deadline> {
         let fetch = self.fetch_deadlines.first().map(|(deadline, _)| *deadline);
         let log = self.log.as_ref().and_then(ShardLog::next_deadline);
-        [fetch, log, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
+        let groups = self.owner.groups.next_deadline();
+        [fetch, log, groups, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -185,6 +191,10 @@ impl Shard {
         self.idle = Idle::new(self.config.number("connections.max.idle.ms", &Dynamic::default()));
         self.connections_max = connections_max.div_ceil(u64::from(boot.shards.max(1)));
         self.moves = self.moves_of(&boot);
+        let codec = boot.config.number("offsets.topic.compression.codec", &Dynamic::default());
+        let codec = Codec::from_number(codec as u8).expect("a checked number");
+        let ids = Uuids::new(&boot.seed, u64::from(boot.shard.0) + 1);
+        self.owner.groups = GroupHost::new(boot.config.group_settings(), ids, codec);
         if boot.shard == ShardId(0) {
             let log_bytes =
                 boot.config.number("metadata.log.max.record.bytes.between.snapshots", &Dynamic::default()) as u64;
@@ -214,6 +224,8 @@ impl Shard {
         (metrics.fetch_sessions, metrics.fetch_session_partitions) = (sessions as u64, partitions as u64);
         metrics.append_ns.clone_from(&self.owner.append_ns);
         metrics.durable_ns.clone_from(&self.owner.durable_ns);
+        metrics.groups = self.owner.groups.group_metrics();
+        metrics.group_host = self.owner.groups.metrics();
         if let Some(log) = self.log.as_mut() {
             metrics.log.clone_from(log.metrics());
         }
@@ -256,6 +268,9 @@ impl Shard {
     fn pump(&mut self, now: Time, fx: &mut Effects) {
         loop {
             let mut idle = true;
+            if let Some(log) = self.log.as_mut() {
+                self.owner.groups.pump(now, log, self.owner.full.is_some(), fx);
+            }
             while let Some(event) = self.log.as_mut().and_then(ShardLog::poll_event) {
                 idle = false;
                 self.log_event(now, event, fx);
@@ -300,12 +315,18 @@ impl Shard {
         match event {
             LogEvent::Recovered => {
                 self.ready = true;
+                if let Some(log) = &self.log {
+                    self.owner.groups.recovered(log);
+                }
                 fx.push(Effect::Ready);
             }
             LogEvent::OldGenerationsDrained if self.shard == ShardId(0) => self.drained(fx),
             LogEvent::OldGenerationsDrained => fx.push(Effect::Mesh { to: ShardId(0), msg: MeshMsg::Drained }),
             LogEvent::Committed { up_to } => self.owner.committed(now, up_to),
             LogEvent::Advanced { ix } | LogEvent::Trimmed { ix } | LogEvent::Failed { ix, .. } => {
+                if matches!(event, LogEvent::Failed { .. }) {
+                    self.owner.groups.partition_failed(ix);
+                }
                 for (to, token) in self.owner.watches.moved(ix) {
                     if to == self.shard {
                         self.woken(now, to, token, fx);
@@ -314,7 +335,7 @@ impl Shard {
                     }
                 }
             }
-            LogEvent::ReadDone { ticket, result } => self.owner.read_done(ticket, result),
+            LogEvent::ReadDone { ticket, result } => self.owner.read_done(ticket, result, fx),
             LogEvent::LookupDone { ticket, result } => self.owner.lookup_done(ticket, result),
             LogEvent::JournalFailed { reason } => self.owner.journal_failed(&reason),
             LogEvent::Stopped => fx.push(Effect::Stopped),
@@ -377,6 +398,7 @@ impl Shard {
             log.start(now, new, fx);
             self.log = Some(log);
         }
+        self.owner.groups.show(image, self.log.as_ref());
     }
 
     fn shown(&mut self, fx: &mut Effects) {
@@ -403,6 +425,7 @@ impl Shard {
             Answer::Fetched { parts, watches } => self.fetched(now, from, token, (parts, watches), fx),
             Answer::Found(parts) => self.found(token, &parts, fx),
             Answer::Visited(visited) => self.visited(token, visited, fx),
+            Answer::Group { at, answer } => self.group_answered(token, at, *answer, fx),
         }
     }
 

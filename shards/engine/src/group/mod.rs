@@ -11,6 +11,7 @@
 pub mod api;
 mod audit;
 mod classic;
+pub mod codec;
 mod consumer;
 mod coordinator;
 mod decision;
@@ -66,6 +67,9 @@ pub fn partition_of(group: &str, partitions: i32) -> i32 {
     let hash = group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     (hash & i32::MAX) % partitions.max(1)
 }
+
+/// The topic that keeps what coordinators write down.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A name that several records share.
 pub type Name = Arc<str>;

@@ -235,11 +235,11 @@ pub struct CurrentAssignment {
 #[repr(i8)]
 pub enum MemberState {
     /// It owns its target.
-    Stable = 1,
+    Stable = 0,
     /// It must say that it has given up `revoking` before it gets more.
-    UnrevokedPartitions = 2,
+    UnrevokedPartitions = 1,
     /// What it shall get is still owned by others.
-    UnreleasedPartitions = 3,
+    UnreleasedPartitions = 2,
     /// Written by a newer broker.
     Unknown = 127,
 }

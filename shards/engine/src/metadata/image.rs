@@ -10,6 +10,7 @@ use floe_wire::ids::TopicId;
 use super::records::Record;
 use crate::config::{Dynamic, Values};
 use crate::event::ShardId;
+use crate::group::OFFSETS_TOPIC;
 
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,11 @@ impl Topic {
     pub fn shard_of(&self, partition: i32, shards: u16) -> ShardId {
         let at = u64::from(self.placement) + u64::from(partition.unsigned_abs());
         ShardId((at % u64::from(shards.max(1))) as u16)
+    }
+
+    /// Whether it is the broker's own: clients may read it, and leave writing to the broker.
+    pub fn is_internal(&self) -> bool {
+        self.name == OFFSETS_TOPIC
     }
 
     /// Whether there is such a partition.

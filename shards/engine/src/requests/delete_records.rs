@@ -38,6 +38,7 @@ impl Shard {
             for part in &asked.partitions {
                 let error_code = match topic.filter(|topic| topic.has(part.partition_index)) {
                     None => codes::UNKNOWN_TOPIC_OR_PARTITION,
+                    Some(topic) if topic.is_internal() => codes::INVALID_TOPIC_EXCEPTION,
                     Some(_) if part.offset < HIGH_WATERMARK => codes::OFFSET_OUT_OF_RANGE,
                     Some(topic) => {
                         let errand = Errand::Trim { before: part.offset };

@@ -62,6 +62,7 @@ impl Shard {
             response.topics.push(DescribeTopicPartitionsResponseTopic {
                 name: Some(Cow::Borrowed(name)),
                 topic_id: topic.id,
+                is_internal: topic.is_internal(),
                 partitions: (from..to).map(|partition| self.described(partition)).collect(),
                 topic_authorized_operations: operations::TOPIC,
                 ..DescribeTopicPartitionsResponseTopic::default()

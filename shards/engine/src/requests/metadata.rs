@@ -17,6 +17,7 @@ use super::topics::name_is_valid;
 use super::{Caller, Wait, codes, operations};
 use crate::config::Values;
 use crate::event::Effects;
+use crate::group::OFFSETS_TOPIC;
 use crate::limits::NEW_PARTITIONS_MAX;
 use crate::metadata::{Change, NewTopic, Topic};
 use crate::shard::Shard;
@@ -65,7 +66,10 @@ impl Shard {
                         && room
                         && let Some(name) = by_name
                     {
-                        missing.push(NewTopic { name: name.to_owned(), partitions, configs: Values::new() });
+                        missing.push(match name {
+                            OFFSETS_TOPIC => self.offsets_topic(),
+                            _ => NewTopic { name: name.to_owned(), partitions, configs: Values::new() },
+                        });
                     }
                     code
                 }
@@ -123,6 +127,7 @@ impl Shard {
         MetadataResponseTopic {
             name: Some(Cow::Owned(topic.name.clone())),
             topic_id: topic.id,
+            is_internal: topic.is_internal(),
             partitions: partitions.collect(),
             topic_authorized_operations,
             ..MetadataResponseTopic::default()

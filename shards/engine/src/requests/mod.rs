@@ -12,6 +12,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topics;
 mod fetch;
+mod groups;
 mod leader_epochs;
 mod list_offsets;
 mod metadata;
@@ -27,6 +28,7 @@ pub use create_partitions::GrowWait;
 pub use create_topics::CreateWait;
 pub use delete_topics::DeleteWait;
 pub use fetch::FetchWait;
+pub use groups::GroupWait;
 pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
 pub use sessions::{Session, Sessions};
@@ -48,7 +50,10 @@ use crate::shard::Shard;
 use crate::time::Time;
 
 /// Keys of the APIs that are answered. Clients are told these only.
-pub const ANSWERED: &[i16] = &[0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 46, 60, 61, 74, 75];
+pub const ANSWERED: &[i16] = &[
+    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 44, 46, 47, 60, 61, 68,
+    69, 74, 75,
+];
 
 /// A request: where its answer goes and how it is to be encoded.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +102,10 @@ pub enum Wait {
     Configs(ConfigsWait),
     /// The controller gives a block of producer ids.
     ProducerId,
+    /// The controller makes the topic of groups' offsets; the request, asked again then.
+    Coordinator(Bytes),
+    /// Groups decide.
+    Group(Box<GroupWait>),
 }
 
 impl Caller {
@@ -151,17 +160,27 @@ impl Shard {
         }
         self.metrics.requests.count(api);
         let body = frame.slice(frame.len() - reader.remaining()..);
-        if let Err(error) = self.dispatch(now, caller, &body, fx) {
+        let client_id = header.client_id.as_deref();
+        if let Err(error) = self.dispatch(now, caller, client_id, &body, fx) {
             self.refuse(conn, request, &format!("{} version {} with {error}", api.name, caller.version), fx);
         }
     }
 
-    fn dispatch(&mut self, now: Time, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
+    fn dispatch(
+        &mut self,
+        now: Time,
+        caller: Caller,
+        client_id: Option<&str>,
+        body: &Bytes,
+        fx: &mut Effects,
+    ) -> Result<(), DecodeError> {
         match caller.api.key {
-            0 => self.produce(now, caller, body, fx),
+            0 => self.produce(now, caller, client_id, body, fx),
             1 => self.fetch(now, caller, body, fx),
             2 => self.list_offsets(now, caller, body, fx),
             3 => self.metadata(caller, body, true, fx),
+            8 | 9 | 11..=16 | 42 | 47 | 68 | 69 => self.group_request(now, caller, client_id, body, fx),
+            10 => self.find_coordinator(caller, body, true, fx),
             19 => self.create_topics(caller, body, fx),
             20 => self.delete_topics(caller, body, fx),
             21 => self.delete_records(now, caller, body, fx),
@@ -227,7 +246,10 @@ impl Shard {
                 };
                 self.finish(caller, ending, fx);
             }
-            Wait::Produce(_) | Wait::Fetch(_) | Wait::Lookup(_) | Wait::Visit(_) => {
+            Wait::Coordinator(body) => {
+                self.find_coordinator(caller, &body, false, fx).expect("it could be decoded before");
+            }
+            Wait::Produce(_) | Wait::Fetch(_) | Wait::Lookup(_) | Wait::Visit(_) | Wait::Group(_) => {
                 unreachable!("the controller was not asked")
             }
         }

@@ -25,6 +25,9 @@ use crate::metadata::Topic;
 use crate::shard::Shard;
 use crate::time::Time;
 
+/// The client that may write to internal topics, as in Kafka.
+const ADMIN_CLIENT: &str = "__admin_client";
+
 /// A produce whose owners work.
 #[derive(Debug)]
 pub struct ProduceWait {
@@ -42,6 +45,7 @@ impl Shard {
         &mut self,
         now: Time,
         caller: Caller,
+        client_id: Option<&str>,
         body: &Bytes,
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
@@ -63,7 +67,14 @@ impl Shard {
         wait.response.responses.reserve_exact(request.topic_data.len());
         let mut split = Split::new(self.shards);
         for (data, topic_at) in request.topic_data.into_iter().zip(0..) {
-            let target = self.target(&data, caller.version, refusal.as_ref());
+            let mut target = self.target(&data, caller.version, refusal.as_ref());
+            if let Ok((topic, _)) = &target
+                && topic.is_internal()
+                && client_id != Some(ADMIN_CLIENT)
+            {
+                let why = format!("Cannot append to internal topic {}", topic.name);
+                target = Err(Refused::new(codes::INVALID_TOPIC_EXCEPTION, why));
+            }
             let mut answer_of_topic = spare.take().unwrap_or_default();
             answer_of_topic.partition_responses.reserve_exact(data.partition_data.len());
             for (partition, partition_at) in data.partition_data.into_iter().zip(0..) {

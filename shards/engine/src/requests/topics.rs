@@ -1,13 +1,33 @@
 //! What requests about topics have in common: the rules for names and assignments, and what the controller's refusals are to Kafka's clients.
 
 use super::codes;
+use crate::config::Dynamic;
+use crate::group::OFFSETS_TOPIC;
 use crate::limits::{METADATA_FRAME_BYTES_MAX, NEW_PARTITIONS_MAX, TOPIC_NAME_BYTES_MAX};
-use crate::metadata::Refusal;
+use crate::metadata::{NewTopic, Refusal};
+use crate::shard::Shard;
 
 /// Kafka's rule for the names of topics.
 pub fn name_is_valid(name: &str) -> bool {
     let fits = (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) && name != "." && name != "..";
     fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+impl Shard {
+    /// The topic of what group coordinators write down, as the broker makes it.
+    pub(super) fn offsets_topic(&self) -> NewTopic {
+        let fixed = Dynamic::default();
+        let configs = [
+            ("segment.bytes", self.config.number("offsets.topic.segment.bytes", &fixed).to_string()),
+            ("cleanup.policy", "compact".to_owned()),
+            ("compression.type", "producer".to_owned()),
+        ];
+        NewTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            partitions: self.config.number("offsets.topic.num.partitions", &fixed) as i32,
+            configs: configs.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    }
 }
 
 /// Says what is wrong with a topic's name, in Kafka's words.

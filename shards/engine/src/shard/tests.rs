@@ -3,6 +3,7 @@
 mod clients;
 mod cluster;
 mod configs;
+mod groups;
 mod moving;
 mod partitions;
 mod topics;
