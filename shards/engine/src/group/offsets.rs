@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use floe_wire::ids::TopicId;
+
 use super::api::{Commit, FetchedTopic, GroupAnswer};
 use super::records::{CommittedOffset, GroupRecord};
 use super::{Caller, Context, Decision, Name};
@@ -28,6 +30,8 @@ pub enum Retention {
 pub struct Offsets {
     topics: BTreeMap<Name, BTreeMap<i32, CommittedOffset>>,
     len: usize,
+    /// Most offsets come without metadata; those share this.
+    no_metadata: Option<Name>,
 }
 
 impl Offsets {
@@ -144,13 +148,20 @@ impl Offsets {
 
     /// Whether there are offsets of topics that are no more.
     pub fn has_gone(&self, image: &Image) -> bool {
-        self.all().any(|(topic, _, offset)| is_gone(image, topic, offset))
+        self.topics.iter().any(|(name, partitions)| {
+            let topic = image.topic(name).map(|topic| topic.id);
+            partitions.values().any(|offset| is_gone(topic, offset))
+        })
     }
 
     /// Takes the offsets of topics that are no more.
     pub fn gone(&self, cx: &mut Context<'_>, group: &Name) -> Vec<GroupRecord> {
         let image = cx.image;
-        let gone = self.all().filter(|(topic, _, offset)| is_gone(image, topic, offset));
+        let gone = self.topics.iter().flat_map(|(name, partitions)| {
+            let topic = image.topic(name).map(|topic| topic.id);
+            let gone = partitions.iter().filter(move |(_, offset)| is_gone(topic, offset));
+            gone.map(move |(partition, offset)| (name, *partition, offset))
+        });
         let gone = gone.map(|(topic, partition, offset)| {
             taken(cx, group, topic, partition, offset, "dropped: its topic was deleted")
         });
@@ -181,11 +192,14 @@ impl Offsets {
             };
             now_ms.saturating_sub(since) >= keep_ms
         };
-        let unread = self.topics.iter().filter(|(topic, _)| !is_subscribed(topic));
+        // Whether a topic is read is asked only where something is old: the answer takes reading the subscriptions.
+        let unread =
+            self.topics.iter().filter(|(topic, partitions)| partitions.values().any(is_over) && !is_subscribed(topic));
         let over = unread.flat_map(|(topic, partitions)| {
-            partitions.iter().map(move |(partition, offset)| (topic, *partition, offset))
+            let over = partitions.iter().filter(|(_, offset)| is_over(offset));
+            over.map(move |(partition, offset)| (topic, *partition, offset))
         });
-        let over = over.filter(|(_, _, offset)| is_over(offset)).take(OFFSETS_EXPIRED_AT_ONCE);
+        let over = over.take(OFFSETS_EXPIRED_AT_ONCE);
         let records: Vec<_> =
             over.map(|(topic, partition, offset)| taken(cx, group, topic, partition, offset, "expired")).collect();
         cx.audit.expired += records.len() as u64;
@@ -202,8 +216,12 @@ impl Offsets {
             }
             return;
         };
+        let mut value = value.clone();
+        if value.metadata.is_empty() {
+            value.metadata = self.no_metadata.get_or_insert(value.metadata).clone();
+        }
         let partitions = self.topics.entry(topic.clone()).or_default();
-        self.len += usize::from(partitions.insert(partition, value.clone()).is_none());
+        self.len += usize::from(partitions.insert(partition, value).is_none());
     }
 
     /// All of them, in order.
@@ -215,8 +233,8 @@ impl Offsets {
 }
 
 /// Whether the topic that was read is not there any more; one created anew under its name is another one.
-fn is_gone(image: &Image, topic: &str, offset: &CommittedOffset) -> bool {
-    image.topic(topic).is_none_or(|topic| !offset.topic_id.is_zero() && topic.id != offset.topic_id)
+fn is_gone(topic: Option<TopicId>, offset: &CommittedOffset) -> bool {
+    topic.is_none_or(|id| !offset.topic_id.is_zero() && id != offset.topic_id)
 }
 
 /// A tombstone with its line.
