@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use floe_wire::errors::ErrorCode;
 use serde_json::json;
 
 use super::super::Bootstrap;
+use super::super::client::connection::error_of;
 use super::super::client::groups::{self, Committed};
 use super::super::client::position::{moment, shown};
 use super::super::client::{Cluster, Topic, consumer};
@@ -247,8 +249,13 @@ fn of_group(cluster: &mut Cluster, group: &str, committed: &BTreeMap<(String, i3
     let mut names: Vec<&str> = committed.keys().map(|(topic, _)| topic.as_str()).collect();
     names.dedup();
     let mut topics = Vec::new();
-    for name in names {
-        let mut topic = cluster.topic(name, false)?;
+    for (topic, code) in cluster.metadata(Some(&names), false)? {
+        // Offsets outlive their topic.
+        if error_of(code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
+            eprintln!("topic {} is not there any more and is left out", topic.name);
+            continue;
+        }
+        let mut topic = cluster.topic(&topic.name, false)?;
         topic.partitions.retain(|partition| committed.contains_key(&(topic.name.clone(), partition.index)));
         topics.push(topic);
     }

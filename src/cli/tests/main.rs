@@ -2,6 +2,8 @@
 //! that run one.
 
 mod broker;
+mod groups;
+mod peer;
 mod records;
 mod scratch;
 mod serving;
