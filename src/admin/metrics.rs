@@ -67,6 +67,10 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         ("floe_direct_batches", "Batches written straight to their segment", log.direct_batches),
         ("floe_direct_bytes", "Bytes written straight to segments, ahead of their commit", log.direct_bytes),
         ("floe_segments_removed", "Segments removed by retention or DeleteRecords", log.segments_removed),
+        ("floe_compaction_runs", "Runs of compaction begun", log.compaction_runs),
+        ("floe_compaction_read_bytes", "Bytes of segments read by compaction", log.compaction_read_bytes),
+        ("floe_compaction_written_bytes", "Bytes of segments written by compaction", log.compaction_written_bytes),
+        ("floe_compaction_removed_bytes", "Bytes that compaction has removed", log.compaction_removed_bytes),
     ];
     for (name, help, count) in counts {
         page.add(name, help, label(shard), Number::Count(count));
@@ -123,6 +127,9 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
     for (name, help, value) in levels {
         page.add(name, help, label(shard), Number::Level(value as f64));
     }
+    let help = "Share of bytes not compacted of the partition where it is highest";
+    let ratio = log.compaction_dirty_ppm_max as f64 / 1e6;
+    page.add("floe_compaction_dirty_ratio", help, label(shard), Number::Level(ratio));
 }
 
 fn groups(page: &mut Page, shard: usize, metrics: &ShardMetrics) {

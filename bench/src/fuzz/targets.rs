@@ -125,6 +125,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
         failed: (number == 1).then(|| "a reason".to_owned()),
         segments: vec![inspect::SegmentState {
             base: 0,
+            version: 3,
             len: 5000,
             max_timestamp: 9,
             max_timestamp_offset: 3,

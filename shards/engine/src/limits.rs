@@ -34,6 +34,11 @@ pub const DIRECT_FILES_MAX: usize = 256;
 /// Bytes of batches in the journal that are written to the segment along with one that goes straight to it; with more of them settling comes
 /// first.
 pub const DIRECT_HEAD_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes of records that compaction looks at in one round of a shard, and of one of its reads and writes; a single larger batch is one round's.
+pub const COMPACTION_STEP_BYTES: u64 = 256 << 10;
+
+const _: () = assert!(COMPACTION_STEP_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(COMMIT_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 

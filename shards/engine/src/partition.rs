@@ -2,7 +2,8 @@
 //! [`crate::log::ShardLog`] of the shard that owns it, which alone changes it.
 //!
 //! Invariants: `log_start <= high_watermark <= log_end`; `tail` is contiguous, ends at `log_end` and holds at least everything from
-//! `settled_end` on; the segments are contiguous and together hold everything from the first one's base up to `settled_end`. The batch that
+//! `settled_end` on; the segments are contiguous and together hold everything from the first one's base up to `settled_end`, but for what compaction
+//! has left out of those with a version. The batch that
 //! straddles the last written block is settled only when its last byte is.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -38,6 +39,10 @@ pub struct Partition {
     pub(crate) accept_loss: bool,
     /// Damage passed over and logged: segment and position.
     pub(crate) passed_over: BTreeSet<(i64, u64)>,
+    /// Below this offset the last record of each key is the only one.
+    pub(crate) cleaned_to: i64,
+    /// Compaction has met damage: not tried again in this process.
+    pub(crate) uncleanable: bool,
     /// Writing its segment failed: nothing more is settled in this process.
     pub(crate) unwritable: bool,
     pub(crate) producers: Producers,
@@ -87,6 +92,8 @@ impl Partition {
             gaps: Vec::new(),
             accept_loss: false,
             passed_over: BTreeSet::new(),
+            cleaned_to: 0,
+            uncleanable: false,
             unwritable: false,
             producers: Producers::default(),
             tail: VecDeque::new(),
@@ -162,9 +169,20 @@ impl Partition {
         self.tail.partition_point(|e| e.base_offset < offset)
     }
 
-    /// Path of a segment file, without its ending.
+    /// Path of the file of a segment that was settled, without its ending.
     pub(crate) fn segment_path(&self, base: i64) -> String {
-        format!("partitions/{}/{base:020}", crate::log::folder_name(self.topic, self.number))
+        self.segment_path_at(base, 0)
+    }
+
+    /// Path of a segment's file, without its ending.
+    pub(crate) fn segment_path_of(&self, segment: &Segment) -> String {
+        self.segment_path_at(segment.base, segment.version)
+    }
+
+    /// Path of the file of a segment with this base and version, without its ending.
+    pub(crate) fn segment_path_at(&self, base: i64, version: u32) -> String {
+        let name = crate::log::segment_file_name(base, version);
+        format!("partitions/{}/{name}", crate::log::folder_name(self.topic, self.number))
     }
 
     /// Forgets cached batches below `end` as far as they are settled: one that was carried forward stands in a newer commit.

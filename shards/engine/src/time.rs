@@ -24,5 +24,5 @@ impl Time {
 }
 
 /// A moment on the monotonic clock of [`Time`], in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(pub u64);

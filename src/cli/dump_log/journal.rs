@@ -1,6 +1,8 @@
 //! Journals and their checkpoints. A file keeps commits of earlier laps behind the newest ones; they are told apart by the checkpoint.
 
-use floe_engine::log::inspect::{Checkpoint, DirectBody, EntryKind, FoundCommit, PartitionState, journal_file};
+use floe_engine::log::inspect::{
+    Checkpoint, DirectBody, EntryKind, FoundCommit, PartitionState, file_name, journal_file,
+};
 use floe_wire::ids::TopicId;
 use serde_json::json;
 
@@ -34,7 +36,7 @@ pub(super) fn learn(name: &str, bytes: &[u8], known: &mut Known) {
         for (at, segment) in partition.segments.iter().enumerate() {
             let is_last = at + 1 == partition.segments.len();
             let len = if is_last { partition.settled_pos } else { segment.len };
-            known.contents.insert(format!("{path}/{:020}.log", segment.base), len);
+            known.contents.insert(format!("{path}/{}.log", file_name(segment.base, segment.version)), len);
         }
     }
     known.checkpoints.insert(folder, checkpoint);

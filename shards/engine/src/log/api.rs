@@ -344,6 +344,16 @@ pub struct LogMetrics {
     pub reads_cold: u64,
     /// Segments removed by retention or DeleteRecords.
     pub segments_removed: u64,
+    /// Runs of compaction begun.
+    pub compaction_runs: u64,
+    /// Bytes of segments that compaction has read to write them anew.
+    pub compaction_read_bytes: u64,
+    /// Bytes of segments that it has written.
+    pub compaction_written_bytes: u64,
+    /// Bytes by which segments have become smaller.
+    pub compaction_removed_bytes: u64,
+    /// The highest share of bytes not compacted of any partition, in millionths, when it was last looked for (goes up and down).
+    pub compaction_dirty_ppm_max: u64,
     /// Bytes in the journal that are not settled yet (goes up and down).
     pub unsettled_bytes: u64,
     /// Memory held by commits (goes up and down).

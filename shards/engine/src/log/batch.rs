@@ -32,11 +32,11 @@ pub(super) fn note_epoch(epochs: &mut Option<(i32, i32)>, epoch: i32) {
 /// the cap that produce has as well.
 pub(super) fn first_at_or_after(bytes: &[u8], timestamp_ms: i64, not_below: i64) -> Option<Found> {
     let header = BatchHeader::decode(bytes).ok()?;
-    if header.max_timestamp < timestamp_ms || header.last_offset() < not_below {
+    if header.max_timestamp < timestamp_ms || header.last_offset() < not_below || header.records_count == 0 {
         return None;
     }
-    // All records of a batch with append time have that time.
-    if header.is_log_append_time() {
+    // All records of a batch with append time have that time; which are left, only the records say.
+    if header.is_log_append_time() && header.records_count == header.last_offset_delta.saturating_add(1) {
         return Some(Found { offset: header.base_offset.max(not_below), timestamp_ms: header.max_timestamp });
     }
     let mut scratch = Vec::new();

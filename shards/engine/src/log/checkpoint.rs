@@ -9,7 +9,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 const MAGIC: &[u8; 8] = b"FLOECP01";
 const HEADER_BYTES: usize = 32;
 /// The version of the content's layout.
-pub const CHECKPOINT_VERSION: u32 = 1;
+pub const CHECKPOINT_VERSION: u32 = 2;
 /// Largest checkpoint that is read, in bytes.
 pub(super) const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
 /// The two names.
@@ -60,6 +60,8 @@ pub struct PartitionState {
     pub partition: i32,
     /// First offset that can be read.
     pub log_start: i64,
+    /// Below this offset the last record of each key is the only one.
+    pub cleaned_to: i64,
     /// Everything below lies in segments.
     pub settled_end: i64,
     /// Where in the last segment that offset begins.
@@ -85,6 +87,8 @@ pub struct PartitionState {
 pub struct SegmentState {
     /// Its first offset.
     pub base: i64,
+    /// 0: as it was settled. Above: written by compaction, under a name with this number.
+    pub version: u32,
     /// Bytes of whole batches.
     pub len: u64,
     /// Highest timestamp.
@@ -160,6 +164,7 @@ mod tests {
                 leader_epochs: Some((1, 2)),
                 segments: vec![SegmentState {
                     base: 1,
+                    version: 6,
                     len: 2,
                     max_timestamp: 3,
                     max_timestamp_offset: 4,

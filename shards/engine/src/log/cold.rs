@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::checkpoint::CHECKPOINT_BYTES_MAX;
 use super::ops::Op;
 use super::read::segment_end;
-use super::segment::INDEX_BYTES;
+use super::segment::{INDEX_BYTES, Segment};
 use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, LogLevel, ReplyPart};
 use crate::limits::BLOCK_BYTES;
@@ -53,6 +53,8 @@ pub(super) struct Cold {
     want: Want,
     /// The segment being looked at, by base; the offset searched from (a lookup goes on behind what it has seen).
     segment: i64,
+    /// The version of that segment: another one may take its place meanwhile, and what has been read of the old one is void.
+    version: u32,
     seek: i64,
     window: u64,
     step: Option<Step>,
@@ -69,7 +71,7 @@ impl Cold {
             Want::Batches { from, limits } => (from, limits.bytes_max.saturating_add(MARGIN_BYTES).min(WINDOW_BYTES)),
             Want::Timestamp { not_below, .. } => (not_below, WINDOW_BYTES),
         };
-        Cold { ix, want, segment: -1, seek, window, step: None, place: None, index_dropped: false }
+        Cold { ix, want, segment: -1, version: 0, seek, window, step: None, place: None, index_dropped: false }
     }
 }
 
@@ -157,15 +159,22 @@ impl ShardLog {
                 None => return Outcome::Found(self.lookup_tail(cold.ix, timestamp_ms, cold.seek.max(p.settled_end))),
             }
         }
-        let Some(segment) = p.segments.partition_point(|s| s.base <= cold.seek).checked_sub(1).map(|i| &p.segments[i])
-        else {
+        let Some(at) = p.segments.partition_point(|s| s.base <= cold.seek).checked_sub(1) else {
             return Outcome::Failed(ReadError::OffsetOutOfRange);
         };
-        if cold.segment != segment.base {
-            cold.segment = segment.base;
+        // Compaction may have left nothing of a segment.
+        let is_empty = |s: &&Segment| s.version > 0 && s.len == 0;
+        let at = at + p.segments.range(at..).take_while(is_empty).count();
+        let Some(segment) = p.segments.get(at).filter(|s| cold.seek.max(s.base) < p.settled_end) else {
+            cold.seek = cold.seek.max(p.settled_end);
+            return self.on_to_tail(cold);
+        };
+        cold.seek = cold.seek.max(segment.base);
+        if (cold.segment, cold.version) != (segment.base, segment.version) {
+            (cold.segment, cold.version) = (segment.base, segment.version);
             cold.place = None;
         }
-        let path = p.segment_path(segment.base);
+        let path = p.segment_path_of(segment);
         let open =
             |direct| (Step::Open { direct }, DiskOp::Open { path: path.clone() + ".log", create: false, direct });
         let (step, what) = match &segment.reader {
@@ -204,9 +213,11 @@ impl ShardLog {
         let ix = cold.ix;
         let base = cold.segment;
         let Some(p) = self.partition_mut(ix) else { return Outcome::Failed(ReadError::Removed) };
-        let path = p.segment_path(base);
-        let Some(segment) = p.segments.iter_mut().find(|s| s.base == base) else {
-            return Outcome::Failed(ReadError::OffsetOutOfRange);
+        let path = p.segment_path_at(base, cold.version);
+        let Some(segment) = p.segments.iter_mut().find(|s| (s.base, s.version) == (base, cold.version)) else {
+            // Removed by retention, or compacted: what is there now is asked.
+            (cold.step, cold.place, cold.segment) = (None, None, -1);
+            return Outcome::More;
         };
         match (cold.step.take(), result) {
             (Some(Step::Open { direct: true }), Ok(DiskOutput::Opened { file, .. })) => {
@@ -265,6 +276,11 @@ impl ShardLog {
             );
             fx.push(Effect::Log { level: LogLevel::Warn, line });
         }
+        self.on_to_tail(cold)
+    }
+
+    /// Nothing more comes in this segment: on with the next one, or the tail.
+    fn on_to_tail(&self, cold: &Cold) -> Outcome {
         let Want::Batches { limits, .. } = cold.want else { return Outcome::More };
         let p = self.partition(cold.ix).expect("looked at just now");
         if cold.seek < p.settled_end {
@@ -318,7 +334,11 @@ impl ShardLog {
                 break;
             }
             let one = &rest[..info.bytes as usize];
-            let follows = info.base_offset == place.offset || p.gaps.contains(&(place.offset, info.base_offset));
+            let follows = match segment.version {
+                0 => info.base_offset == place.offset || p.gaps.contains(&(place.offset, info.base_offset)),
+                // Compaction leaves gaps; what it leaves stands in order.
+                _ => info.base_offset >= place.offset && info.last_offset_delta >= 0,
+            };
             // The checksum does not cover the epoch.
             let possible =
                 p.leader_epochs.is_some_and(|(lowest, highest)| (lowest..=highest).contains(&info.leader_epoch));
@@ -336,7 +356,7 @@ impl ShardLog {
                     .map(|next| Place { position: place.position + info.bytes, offset: next.base_offset, ..place });
                 break;
             }
-            let next = segment.refine(entry, info.base_offset, place.position, place.max_timestamp);
+            let next = segment.refine(entry, place.offset, place.position, place.max_timestamp);
             if next != entry {
                 segment.index[entry].verified |= entry_begun;
                 (entry, entry_begun) = (next, true);
@@ -369,9 +389,15 @@ impl ShardLog {
         }
         // What lies behind (also damage) is met when it is asked for.
         cold.place = (place.position < segment.len).then_some(place);
+        let is_cleaned = segment.version > 0;
+        let end = segment_end(p, base);
         match cold.want {
             Want::Batches { .. } => match answer.batches(bytes) {
                 Some(data) => Outcome::Batches(data),
+                None if cold.place.is_none() && is_cleaned => {
+                    cold.seek = cold.seek.max(end);
+                    self.on_to_tail(cold)
+                }
                 None if cold.place.is_none() => {
                     damaged(p, base, place.position, "the segment ends before the offsets it should hold")
                 }
@@ -380,7 +406,7 @@ impl ShardLog {
             Want::Timestamp { .. } => match answer.found {
                 Some(found) => Outcome::Found(Some(found)),
                 None => {
-                    cold.seek = cold.seek.max(place.offset);
+                    cold.seek = cold.seek.max(if cold.place.is_none() { end } else { place.offset });
                     Outcome::More
                 }
             },
@@ -452,5 +478,6 @@ fn damaged(p: &Partition, base: i64, position: u64, what: &str) -> Outcome {
 }
 
 fn damage_reason(p: &Partition, base: i64, position: u64, what: &str) -> String {
-    format!("segment {}.log is damaged at byte {position}: {what}. {HELP}", p.segment_path(base))
+    let version = p.segments.iter().find(|s| s.base == base).map_or(0, |s| s.version);
+    format!("segment {}.log is damaged at byte {position}: {what}. {HELP}", p.segment_path_at(base, version))
 }

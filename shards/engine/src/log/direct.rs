@@ -227,7 +227,7 @@ impl ShardLog {
                     }
                 }
                 if p.removed {
-                    if p.job.is_none() {
+                    if self.is_at_rest(ix) {
                         self.remove_files(ix, fx);
                     }
                 } else if let Err(e) = other

@@ -3,7 +3,7 @@
 pub use super::checkpoint::{Checkpoint, PartitionState, ProducerState, Run, SegmentState};
 pub use super::frame::{CommitHeader, DirectBody, EntryHeader, EntryKind, JournalId};
 pub use super::scan::{Body, FoundCommit, FoundEntry, Held, Hole};
-pub use super::segment::read_index;
+pub use super::segment::{file_name, read_index};
 
 use super::{BatchInfo, batch, scan};
 

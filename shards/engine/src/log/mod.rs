@@ -12,6 +12,7 @@ mod batch;
 mod buffer;
 mod checkpoint;
 mod cold;
+mod compact;
 mod direct;
 mod frame;
 pub mod inspect;
@@ -28,7 +29,7 @@ mod tests;
 
 pub use api::*;
 pub use direct::{DirectFile, DirectOff};
-pub use segment::{IndexEntry, Segment};
+pub use segment::{IndexEntry, Segment, file_name as segment_file_name};
 pub use settle::SettleJob;
 
 use std::collections::VecDeque;
@@ -44,6 +45,7 @@ use crate::space::SpaceTaken;
 use crate::time::{Deadline, Time};
 use checkpoint::Run;
 use cold::Cold;
+use compact::Cleaner;
 use journal::Journal;
 use ops::{Op, Ops};
 use recovery::Recovery;
@@ -100,6 +102,7 @@ pub struct ShardLog {
     /// Segments held open for that.
     direct_open: usize,
     settle: Settle,
+    cleaner: Cleaner,
     unsettled_bytes: u64,
     cold: HashMap<ReadTicket, Cold, FxBuildHasher>,
     last_ticket: u64,
@@ -129,6 +132,7 @@ impl ShardLog {
             seed,
             ops: Ops::default(),
             settle: Settle::new(&settings, journal.capacity_bytes()),
+            cleaner: Cleaner::default(),
             journal,
             settings,
             partitions: Vec::new(),
@@ -204,11 +208,16 @@ impl ShardLog {
         for entry in p.tail.drain(..).skip(from) {
             self.journal.release(entry.ring, 1);
         }
-        // A step of settling that is under way could create a file again behind the removal: it ends first.
-        let busy = p.direct.as_ref().is_some_and(|d| d.is_busy());
-        if p.job.is_none() && !busy {
+        // A step of settling or compaction that is under way could create a file again behind the removal: it ends first.
+        if self.is_at_rest(ix) {
             self.remove_files(ix, fx);
         }
+    }
+
+    /// Whether nothing is under way that makes files in a partition's folder.
+    fn is_at_rest(&self, ix: PartitionIx) -> bool {
+        let p = self.partitions[ix.0 as usize].as_ref();
+        p.is_some_and(|p| p.job.is_none() && p.direct.as_ref().is_none_or(|d| !d.is_busy())) && !self.is_compacting(ix)
     }
 
     fn remove_files(&mut self, ix: PartitionIx, fx: &mut Effects) {
@@ -276,6 +285,7 @@ impl ShardLog {
             Op::Direct(ix) => self.direct_step(ix, result, fx),
             Op::Settle(ix) => self.settle_step(now, ix, result, fx),
             Op::Checkpoint => self.checkpoint_done(now, result, fx),
+            Op::Compact => self.compact_step(now, result, fx),
             Op::Cold(ticket) => self.cold_step(ticket, Some(result), fx),
             Op::Recovery(step) => self.recovery_step(now, step, result, fx),
             Op::Nothing(what) => {
@@ -388,6 +398,7 @@ impl ShardLog {
             self.move_failed(now, fx);
             self.close_idle_direct();
             self.retry_checkpoint(fx);
+            self.compact_on(now, fx);
             self.settle_on(now, fx);
         }
     }

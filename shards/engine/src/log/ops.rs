@@ -25,6 +25,8 @@ pub(super) enum Op {
     Settle(PartitionIx),
     /// The checkpoint under way.
     Checkpoint,
+    /// A step of compaction.
+    Compact,
     /// A step of a cold read.
     Cold(ReadTicket),
     /// A step of recovery; which one, recovery knows.
@@ -50,7 +52,7 @@ pub(super) struct Ops {
 impl Op {
     /// Whether its end lets the log look again for room in the journal and in memory.
     fn makes_room(&self) -> bool {
-        !matches!(self, Op::Cold(_) | Op::Nothing(_))
+        !matches!(self, Op::Compact | Op::Cold(_) | Op::Nothing(_))
     }
 }
 

@@ -50,11 +50,12 @@ impl ShardLog {
     /// Removes a segment that lies below the log start; a durable checkpoint knows the log start.
     pub(super) fn drop_segment(&mut self, ix: PartitionIx, base: i64, fx: &mut Effects) {
         let Some(p) = self.partition_mut(ix) else { return };
-        if p.segments.len() < 2 || p.segments[0].base != base {
+        // Its place may have been taken by one that compaction made, of more than it.
+        if p.segments.len() < 2 || p.segments[0].base != base || p.segments[1].base > p.log_start {
             return;
         }
-        p.segments.pop_front();
-        let path = p.segment_path(base);
+        let segment = p.segments.pop_front().expect("there are two");
+        let path = p.segment_path_of(&segment);
         self.metrics.segments_removed += 1;
         for path in [format!("{path}.log"), format!("{path}.idx")] {
             self.ops.issue(Op::Nothing("remove a segment"), DiskOp::Remove { path }, fx);

@@ -9,6 +9,10 @@ use crate::event::FileHandle;
 pub(crate) const INDEX_BYTES: u64 = 64 << 10;
 /// "FLOEIX01".
 const INDEX_MAGIC: &[u8; 8] = b"FLOEIX01";
+/// "FLOEIX02": of a segment that compaction has written. Where it ends and how long it is stand there as well.
+const CLEANED_MAGIC: &[u8; 8] = b"FLOEIX02";
+/// Bytes ahead of its entries.
+const CLEANED_HEADER_BYTES: usize = 40;
 /// Bytes of one entry in an index file.
 const ENTRY_BYTES: usize = 24;
 const INDEX_HEADER_BYTES: usize = 24;
@@ -31,6 +35,8 @@ pub struct IndexEntry {
 pub struct Segment {
     /// Offset of its first record; its name.
     pub(crate) base: i64,
+    /// 0: as it was settled. Above: written by compaction; its file has the number in its name, and offsets are missing between its batches.
+    pub(crate) version: u32,
     /// Bytes of whole settled batches.
     pub(crate) len: u64,
     /// Highest timestamp; `i64::MIN` while empty.
@@ -59,6 +65,7 @@ impl Segment {
     pub(crate) fn new(base: i64, created_ms: i64) -> Segment {
         Segment {
             base,
+            version: 0,
             len: 0,
             max_timestamp: i64::MIN,
             max_timestamp_offset: base,
@@ -147,6 +154,19 @@ impl Segment {
         out
     }
 
+    /// The index file's bytes, for a segment that compaction has written: all offsets below `end` have been in it.
+    pub(crate) fn cleaned_index_bytes(&self, end: i64) -> Vec<u8> {
+        let plain = self.index_bytes();
+        let mut out = plain[..INDEX_HEADER_BYTES].to_vec();
+        out[..8].copy_from_slice(CLEANED_MAGIC);
+        out.extend_from_slice(&end.to_le_bytes());
+        out.extend_from_slice(&self.len.to_le_bytes());
+        out.extend_from_slice(&plain[INDEX_HEADER_BYTES..]);
+        let crc = crc32fast::hash(&out[12..]);
+        out[8..12].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
     /// Takes over what an index file says, in front of what is known already. Nonsense is left out: the file is only a hint.
     pub(crate) fn load_index(&mut self, bytes: &[u8]) {
         self.index_loaded = true;
@@ -169,17 +189,19 @@ impl Segment {
 /// Reads an index file: the segment's base offset and the entries. `None` when it is damaged.
 pub fn read_index(bytes: &[u8]) -> Option<(i64, Vec<IndexEntry>)> {
     let header = bytes.get(..INDEX_HEADER_BYTES)?;
+    let header_bytes = match header.first_chunk::<8>()? {
+        INDEX_MAGIC => INDEX_HEADER_BYTES,
+        CLEANED_MAGIC => CLEANED_HEADER_BYTES,
+        _ => return None,
+    };
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     let count = u32::from_le_bytes(header[12..16].try_into().expect("4 bytes")) as usize;
     let crc = u32::from_le_bytes(header[8..12].try_into().expect("4 bytes"));
-    if &header[..8] != INDEX_MAGIC
-        || bytes.len() != INDEX_HEADER_BYTES + count * ENTRY_BYTES
-        || crc32fast::hash(&bytes[12..]) != crc
-    {
+    if bytes.len() != header_bytes + count * ENTRY_BYTES || crc32fast::hash(&bytes[12..]) != crc {
         return None;
     }
     let entries = (0..count).map(|i| {
-        let at = INDEX_HEADER_BYTES + i * ENTRY_BYTES;
+        let at = header_bytes + i * ENTRY_BYTES;
         IndexEntry {
             offset: number(at) as i64,
             position: number(at + 8),
@@ -188,6 +210,28 @@ pub fn read_index(bytes: &[u8]) -> Option<(i64, Vec<IndexEntry>)> {
         }
     });
     Some((number(16) as i64, entries.collect()))
+}
+
+/// Of the index file of a segment that compaction has written: the offset behind it and its length in bytes. There is one only when the segment is
+/// whole and durable.
+pub fn read_cleaned(bytes: &[u8]) -> Option<(i64, u64)> {
+    read_index(bytes).filter(|_| bytes.starts_with(CLEANED_MAGIC))?;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    Some((number(24) as i64, number(32)))
+}
+
+/// The name of a segment's files, without the ending.
+pub fn file_name(base: i64, version: u32) -> String {
+    if version == 0 { format!("{base:020}") } else { format!("{base:020}-{version}") }
+}
+
+/// Base and version of the segment whose file (data or index) has this name.
+pub fn file_name_parts(name: &str) -> Option<(i64, u32)> {
+    let stem = name.strip_suffix(".log").or_else(|| name.strip_suffix(".idx"))?;
+    match stem.split_once('-') {
+        None => Some((stem.parse().ok()?, 0)),
+        Some((base, version)) => Some((base.parse().ok()?, version.parse().ok().filter(|v| *v > 0)?)),
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +253,22 @@ mod tests {
         assert_eq!(again.index, segment.index);
         let mut damaged = bytes.clone();
         damaged[40] ^= 1;
-        assert_eq!(read_index(&damaged), None);
+        assert_eq!((read_index(&damaged), read_cleaned(&bytes)), (None, None));
+        let cleaned = segment.cleaned_index_bytes(5000);
+        assert_eq!(read_index(&cleaned), read_index(&bytes));
+        assert_eq!(read_cleaned(&cleaned), Some((5000, segment.len)));
+        assert_eq!(read_cleaned(&cleaned[..cleaned.len() - 24]), None);
+    }
+
+    #[test]
+    fn names() {
+        for (base, version, name) in [(0, 0, "00000000000000000000"), (12, 3, "00000000000000000012-3")] {
+            assert_eq!(file_name(base, version), name);
+            assert_eq!(file_name_parts(&format!("{name}.log")), Some((base, version)));
+            assert_eq!(file_name_parts(&format!("{name}.idx")), Some((base, version)));
+        }
+        for other in ["x.log", "1-0.log", "1-x.log", "1.txt", "-1", ""] {
+            assert_eq!(file_name_parts(other), None, "{other}");
+        }
     }
 }

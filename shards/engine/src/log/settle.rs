@@ -293,7 +293,7 @@ impl ShardLog {
         let mut job = p.job.take().expect("a step belongs to a job");
         if p.removed {
             self.settle.active -= 1;
-            if p.direct.as_ref().is_none_or(|d| !d.is_busy()) {
+            if self.is_at_rest(ix) {
                 self.remove_files(ix, fx);
             }
             return;
@@ -605,6 +605,7 @@ impl ShardLog {
         for (ix, base) in done.trimmed {
             self.drop_segment(ix, base, fx);
         }
+        self.compaction_kept(fx);
         self.evict();
         // Little was settled, and the copies carried forward took what was freed: remainders fill the journal.
         let little = self.metrics.settled_bytes - self.settle.settled_then < self.settle.at_bytes / 2;
@@ -679,6 +680,7 @@ fn state(p: &Partition) -> PartitionState {
         topic: p.topic.0,
         partition: p.number,
         log_start: p.log_start,
+        cleaned_to: p.cleaned_to,
         settled_end: p.settled_end,
         settled_pos: p.settled_pos,
         written_pos: p.written_pos,
@@ -691,6 +693,7 @@ fn state(p: &Partition) -> PartitionState {
             .iter()
             .map(|s| SegmentState {
                 base: s.base,
+                version: s.version,
                 len: s.len,
                 max_timestamp: s.max_timestamp,
                 max_timestamp_offset: s.max_timestamp_offset,

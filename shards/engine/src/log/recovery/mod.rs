@@ -182,7 +182,9 @@ impl ShardLog {
             (Task::Scan(i), result) => {
                 let output = match result {
                     Ok(output) => output,
-                    Err(e) if e.kind == DiskErrorKind::Io && self.scan_ends_here(i) => DiskOutput::Data(Bytes::new()),
+                    Err(e) if e.kind != DiskErrorKind::NoSpace && self.scan_ends_here(i, e.kind) => {
+                        DiskOutput::Data(Bytes::new())
+                    }
                     Err(e) => return self.recovery_failed(e.message, fx),
                 };
                 if let Some((ix, state, rescanned)) = self.scan_step(i, output, fx) {

@@ -239,6 +239,7 @@ struct Verdict {
 fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
     let state = state.unwrap_or_default();
     p.log_start = state.log_start.max(log_start);
+    p.cleaned_to = state.cleaned_to;
     p.settled_end = state.settled_end;
     p.settled_pos = state.settled_pos;
     p.written_pos = state.written_pos;
@@ -250,6 +251,7 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
     p.leader_epochs = state.leader_epochs;
     for s in &state.segments {
         let mut segment = Segment::new(s.base, s.created_ms);
+        segment.version = s.version;
         segment.len = s.len;
         segment.max_timestamp = s.max_timestamp;
         segment.max_timestamp_offset = s.max_timestamp_offset;

@@ -7,12 +7,14 @@
 //! A process that was killed between a segment's write and its sync leaves batches in the page cache only. So a file in which something counted
 //! is synced before the next is looked at: the checkpoint that ends the scan says that all of it is there, and the journal is given up for it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{ShardLog, Task};
-use crate::event::{DiskOp, DiskOutput, Effects, FileHandle};
+use crate::event::{DiskErrorKind, DiskOp, DiskOutput, Effects, FileHandle};
+use crate::log::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::log::checkpoint::{PartitionState, SegmentState};
-use crate::log::segment::Segment;
+use crate::log::segment::{Segment, file_name_parts, read_cleaned};
 use crate::log::{BatchInfo, PartitionIx, batch, folder_name};
 
 /// Partitions looked at at once; each holds one window in memory.
@@ -44,10 +46,16 @@ pub(super) struct Scan {
     journaled: Journaled,
     state: PartitionState,
     found: Rescanned,
-    /// Segment files not yet looked at, by base.
-    files: VecDeque<i64>,
+    /// Segment files not yet looked at, by base and version; of those with the same base the newest first.
+    files: VecDeque<(i64, u32)>,
+    /// The index of this one is being read: it says whether compaction had finished it.
+    index_of: Option<(i64, u32)>,
     segment: Segment,
+    /// The offset behind `segment`, if compaction has written it.
+    cleaned_end: Option<i64>,
     file: Option<(FileHandle, u64)>,
+    /// Its length, then.
+    cleaned_len: u64,
     /// Nothing more of `file` counts.
     ended: bool,
     /// Something in `file` counts that may be in the page cache only.
@@ -110,8 +118,11 @@ impl ShardLog {
                 state,
                 found: Rescanned::default(),
                 files: VecDeque::new(),
+                index_of: None,
                 segment,
+                cleaned_end: None,
                 file: None,
+                cleaned_len: 0,
                 ended: false,
                 unsynced: false,
                 window: WINDOW_BYTES,
@@ -124,9 +135,19 @@ impl ShardLog {
     }
 
     /// A step failed. A segment that cannot be read counts up to there, and the journal must have the rest; `false`: it was something else that failed.
-    pub(super) fn scan_ends_here(&mut self, i: usize) -> bool {
+    pub(super) fn scan_ends_here(&mut self, i: usize, kind: DiskErrorKind) -> bool {
         let scan = self.scans().active[i].as_mut().expect("a step belongs to a scan");
-        let reads = scan.file.as_ref().is_some_and(|(_, len)| scan.position < *len) && !scan.ended;
+        if scan.index_of.is_some() {
+            // Not finished, or not known to be: what it was made of counts.
+            return true;
+        }
+        if scan.cleaned_end.is_some() && scan.file.is_none() {
+            // Its index is there, it is not: found missing by what comes behind.
+            (scan.cleaned_end, scan.segment.version) = (None, 0);
+            return true;
+        }
+        let reads =
+            kind == DiskErrorKind::Io && scan.file.as_ref().is_some_and(|(_, len)| scan.position < *len) && !scan.ended;
         if reads {
             scan.found.suspect = Some(scan.expected);
         }
@@ -143,20 +164,27 @@ impl ShardLog {
         let mut scan = self.scans().active[i].take().expect("a step belongs to a scan");
         match output {
             DiskOutput::Entries(entries) => {
-                let bases = entries.iter().filter_map(|e| e.name.strip_suffix(".log")?.parse().ok());
+                let data = entries.iter().filter(|e| e.name.ends_with(".log"));
+                let names = data.filter_map(|e| file_name_parts(&e.name));
                 let from = scan.state.segments.last().map_or(0, |s| s.base);
-                scan.files = bases.filter(|base| *base >= from).collect();
-                scan.files.make_contiguous().sort_unstable();
+                let known = scan.expected >= 0;
+                // What the checkpoint knows is still there as it was then: compaction leaves it for two checkpoints more.
+                scan.files = names.filter(|(base, version)| *base >= from && (!known || *version == 0)).collect();
+                scan.files.make_contiguous().sort_unstable_by_key(|(base, version)| (*base, Reverse(*version)));
                 if scan.expected < 0 {
                     // Nothing is known: the log begins with its first file.
-                    let first = scan.files.front().copied().unwrap_or(0);
+                    let first = scan.files.front().map_or(0, |(base, _)| *base);
                     scan.expected = first;
                     scan.state.log_start = first;
                     scan.state.settled_end = first;
                     scan.segment = Segment::new(first, 0);
                 }
             }
-            DiskOutput::Opened { file, len } => (scan.file, scan.ended) = (Some((file, len)), false),
+            DiskOutput::Opened { file, len } => {
+                let len = if scan.cleaned_end.is_some() { len.min(scan.cleaned_len) } else { len };
+                (scan.file, scan.ended) = (Some((file, len)), false);
+            }
+            DiskOutput::Data(bytes) if scan.index_of.is_some() => scan.index(&bytes),
             DiskOutput::Data(bytes) => scan.window(&bytes),
             DiskOutput::Done => scan.unsynced = false,
         }
@@ -167,17 +195,33 @@ impl ShardLog {
                     break Some(DiskOp::Read { file: file.clone(), offset: scan.position, len });
                 }
                 Some((file, _)) if scan.unsynced => break Some(DiskOp::Sync { file: file.clone() }),
-                Some(_) => scan.file = None,
+                Some(_) => {
+                    scan.file = None;
+                    scan.end_cleaned();
+                }
+                None if scan.cleaned_end.is_some() => {
+                    let p = self.partition(scan.ix).expect("nothing is removed before recovery is over");
+                    let path = p.segment_path_of(&scan.segment) + ".log";
+                    break Some(DiskOp::Open { path, create: false, direct: false });
+                }
                 None => match scan.files.pop_front() {
                     None => break None,
-                    Some(base) if base == scan.segment.base || base == scan.expected => {
+                    Some((base, version)) if version > 0 && base == scan.expected => {
+                        scan.index_of = Some((base, version));
+                        let p = self.partition(scan.ix).expect("nothing is removed before recovery is over");
+                        let path = p.segment_path_at(base, version) + ".idx";
+                        break Some(DiskOp::ReadFile { path, bytes_max: CHECKPOINT_BYTES_MAX });
+                    }
+                    Some((base, 0))
+                        if base == scan.expected || (base, 0) == (scan.segment.base, scan.segment.version) =>
+                    {
                         if base != scan.segment.base {
                             scan.begin_segment(base);
                         }
                         let p = self.partition(scan.ix).expect("nothing is removed before recovery is over");
                         break Some(DiskOp::Open { path: p.segment_path(base) + ".log", create: false, direct: false });
                     }
-                    Some(base) => {
+                    Some((base, _)) => {
                         // A later segment was begun, so everything before it had been settled.
                         if base > scan.expected {
                             scan.found.suspect = Some(scan.found.suspect.map_or(base - 1, |s| s.max(base - 1)));
@@ -212,11 +256,14 @@ impl Scan {
                 break;
             }
             // What stands here was on its way when the process ended, and its commit was not written.
-            if self.journaled.end.is_some_and(|end| self.expected >= end) {
+            if self.cleaned_end.is_none() && self.journaled.end.is_some_and(|end| self.expected >= end) {
                 self.files.clear();
                 return self.ended = true;
             }
-            let follows = |base: i64| base == self.expected || self.state.gaps.contains(&(self.expected, base));
+            let follows = |base: i64| match self.cleaned_end {
+                None => base == self.expected || self.state.gaps.contains(&(self.expected, base)),
+                Some(end) => (self.expected..end).contains(&base),
+            };
             let info = batch::header(rest).filter(|info| follows(info.base_offset));
             let Some(info) = info else {
                 if rest[..batch::HEADER_BYTES].iter().any(|b| *b != 0) {
@@ -240,7 +287,8 @@ impl Scan {
             // A large batch may have been written to the segment and its commit not: then the journal says what came in its place, as that has
             // not been settled yet. Nothing behind it counts either.
             let this = (info.bytes, batch::crc(rest));
-            if self.journaled.batches.get(&info.base_offset).is_some_and(|journaled| *journaled != this) {
+            let differs = |journaled: &(u64, u32)| *journaled != this;
+            if self.cleaned_end.is_none() && self.journaled.batches.get(&info.base_offset).is_some_and(differs) {
                 self.files.clear();
                 return self.ended = true;
             }
@@ -257,6 +305,27 @@ impl Scan {
         self.position += seen as u64;
     }
 
+    /// Takes the index of a segment that compaction has written: without a whole one the segment is not finished, and does not count.
+    fn index(&mut self, bytes: &[u8]) {
+        let Some((base, version)) = self.index_of.take() else { return };
+        if let Some((end, len)) = read_cleaned(bytes).filter(|(end, _)| *end > base) {
+            self.begin_segment(base);
+            self.segment.version = version;
+            (self.cleaned_end, self.cleaned_len) = (Some(end), len);
+        }
+    }
+
+    /// A segment that compaction has written has been read to its end: on behind it, unless something in it is damaged.
+    fn end_cleaned(&mut self) {
+        if let Some(end) = self.cleaned_end.take() {
+            if self.segment.len == self.cleaned_len {
+                self.expected = end;
+            } else {
+                self.found.suspect = Some(self.found.suspect.map_or(end - 1, |s| s.max(end - 1)));
+            }
+        }
+    }
+
     fn begin_segment(&mut self, base: i64) {
         self.close_segment();
         self.segment = Segment::new(base, 0);
@@ -268,6 +337,7 @@ impl Scan {
         let s = &self.segment;
         let state = SegmentState {
             base: s.base,
+            version: s.version,
             len: s.len,
             max_timestamp: s.max_timestamp,
             max_timestamp_offset: s.max_timestamp_offset,
@@ -275,7 +345,7 @@ impl Scan {
         };
         match self.state.segments.last_mut() {
             Some(last) if last.base == state.base => *last = state,
-            _ if state.len > 0 => self.state.segments.push(state),
+            _ if state.len > 0 || state.version > 0 => self.state.segments.push(state),
             _ => {}
         }
     }
@@ -283,13 +353,14 @@ impl Scan {
     fn finish(mut self) -> (PartitionIx, PartitionState, Rescanned) {
         if self.grown {
             self.close_segment();
-            self.state.segments.retain(|s| s.len > 0);
+            self.state.segments.retain(|s| s.len > 0 || s.version > 0);
             self.state.settled_end = self.expected;
             // How much of the last block is written is not known: the next batch begins a segment of its own.
             self.state.settled_pos = 0;
             self.state.written_pos = 0;
             self.state.segments.push(SegmentState {
                 base: self.expected,
+                version: 0,
                 len: 0,
                 max_timestamp: i64::MIN,
                 max_timestamp_offset: self.expected,
