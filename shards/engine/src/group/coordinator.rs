@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::records::GroupRecord;
 use super::{Caller, Context, Decision, GroupSettings, Name};
 use crate::event::LogLevel;
-use crate::limits::GROUPS_MAX;
+use crate::limits::{GROUPS_MAX, OFFSETS_EXPIRED_AT_ONCE};
 use crate::metadata::Image;
 use crate::requests::codes;
 use crate::time::{Deadline, Time};
@@ -48,6 +48,8 @@ struct Sweep {
     next: Option<Deadline>,
     /// The group after which the walk goes on, while there is one.
     under_way: Option<(i32, Name)>,
+    /// The group under way had more than fits in one decision: how many offsets it had then.
+    more: Option<usize>,
 }
 
 impl Coordinator {
@@ -177,7 +179,7 @@ impl Coordinator {
             }
         }
         if gone {
-            self.sweep = Sweep { next: Some(Deadline(0)), under_way: None };
+            self.sweep = Sweep { next: Some(Deadline(0)), ..Sweep::default() };
         }
     }
 
@@ -283,20 +285,30 @@ impl Coordinator {
         if !self.sweep.next.is_some_and(|next| now.reached(next)) {
             return None;
         }
-        while let Some((partition, name)) = self.after(self.sweep.under_way.as_ref()) {
+        while let Some((partition, name)) = self.unfinished().or_else(|| self.after(self.sweep.under_way.as_ref())) {
+            let before = self.offsets_of(partition, &name);
             let decision = self.with(now, image, partition, &name, |entry, cx| entry.sweep(cx));
-            let Some(mut decision) = decision else {
-                self.sweep.under_way = Some((partition, name));
-                continue;
-            };
-            // A group with more than fits in one decision comes again; when this one is refused it waits for the next walk.
             self.sweep.under_way = Some((partition, name));
+            let Some(mut decision) = decision else { continue };
+            self.sweep.more = before.filter(|_| decision.records.len() >= OFFSETS_EXPIRED_AT_ONCE);
             decision.partition = partition;
             self.settle(&decision);
             return Some(decision);
         }
-        self.sweep = Sweep { next: Some(now.after(self.settings.offsets_check())), under_way: None };
+        self.sweep = Sweep { next: Some(now.after(self.settings.offsets_check())), ..Sweep::default() };
         None
+    }
+
+    /// The group under way, when it had more than one decision takes and the last one was not refused.
+    fn unfinished(&mut self) -> Option<(i32, Name)> {
+        let had = self.sweep.more.take()?;
+        let (partition, name) = self.sweep.under_way.clone()?;
+        self.offsets_of(partition, &name).is_some_and(|has| has < had).then_some((partition, name))
+    }
+
+    fn offsets_of(&self, partition: i32, name: &Name) -> Option<usize> {
+        let home = self.partitions.get(&partition).filter(|home| !home.loading)?;
+        home.groups.get(name).map(|entry| entry.offsets.len())
     }
 
     /// The group that follows on the walk.

@@ -214,12 +214,16 @@ fn offsets_of_a_deleted_topic_go_at_once_and_not_those_of_its_successor() {
 
 #[test]
 fn many_that_expire_go_in_bounded_steps() {
-    let settings = GroupSettings { offsets_retention_ms: 1000, offsets_retention_check_ms: 1000, ..Default::default() };
+    let settings = GroupSettings { offsets_retention_ms: 1000, ..Default::default() };
     let mut world = World::with(settings);
     let offsets: Vec<_> = (0..2500).map(|partition| (partition, 1)).collect();
     world.ask("g", Commits(commit_of(who("", -1), "orders", 1, &offsets)));
     world.log.clear();
-    world.pass(10_000);
+    world.disk_full = Some(codes::COORDINATOR_NOT_AVAILABLE);
+    world.pass(600_000);
+    assert_eq!((committed(&mut world, "g").len(), world.log.len()), (2500, 0), "refused once, not asked for ever");
+    world.disk_full = None;
+    world.pass(600_000);
     assert_eq!((committed(&mut world, "g").len(), world.log.len()), (0, 2500));
     assert_eq!(world.coordinator.metrics().counts.expired, 2500);
 }
