@@ -10,6 +10,7 @@ mod clients;
 mod connections;
 mod crash;
 mod exchange;
+mod groups;
 mod hostile;
 mod load;
 mod moving;
