@@ -246,7 +246,6 @@ impl BrokerConfig {
         let fixed = Dynamic::default();
         let number = |name| self.number(name, &fixed);
         let text = |name| self.resolve(broker_def(name).expect("a name of the table"), &fixed).value().to_owned();
-        let migration = text("group.consumer.migration.policy");
         GroupSettings {
             session_timeout_ms_min: number("group.min.session.timeout.ms") as i32,
             session_timeout_ms_max: number("group.max.session.timeout.ms") as i32,
@@ -262,8 +261,6 @@ impl BrokerConfig {
                 .split(',')
                 .map(|word| word.trim().to_owned())
                 .collect(),
-            upgrade: matches!(migration.as_str(), "bidirectional" | "upgrade"),
-            downgrade: matches!(migration.as_str(), "bidirectional" | "downgrade"),
         }
     }
 

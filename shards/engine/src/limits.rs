@@ -168,3 +168,15 @@ pub const GROUP_DECISIONS_AT_ONCE: usize = 256;
 
 /// After what time what is due is tried again when it could not be written, such as the end of a rebalance, in milliseconds.
 pub const GROUP_RETRY_MS: u64 = 1000;
+
+/// Rounds in which the assignor `uniform` evens out groups of different subscriptions. Two or three do; what is left after the last is valid, less even.
+pub const UNIFORM_ROUNDS_MAX: usize = 64;
+
+/// Bytes of a regular expression that a group's member subscribes with. Many times what names of topics could need.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+
+/// Memory that one compiled expression may take, in bytes, and as much again while it is matched; it lives for one matching.
+pub const EXPRESSION_PROGRAM_BYTES_MAX: usize = 1 << 20;
+
+/// The shortest time between two matchings of a group's expressions against all topics, in milliseconds (Kafka: 10 s).
+pub const EXPRESSION_MATCH_MS: u64 = 1000;

@@ -193,9 +193,9 @@ pub const CONFIGS: &[ConfigDef] = &[
     ),
     broker(
         "group.consumer.migration.policy",
-        Kind::Word(&["bidirectional", "upgrade", "downgrade", "disabled"]),
-        "bidirectional",
-        "Whether groups with members change between classic and consumer protocol.",
+        Kind::Word(&["disabled"]),
+        "disabled",
+        "Whether groups with members change between classic and consumer protocol: not yet.",
     ),
     broker(
         "group.consumer.session.timeout.ms",

@@ -156,12 +156,12 @@ impl Entry {
             (GroupRecord::Epoch { value: None, .. }, Group::Consumer(_)) => {
                 self.group = Group::Classic(Box::new(ClassicGroup::new(self.name.clone())));
             }
-            (_, Group::Consumer(consumer)) => consumer.apply(now, record),
+            (_, Group::Consumer(consumer)) => consumer.apply(now, record, counts),
             // What is left of a consumer group that is gone, or the first trace of one: compaction keeps the last record of each key alone, in any order.
             (_, Group::Classic(_)) if record.is_tombstone() => {}
             (_, Group::Classic(_)) => {
                 let mut consumer = ConsumerGroup::new(self.name.clone());
-                consumer.apply(now, record);
+                consumer.apply(now, record, counts);
                 self.group = Group::Consumer(Box::new(consumer));
             }
         }

@@ -27,10 +27,6 @@ pub struct GroupSettings {
     pub consumer_group_size_max: usize,
     /// `group.consumer.assignors`; the first is the default one.
     pub consumer_assignors: Vec<String>,
-    /// `group.consumer.migration.policy`: a classic group may become a consumer group.
-    pub upgrade: bool,
-    /// `group.consumer.migration.policy`: a consumer group whose last members speak the classic protocol may become a classic group.
-    pub downgrade: bool,
 }
 
 impl GroupSettings {
@@ -54,8 +50,6 @@ impl Default for GroupSettings {
             consumer_heartbeat_interval_ms: 5_000,
             consumer_group_size_max: i32::MAX as usize,
             consumer_assignors: vec!["uniform".into(), "range".into()],
-            upgrade: true,
-            downgrade: true,
         }
     }
 }

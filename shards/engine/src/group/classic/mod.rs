@@ -90,6 +90,11 @@ pub struct ClassicGroup {
 }
 
 impl ClassicGroup {
+    /// The group's.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// Nothing is known of it.
     pub fn new(name: Name) -> ClassicGroup {
         ClassicGroup {

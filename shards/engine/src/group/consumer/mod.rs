@@ -1,104 +1,254 @@
-//! A group of the next-generation protocol (KIP-848). Not built yet: its requests answer UNSUPPORTED_VERSION, and the broker does not offer them.
+//! A group of the next-generation protocol (KIP-848): members say by heartbeat what they want and have, the coordinator works out who shall own what, and
+//! leads each member there by itself, so that only partitions that move ever stop.
+//!
+//! - `heartbeat.rs`: what a member's heartbeat does. `draft.rs`: the group as it would be after it: subscriptions, metadata hash, target.
+//! - `reconcile.rs`: one member's way to its target. `apply.rs`: records taken in. `timers.rs`: sessions, revocations, changed topics.
+//! - `assignors/`: who shall own what. `expressions.rs`: topics by regular expression. `partitions.rs`: sets of partitions.
+//!
+//! Invariants: durable fields change in `apply` alone, with `owners` and `instances`, which follow from them; a partition has at most one owner, counting
+//! what members must still give up; timers are soft: after a restart each member has a whole session.
 
-use crate::event::LogLevel;
-use crate::group::api::{
-    ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatAnswer, GroupAnswer, GroupRequest, MemberRef,
-};
+mod apply;
+pub mod assignors;
+mod draft;
+mod expressions;
+mod heartbeat;
+pub mod partitions;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use floe_wire::ids::TopicId;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use self::partitions::Partitions;
+use crate::group::api::{ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeat, GroupRequest, MemberRef};
 use crate::group::classic::ClassicGroup;
-use crate::group::records::GroupRecord;
-use crate::group::{Caller, Context, Decision, Name};
-use crate::metadata::Image;
+use crate::group::records::{
+    CurrentAssignment, ExpressionTopics, GroupEpoch, GroupRecord, MemberMetadata, MemberState, TargetEpoch,
+};
+use crate::group::{Caller, Context, Decision, GroupSettings, Name};
 use crate::requests::codes;
-use crate::time::{Deadline, Time};
+use crate::time::Deadline;
 
 /// A KIP-848 group.
 #[derive(Debug)]
 pub struct ConsumerGroup {
     group: Name,
+    /// Durable: what it was computed from is `epoch.metadata_hash`. Epoch 0: no member has ever joined.
+    epoch: GroupEpoch,
+    /// Durable. Behind `epoch` until the next heartbeat computes the target.
+    target_epoch: TargetEpoch,
+    /// Durable.
+    members: BTreeMap<Name, Member>,
+    /// Durable.
+    targets: BTreeMap<Name, Partitions>,
+    /// Durable: every subscribed expression has an entry.
+    expressions: BTreeMap<Name, ExpressionTopics>,
+    /// Who owns, or has still to give up, a partition.
+    owners: HashMap<(TopicId, i32), Name, FxBuildHasher>,
+    /// Member by instance id.
+    instances: BTreeMap<Name, Name>,
+    /// Soft: when which member is to be looked at; at most one entry a member, never later than it must be.
+    timers: BTreeSet<(Deadline, Name)>,
+    /// Soft: the metadata image that the group was last compared with and found in agreement.
+    compared: Option<u64>,
+    /// Soft: topics changed since.
+    changed: bool,
+    /// Soft: when expressions may be matched again.
+    match_from: Deadline,
+    /// Soft: what this broker offers when no member asks for anything, as the last heartbeat found it.
+    assignor: Name,
+    /// Soft: since when it rebalances, in nanoseconds of the monotonic clock.
+    rebalance_since: Option<u64>,
 }
+
+/// A member.
+#[derive(Debug)]
+struct Member {
+    /// Durable.
+    metadata: MemberMetadata,
+    /// Durable.
+    current: CurrentAssignment,
+    /// Soft: when it is gone without another heartbeat; `None`: nobody has counted yet.
+    session_until: Option<Deadline>,
+    /// Soft: when it must have given up what it has to.
+    revoke_until: Option<Deadline>,
+    /// Its entry in the timers.
+    timer: Option<Deadline>,
+}
+
+/// An epoch that no member has.
+const NO_EPOCH: i32 = -1;
 
 impl ConsumerGroup {
     /// Without members.
     pub fn new(group: Name) -> ConsumerGroup {
-        ConsumerGroup { group }
+        ConsumerGroup {
+            group,
+            epoch: GroupEpoch { epoch: 0, metadata_hash: 0 },
+            target_epoch: TargetEpoch { epoch: 0, computed_ms: -1 },
+            members: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            expressions: BTreeMap::new(),
+            owners: HashMap::default(),
+            instances: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            compared: None,
+            changed: false,
+            match_from: Deadline(0),
+            assignor: assignors::UNIFORM.into(),
+            rebalance_since: None,
+        }
     }
 
-    /// A member speaks. Changes nothing that [`ConsumerGroup::apply`] of the decision's records would not make by itself: on a new group this is
-    /// called on a value that is thrown away.
-    pub fn heartbeat(&mut self, cx: &mut Context<'_>, caller: &Caller, _heartbeat: ConsumerHeartbeat) -> Decision {
-        cx.audit.line(LogLevel::Debug, || format!("group {}: KIP-848 is not there yet", self.group));
-        unsupported(caller)
-    }
-
-    /// A consumer comes to a classic group that has members: it becomes a consumer group, if the settings allow.
+    /// A consumer comes to a classic group that has members. Kafka with `group.consumer.migration.policy` `disabled` or `downgrade` answers so as well.
     pub fn upgrade(
         _cx: &mut Context<'_>,
         caller: &Caller,
         _heartbeat: ConsumerHeartbeat,
-        _classic: &mut ClassicGroup,
+        classic: &mut ClassicGroup,
     ) -> Decision {
-        unsupported(caller)
+        heartbeat::not_a_consumer_group(caller, classic.name())
     }
 
-    /// Join, sync, heartbeat or leave by a member that speaks the classic protocol.
+    /// Join, sync, heartbeat or leave by a member that speaks the classic protocol: it is none of this group's. Kafka with
+    /// `group.consumer.migration.policy` `disabled` answers so as well.
     pub fn classic(&mut self, _cx: &mut Context<'_>, caller: &Caller, request: GroupRequest) -> Decision {
-        Decision::answer(caller.asker, request.refuse(codes::UNKNOWN_MEMBER_ID))
+        let code = match request {
+            GroupRequest::Join(_) => codes::INCONSISTENT_GROUP_PROTOCOL,
+            _ => codes::UNKNOWN_MEMBER_ID,
+        };
+        Decision::answer(caller.asker, request.refuse(code))
     }
-
-    /// Something that is due by now.
-    pub fn due(&mut self, _cx: &mut Context<'_>) -> Option<Decision> {
-        None
-    }
-
-    /// When that is at the latest.
-    pub fn next_deadline(&self) -> Option<Deadline> {
-        None
-    }
-
-    /// A record holds: live, or (without a time) read from the log.
-    pub fn apply(&mut self, _now: Option<Time>, _record: &GroupRecord) {}
-
-    /// Everything has been read: members have a whole session from now.
-    pub fn loaded(&mut self, _now: Time) {}
-
-    /// The records of its last decision could not be written.
-    pub fn refused(&mut self, _now: Time) {}
-
-    /// Topics have changed.
-    pub fn image_changed(&mut self, _image: &Image) {}
 
     /// Whether this is a member at its present epoch, which may commit and fetch offsets.
-    pub fn check_member(&self, _who: &MemberRef) -> Result<(), i16> {
-        Err(codes::UNKNOWN_MEMBER_ID)
+    pub fn check_member(&self, who: &MemberRef) -> Result<(), i16> {
+        let member = self.members.get(&who.member).ok_or(codes::UNKNOWN_MEMBER_ID)?;
+        if member.current.member_epoch == who.generation { Ok(()) } else { Err(codes::STALE_MEMBER_EPOCH) }
     }
 
     /// Whether offsets of the topic are in use.
-    pub fn is_subscribed(&self, _topic: &str) -> bool {
-        false
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        self.members.values().any(|member| member.metadata.topics.iter().any(|name| &**name == topic))
+            || self.expressions.values().any(|matched| matched.topics.iter().any(|name| &**name == topic))
     }
 
     /// As Kafka writes it.
     pub fn state(&self) -> &'static str {
-        "Empty"
+        if self.members.is_empty() {
+            "Empty"
+        } else if self.epoch.epoch > self.target_epoch.epoch {
+            "Assigning"
+        } else if self.members.values().all(|member| member.is_at(self.target_epoch.epoch)) {
+            "Stable"
+        } else {
+            "Reconciling"
+        }
     }
 
     /// Number of members.
     pub fn members(&self) -> usize {
-        0
+        self.members.len()
     }
 
     /// For ConsumerGroupDescribe.
     pub fn describe(&self) -> ConsumerDescribed {
-        ConsumerDescribed { state: self.state(), ..ConsumerDescribed::default() }
+        let members = self.members.iter().map(|(id, member)| ConsumerDescribedMember {
+            id: id.clone(),
+            metadata: member.metadata.clone(),
+            member_epoch: member.current.member_epoch,
+            assigned: member.current.assigned.clone(),
+            target: self.targets.get(id).cloned().unwrap_or_default(),
+        });
+        ConsumerDescribed {
+            state: self.state(),
+            epoch: self.epoch.epoch,
+            target_epoch: self.target_epoch.epoch,
+            assignor: self.preferred().unwrap_or_else(|| self.assignor.clone()),
+            members: members.collect(),
+            ..ConsumerDescribed::default()
+        }
     }
 
-    /// What takes the group (not its offsets) out of the log.
+    /// What takes the group (not its offsets) out of the log, in Kafka's order.
     pub fn tombstones(&self) -> Vec<GroupRecord> {
-        vec![GroupRecord::Epoch { group: self.group.clone(), value: None }]
+        let group = || self.group.clone();
+        let mut records = Vec::new();
+        for member in self.members.keys() {
+            records.extend(self.without_member(member));
+        }
+        records.extend(self.expressions.keys().map(|expression| GroupRecord::Expression {
+            group: group(),
+            expression: expression.clone(),
+            value: None,
+        }));
+        records.push(GroupRecord::TargetEpoch { group: group(), value: None });
+        records.push(GroupRecord::Epoch { group: group(), value: None });
+        records
+    }
+
+    /// What takes a member out of the log.
+    fn without_member(&self, member: &Name) -> [GroupRecord; 3] {
+        let (group, member) = (|| self.group.clone(), || member.clone());
+        [
+            GroupRecord::Current { group: group(), member: member(), value: None },
+            GroupRecord::Target { group: group(), member: member(), value: None },
+            GroupRecord::Member { group: group(), member: member(), value: None },
+        ]
+    }
+
+    /// The assignor most members ask for; the first by name of several such.
+    fn preferred(&self) -> Option<Name> {
+        draft::preferred(self.members.values().map(|member| &member.metadata))
     }
 }
 
-fn unsupported(caller: &Caller) -> Decision {
-    let answer = ConsumerHeartbeatAnswer { error_code: codes::UNSUPPORTED_VERSION, ..Default::default() };
-    Decision::answer(caller.asker, GroupAnswer::ConsumerHeartbeat(answer))
+impl Member {
+    /// As the first record of a member finds it.
+    fn unknown() -> Member {
+        Member {
+            metadata: MemberMetadata {
+                instance_id: None,
+                rack_id: None,
+                client_id: "".into(),
+                client_host: "".into(),
+                topics: Vec::new(),
+                expression: None,
+                rebalance_timeout_ms: -1,
+                assignor: None,
+                classic: None,
+            },
+            current: nothing_owned(),
+            session_until: None,
+            revoke_until: None,
+            timer: None,
+        }
+    }
+
+    /// Whether it has reached the target of this epoch.
+    fn is_at(&self, epoch: i32) -> bool {
+        self.current.state == MemberState::Stable && self.current.member_epoch == epoch
+    }
+}
+
+/// Where a member begins.
+fn nothing_owned() -> CurrentAssignment {
+    CurrentAssignment {
+        member_epoch: 0,
+        previous_epoch: NO_EPOCH,
+        state: MemberState::Stable,
+        assigned: Vec::new(),
+        revoking: Vec::new(),
+    }
+}
+
+/// The assignor of groups whose members ask for none: the first that is configured and known.
+fn default_assignor(settings: &GroupSettings) -> &str {
+    let known = settings.consumer_assignors.iter().find(|name| assignors::NAMES.contains(&name.as_str()));
+    known.map_or(assignors::UNIFORM, String::as_str)
 }

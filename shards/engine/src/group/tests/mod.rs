@@ -3,6 +3,7 @@
 //! [`World`] is the host: it appends what a decision asks for to a log in memory, applies it, and keeps the answers by the number of their question.
 
 mod classic;
+mod consumer;
 mod offsets;
 mod rebalance;
 mod replay;
@@ -70,11 +71,13 @@ impl World {
         let (id, name) = (TopicId([id; 16]), name.to_owned());
         let record = Record::CreateTopic { id, name, partitions: 4, placement: 0, configs: Default::default() };
         self.image.apply(&record).expect("a new topic");
+        self.image.version += 1;
         self.coordinator.image_changed(&self.image);
     }
 
     fn drop_topic(&mut self, id: u8) {
         self.image.apply(&Record::DeleteTopic { id: TopicId([id; 16]) }).expect("a topic");
+        self.image.version += 1;
         self.coordinator.image_changed(&self.image);
         self.run();
     }
