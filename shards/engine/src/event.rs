@@ -386,6 +386,11 @@ pub enum DiskOp {
         /// Which.
         file: FileHandle,
     },
+    /// The same for many files; cheaper than one after the other. When it fails, none of them can be trusted. Gives [`DiskOutput::Done`].
+    SyncAll {
+        /// Which; at least one.
+        files: Vec<FileHandle>,
+    },
     /// Reads up to `len` bytes; fewer only at the end of the file. Gives [`DiskOutput::Data`].
     Read {
         /// Which.

@@ -6,13 +6,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use bytes::Bytes;
 use floe_engine::event::{DirEntry, DiskError, DiskErrorKind, DiskOp, DiskOutput, FileHandle};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use crate::limits::ZEROS_BYTES;
+use crate::limits::{SYNC_THREADS, SYNCFS_DIRTY_BYTES_MAX, ZEROS_BYTES};
 use crate::memory::AlignedBuf;
 
 /// What a [`FileHandle`] is in this driver.
@@ -61,6 +62,10 @@ pub fn run(root: &Path, op: DiskOp) -> Result<DiskOutput, DiskError> {
                 _ => Ok(DiskOutput::Done),
             }
         }
+        DiskOp::SyncAll { files } => {
+            sync_all(&files).map_err(|(path, error)| disk_error("sync", path, &error))?;
+            Ok(DiskOutput::Done)
+        }
         DiskOp::WriteZeros { file, offset, len } => {
             let file = OpenFile::of(&file);
             write_zeros(file, offset, len).map_err(|error| disk_error("fill with zeros", &file.path, &error))?;
@@ -90,6 +95,45 @@ pub fn run(root: &Path, op: DiskOp) -> Result<DiskOutput, DiskError> {
         }
         DiskOp::Read { .. } | DiskOp::Write { .. } | DiskOp::Sync { .. } => unreachable!("done by the ring"),
     }
+}
+
+/// Syncs many files. One after the other each would write its own metadata and wait for a flush of the device, so the whole file system is
+/// synced instead: unless others have left much in the page cache that would have to be written, too.
+fn sync_all(files: &[FileHandle]) -> Result<(), (&str, io::Error)> {
+    let first = OpenFile::of(&files[0]);
+    if dirty_bytes().is_none_or(|bytes| bytes > SYNCFS_DIRTY_BYTES_MAX) {
+        return sync_each(files);
+    }
+    // Errors of the file system since this file was opened are reported here; it was before anything was written.
+    let synced = rustix::fs::syncfs(&first.file).map_err(io::Error::from);
+    // Without a journal ext4 writes the last metadata behind the flush that syncfs ends with; the sync of a file ends with another one.
+    synced.and_then(|()| first.file.sync_data()).map_err(|error| (first.path.as_str(), error))
+}
+
+/// Syncs files by several threads: each mostly waits for the device.
+fn sync_each(files: &[FileHandle]) -> Result<(), (&str, io::Error)> {
+    thread::scope(|scope| {
+        let share = files.len().div_ceil(SYNC_THREADS);
+        let sync = |file: &'_ FileHandle| OpenFile::of(file).file.sync_data();
+        let threads: Vec<_> = files
+            .chunks(share)
+            .map(|share| {
+                scope.spawn(move || {
+                    let failed = share.iter().find_map(|file| Some((file, sync(file).err()?)));
+                    failed.map(|(file, error)| (OpenFile::of(file).path.as_str(), error))
+                })
+            })
+            .collect();
+        let failed = threads.into_iter().filter_map(|thread| thread.join().expect("syncing does not panic")).last();
+        failed.map_or(Ok(()), Err)
+    })
+}
+
+/// What the whole machine has in the page cache and not yet on a disk.
+fn dirty_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Dirty:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
 fn open(root: &Path, path: &str, create: bool, direct: bool) -> io::Result<(File, u64)> {

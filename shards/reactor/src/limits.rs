@@ -46,6 +46,12 @@ pub const FILE_THREADS: usize = 4;
 /// Threads for sendfile.
 pub const SEND_THREADS: usize = 2;
 
+/// More in the page cache than this, of whomever, and files are synced one by one rather than with all that the file system has to write.
+pub const SYNCFS_DIRTY_BYTES_MAX: u64 = 256 << 20;
+
+/// Threads that sync many files one by one.
+pub const SYNC_THREADS: usize = 8;
+
 const _: () = assert!(RECV_BYTES_MIN < RECV_BYTES_MAX && RECV_BYTES_MAX <= FRAME_RESERVE_BYTES_MAX);
 const _: () = assert!(SEND_PARTS_MAX <= 1024);
 const _: () = assert!(CQ_ENTRIES >= SQ_ENTRIES);

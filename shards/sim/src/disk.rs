@@ -281,6 +281,12 @@ impl Disk {
             DiskOp::Preallocate { file, .. } | DiskOp::Sync { file } | DiskOp::Truncate { file, .. } => {
                 handle(file, self.life);
             }
+            DiskOp::SyncAll { files } => {
+                assert!(!files.is_empty(), "a sync of nothing");
+                files.iter().for_each(|file| {
+                    handle(file, self.life);
+                });
+            }
         }
     }
 
@@ -306,21 +312,11 @@ impl Disk {
                 }
                 self.write(sim, *offset, data, *dsync)
             }
-            DiskOp::Sync { file } => {
-                let sim = handle(file, self.life);
-                if self.rng.ppm(self.faults.eio_sync_ppm) {
-                    self.note(InjectedKind::SyncError, &sim.path, 0);
-                    let file = self.files.get_mut(&sim.file).expect("an open file exists");
-                    file.sync_failed(began_seq, &mut self.rng);
-                    return Err(io_error("sync", &sim.path));
-                }
-                if self.faults.breach != Some(Breach::SyncDoesNothing) {
-                    self.file(sim.file).sync(began_seq);
-                }
-                let synced = self.log_writes.values_mut().flatten().filter(|w| w.file == sim.file);
-                synced.for_each(|w| w.durable = true);
-                self.note_vouched(folder_of(&sim.path));
-                Ok(DiskOutput::Done)
+            DiskOp::Sync { file } => self.sync(file, began_seq),
+            DiskOp::SyncAll { files } => {
+                // Each in any case: after a failure the others may be durable or not.
+                let ends: Vec<_> = files.iter().map(|file| self.sync(file, began_seq)).collect();
+                ends.into_iter().find(Result::is_err).unwrap_or(Ok(DiskOutput::Done))
             }
             DiskOp::Read { file, offset, len } => {
                 let sim = handle(file, self.life);
@@ -361,6 +357,23 @@ impl Disk {
                 Ok(DiskOutput::Entries(self.list(path)))
             }
         }
+    }
+
+    fn sync(&mut self, file: &FileHandle, began_seq: u64) -> Result<DiskOutput, DiskError> {
+        let sim = handle(file, self.life);
+        if self.rng.ppm(self.faults.eio_sync_ppm) {
+            self.note(InjectedKind::SyncError, &sim.path, 0);
+            let file = self.files.get_mut(&sim.file).expect("an open file exists");
+            file.sync_failed(began_seq, &mut self.rng);
+            return Err(io_error("sync", &sim.path));
+        }
+        if self.faults.breach != Some(Breach::SyncDoesNothing) {
+            self.file(sim.file).sync(began_seq);
+        }
+        let synced = self.log_writes.values_mut().flatten().filter(|w| w.file == sim.file);
+        synced.for_each(|w| w.durable = true);
+        self.note_vouched(folder_of(&sim.path));
+        Ok(DiskOutput::Done)
     }
 
     fn note_log_write(&mut self, ticket: Ticket, sim: &SimFile, offset: u64, len: u64, durable: bool) {

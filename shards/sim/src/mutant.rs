@@ -127,17 +127,19 @@ impl<M: Machine> Mutant<M> {
             };
             let kind = kind_of(&what);
             let (believe, forget) = match (fault, &what, kind) {
-                (Fault::TrustsCachedSegments, DiskOp::Sync { .. }, FileKind::Segment) => (!self.ready, !self.ready),
+                (Fault::TrustsCachedSegments, DiskOp::Sync { .. } | DiskOp::SyncAll { .. }, FileKind::Segment) => {
+                    (!self.ready, !self.ready)
+                }
                 (Fault::AcknowledgesBeforeWritten, DiskOp::Write { .. }, FileKind::Journal) => (true, false),
                 (Fault::CommitsBeforeWritten, DiskOp::Write { dsync: true, .. }, FileKind::Segment) => (true, false),
-                (Fault::ForgetsSegmentSync, DiskOp::Sync { .. }, FileKind::Segment)
+                (Fault::ForgetsSegmentSync, DiskOp::Sync { .. } | DiskOp::SyncAll { .. }, FileKind::Segment)
                 | (Fault::TrustsTheCache, DiskOp::Sync { .. }, FileKind::Metadata)
                 | (Fault::ForgetsCheckpoints, DiskOp::ReplaceFile { .. }, FileKind::Checkpoint) => (true, true),
                 (Fault::ForgetsRemoval, DiskOp::Remove { path }, _) if path.starts_with("partitions/") => (true, true),
                 _ => (false, false),
             };
             let watched = match fault {
-                Fault::IgnoresFailedSyncs => matches!(what, DiskOp::Sync { .. }),
+                Fault::IgnoresFailedSyncs => matches!(what, DiskOp::Sync { .. } | DiskOp::SyncAll { .. }),
                 Fault::SkipsChecksums => matches!(what, DiskOp::Read { .. }) && kind == FileKind::Segment,
                 _ => false,
             };
@@ -225,6 +227,7 @@ fn kind_of(what: &DiskOp) -> FileKind {
     match what {
         DiskOp::Write { file, .. } | DiskOp::Sync { file } | DiskOp::Read { file, .. } => FileKind::of(path_of(file)),
         DiskOp::ReplaceFile { path, .. } => FileKind::of(path),
+        DiskOp::SyncAll { files } => FileKind::of(path_of(&files[0])),
         _ => FileKind::Other,
     }
 }

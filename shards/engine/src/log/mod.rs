@@ -284,6 +284,7 @@ impl ShardLog {
             Op::Piece(ring, i) => self.piece_ended(now, ring, i, result, fx),
             Op::Direct(ix) => self.direct_step(ix, result, fx),
             Op::Settle(ix) => self.settle_step(now, ix, result, fx),
+            Op::SettleSync => self.settle_synced(now, result, fx),
             Op::Checkpoint => self.checkpoint_done(now, result, fx),
             Op::Compact => self.compact_step(now, result, fx),
             Op::Cold(ticket) => self.cold_step(ticket, Some(result), fx),

@@ -23,6 +23,8 @@ pub(super) enum Op {
     JournalSync,
     /// A step of settling a partition.
     Settle(PartitionIx),
+    /// The sync of all that was written of many partitions.
+    SettleSync,
     /// The checkpoint under way.
     Checkpoint,
     /// A step of compaction.

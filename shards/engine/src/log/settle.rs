@@ -21,6 +21,12 @@ use saving::InCheckpoint;
 
 /// Partitions being settled at once.
 const JOBS_MAX: usize = 16;
+/// Fewer partitions are synced one by one.
+const SYNC_TOGETHER_MIN: usize = 4;
+/// Partitions with more to write than this on average are synced one by one: then their syncs cost little beside the writing.
+const SYNC_ALONE_BYTES: u64 = 256 << 10;
+/// Files written and not yet synced, at most: they are open.
+const UNSYNCED_MAX: usize = 1024;
 /// A partition with fewer unsettled bytes is carried rather than written, unless that would carry too much.
 const SMALL_BYTES: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,12 @@ pub(super) struct Settle {
     phase: Phase,
     queue: VecDeque<PartitionIx>,
     active: usize,
+    /// Many partitions are in this round: they are synced together.
+    wide: bool,
+    /// Written, to be synced together.
+    unsynced: Vec<PartitionIx>,
+    /// Being synced together.
+    syncing: Vec<PartitionIx>,
     /// Batches to carry: partition and offset.
     carries: VecDeque<(PartitionIx, i64)>,
     pub(super) checkpoint_wanted: bool,
@@ -74,6 +86,9 @@ impl Settle {
             phase: Phase::Idle,
             queue: VecDeque::new(),
             active: 0,
+            wide: false,
+            unsynced: Vec::new(),
+            syncing: Vec::new(),
             carries: VecDeque::new(),
             checkpoint_wanted: false,
             retry: false,
@@ -156,6 +171,9 @@ impl ShardLog {
                 p.as_ref().is_some_and(|p| p.unsettled_bytes >= bytes_min || p.roll_wanted || self.is_forced(p))
             });
             self.settle.queue = chosen.map(|(i, _)| PartitionIx(i as u32)).collect();
+            let partitions = self.settle.queue.len();
+            self.settle.wide =
+                partitions >= SYNC_TOGETHER_MIN && self.unsettled_bytes / partitions as u64 <= SYNC_ALONE_BYTES;
         }
         // A batch that a block of a segment ends in stays in the journal with its rest. After a crash it has to be there again, as it was: so
         // what was written without DSYNC is made durable before a checkpoint builds on it.
@@ -174,13 +192,15 @@ impl ShardLog {
 
     fn start_jobs(&mut self, now: Time, fx: &mut Effects) {
         while self.settle.active < JOBS_MAX
+            && self.settle.active + self.settle.unsynced.len() < UNSYNCED_MAX
             && let Some(ix) = self.settle.queue.pop_front()
         {
             if self.start_job(now, ix, fx) {
                 self.settle.active += 1;
             }
         }
-        if self.settle.active == 0 {
+        self.sync_written(fx);
+        if self.settle.active == 0 && self.settle.syncing.is_empty() {
             self.choose_carries();
             self.settle.phase = Phase::Carrying;
         }

@@ -220,7 +220,7 @@ impl Node {
                 }
                 Ok(DiskOutput::Entries(entries))
             }
-            DiskOp::Preallocate { .. } | DiskOp::Sync { .. } => Ok(DiskOutput::Done),
+            DiskOp::Preallocate { .. } | DiskOp::Sync { .. } | DiskOp::SyncAll { .. } => Ok(DiskOutput::Done),
         };
         Input::DiskDone { op, result }
     }

@@ -149,6 +149,14 @@ impl Disk {
                     self.file(id).sync(began_seq);
                 }
             }
+            DiskOp::SyncAll { files } => {
+                for file in files {
+                    let id = handle(file, self.life).file;
+                    if kind == CrashKind::Process && self.rng.percent(50) {
+                        self.file(id).sync(began_seq);
+                    }
+                }
+            }
             DiskOp::Truncate { file, len } => {
                 let id = handle(file, self.life).file;
                 if self.rng.percent(50) {

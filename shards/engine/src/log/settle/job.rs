@@ -1,6 +1,6 @@
 //! One partition's part in a round: the steps from opening its segment to knowing that what was written is on stable storage.
 
-use super::SMALL_BYTES;
+use super::{SMALL_BYTES, UNSYNCED_MAX};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel};
 use crate::log::buffer::{block_down, block_up};
 use crate::log::ops::Op;
@@ -109,10 +109,8 @@ impl ShardLog {
         let mut job = p.job.take().expect("a step belongs to a job");
         if p.removed {
             self.settle.active -= 1;
-            if self.is_at_rest(ix) {
-                self.remove_files(ix, fx);
-            }
-            return;
+            self.job_of_removed(ix, fx);
+            return self.sync_written(fx);
         }
         let output = match result {
             Ok(output) => output,
@@ -125,27 +123,8 @@ impl ShardLog {
             }
             Err(e) => {
                 self.settle.active -= 1;
-                let name = p.name.clone();
-                if e.kind == DiskErrorKind::NoSpace {
-                    (self.settle.no_space, self.settle.no_space_now) = (true, true);
-                    // Said once: every partition would say the same until there is space again.
-                    if !std::mem::replace(&mut self.settle.full_told, true) {
-                        let line = format!(
-                            "partition {name} cannot be settled, the disk is full: {}. Its records stay in the journal",
-                            e.message
-                        );
-                        fx.push(Effect::Log { level: LogLevel::Warn, line });
-                    }
-                } else {
-                    p.unwritable = true;
-                    let path = p.segment_path(p.segments.back().map_or(0, |s| s.base));
-                    let reason = format!(
-                        "writing segment {path}.log failed: {}. What was acknowledged is safe in the journal. Check the device, then restart the broker",
-                        e.message
-                    );
-                    self.partition_failed(ix, reason, fx);
-                }
-                return;
+                self.job_failed(ix, &e, fx);
+                return self.sync_written(fx);
             }
         };
         let segment = p.segments.back_mut().expect("the job made it");
@@ -177,9 +156,78 @@ impl ShardLog {
             }
         };
         job.step = next.0;
+        let together = job.step == JobStep::Sync && self.settle.wide && !job.roll;
         let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
         p.job = Some(job);
+        if together {
+            self.settle.active -= 1;
+            self.settle.unsynced.push(ix);
+            return self.sync_written(fx);
+        }
         self.ops.issue(Op::Settle(ix), next.1, fx);
+    }
+
+    /// The partition was removed while its job was under way: now its files can go.
+    fn job_of_removed(&mut self, ix: PartitionIx, fx: &mut Effects) {
+        if self.is_at_rest(ix) {
+            self.remove_files(ix, fx);
+        }
+    }
+
+    /// A step of a job went wrong. Its records stay in the journal.
+    fn job_failed(&mut self, ix: PartitionIx, e: &DiskError, fx: &mut Effects) {
+        let p = self.partitions[ix.0 as usize].as_mut().expect("a partition with a job is kept");
+        if e.kind == DiskErrorKind::NoSpace {
+            (self.settle.no_space, self.settle.no_space_now) = (true, true);
+            // Said once: every partition would say the same until there is space again.
+            if !std::mem::replace(&mut self.settle.full_told, true) {
+                let line = format!(
+                    "partition {} cannot be settled, the disk is full: {}. Its records stay in the journal",
+                    p.name, e.message
+                );
+                fx.push(Effect::Log { level: LogLevel::Warn, line });
+            }
+            return;
+        }
+        p.unwritable = true;
+        let path = p.segment_path(p.segments.back().map_or(0, |s| s.base));
+        let reason = format!(
+            "writing segment {path}.log failed: {}. What was acknowledged is safe in the journal. Check the device, then restart the broker",
+            e.message
+        );
+        self.partition_failed(ix, reason, fx);
+    }
+
+    /// Syncs what was written of many partitions when enough has come together, or nothing more comes.
+    pub(super) fn sync_written(&mut self, fx: &mut Effects) {
+        let s = &mut self.settle;
+        // With a failed journal no more jobs begin.
+        let last = s.active == 0 && (s.queue.is_empty() || self.journal.failed.is_some());
+        let enough = last || s.unsynced.len() + s.active >= UNSYNCED_MAX;
+        if !s.syncing.is_empty() || s.unsynced.is_empty() || !enough {
+            return;
+        }
+        s.syncing = std::mem::take(&mut s.unsynced);
+        let file = |ix: &PartitionIx| {
+            let job = self.partitions[ix.0 as usize].as_ref().and_then(|p| p.job.as_ref());
+            job.and_then(|job| job.file.clone()).expect("written to before")
+        };
+        let files = self.settle.syncing.iter().map(file).collect();
+        self.ops.issue(Op::SettleSync, DiskOp::SyncAll { files }, fx);
+    }
+
+    /// What was written of many partitions is on stable storage, or it is not known what of it is.
+    pub(in crate::log) fn settle_synced(&mut self, now: Time, result: Result<DiskOutput, DiskError>, fx: &mut Effects) {
+        for ix in std::mem::take(&mut self.settle.syncing) {
+            let p = self.partitions[ix.0 as usize].as_mut().expect("a partition with a job is kept");
+            let job = p.job.take().expect("the job waits for this");
+            match &result {
+                _ if p.removed => self.job_of_removed(ix, fx),
+                Ok(_) => self.settled(ix, &job, now, fx),
+                Err(e) => self.job_failed(ix, e, fx),
+            }
+        }
+        self.sync_written(fx);
     }
 
     /// The next write of a job, or its sync.

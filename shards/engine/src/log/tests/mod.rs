@@ -43,7 +43,7 @@ impl Disk {
                 let len = self.files.entry(path.clone()).or_default().len() as u64;
                 Ok(DiskOutput::Opened { file: FileHandle::new(path.clone()), len })
             }
-            DiskOp::Preallocate { .. } | DiskOp::Sync { .. } => Ok(DiskOutput::Done),
+            DiskOp::Preallocate { .. } | DiskOp::Sync { .. } | DiskOp::SyncAll { .. } => Ok(DiskOutput::Done),
             DiskOp::WriteZeros { file, offset, len } => {
                 self.write(&path_of(file), *offset, &vec![0; *len as usize]);
                 Ok(DiskOutput::Done)
@@ -306,6 +306,7 @@ fn described(what: &DiskOp, result: &Result<DiskOutput, DiskError>) -> (&'static
         DiskOp::WriteZeros { file, .. } => ("zero", path_of(file)),
         DiskOp::Write { file, .. } => ("write", path_of(file)),
         DiskOp::Sync { file } => ("sync", path_of(file)),
+        DiskOp::SyncAll { files } => ("sync all", path_of(&files[0])),
         DiskOp::Read { file, .. } => ("read", path_of(file)),
         DiskOp::Truncate { file, .. } => ("truncate", path_of(file)),
         DiskOp::ReadFile { path, .. } => ("read file", path.clone()),

@@ -141,3 +141,73 @@ fn a_full_disk_does_not_fill_the_memory() {
     });
     assert!(refused && node.log.pressure().memory_bytes < 400 << 10, "{:?}", node.log.pressure());
 }
+
+/// Appends to twenty partitions until a round has settled all of them.
+fn twenty_settled(node: &mut Node) {
+    for i in 0..60 {
+        node.append(i % 20, 1, 5000).unwrap();
+        node.run();
+    }
+}
+
+#[test]
+fn many_small_pieces_are_synced_together_and_large_ones_alone() {
+    let mut node = Node::start(Disk::default(), 0, 1, 20, LogConfig::default());
+    twenty_settled(&mut node);
+    let count = |node: &Node, what| {
+        node.done.iter().filter(|(name, path, _)| *name == what && path.starts_with("partitions/")).count()
+    };
+    assert!(node.log.metrics().checkpoints > 1 && node.log.metrics().settled_bytes > 0);
+    assert!(count(&node, "write") >= 20);
+    assert_eq!(count(&node, "sync"), 0);
+    assert!((1..=node.log.metrics().settle_rounds as usize).contains(&count(&node, "sync all")));
+    let mut again = Node::start(node.disk, 0, 1, 20, LogConfig::default());
+    (0..20).for_each(|p| assert_eq!(again.read_all(p, 0).unwrap().len(), 3));
+
+    let mut node = Node::start(Disk::default(), 0, 1, 3, LogConfig::default());
+    for i in 0..60 {
+        node.append(i % 3, 1, 5000).unwrap();
+        node.run();
+    }
+    assert!(count(&node, "sync") >= 3);
+    assert_eq!(count(&node, "sync all"), 0);
+}
+
+#[test]
+fn of_a_failed_common_sync_no_partition_is_trusted_and_nothing_is_lost() {
+    let mut node = Node::start(Disk::default(), 0, 1, 21, LogConfig::default());
+    node.fault = |what| Some(if matches!(what, DiskOp::SyncAll { .. }) { Err(DiskErrorKind::Io) } else { Ok(()) });
+    for i in 0..60 {
+        let _ = node.append(i % 20, 1, 5000);
+        node.run();
+    }
+    let failed = node.events.iter().filter(|e| matches!(e, LogEvent::Failed { .. })).count();
+    assert!(failed >= 4, "{failed} partitions failed");
+    (0..20).filter(|p| node.p(*p).failed.is_some()).for_each(|p| assert_eq!(node.p(p).settled_end, 0));
+    // Who had no part in it goes on.
+    node.append(20, 1, 100).unwrap();
+    node.run();
+    assert_eq!(node.read_all(20, 0).unwrap(), [(0, 100)]);
+    let ends: Vec<i64> = (0..20).map(|p| node.p(p).high_watermark()).collect();
+    let mut again = Node::start(node.disk, 0, 1, 21, LogConfig::default());
+    (0..20).for_each(|p| assert_eq!(again.read_all(p, 0).unwrap().len() as i64, ends[p as usize]));
+}
+
+#[test]
+fn a_partition_may_be_removed_while_its_sync_with_others_is_under_way() {
+    let mut node = Node::start(Disk::default(), 0, 1, 20, LogConfig::default());
+    node.fault = |what| (!matches!(what, DiskOp::SyncAll { .. })).then_some(Ok(()));
+    twenty_settled(&mut node);
+    let ix = node.ix(3);
+    let path = format!("partitions/{}", folder_name(TOPIC, 3));
+    let there = |node: &Node| node.disk.files.keys().any(|p| p.starts_with(&path));
+    assert!(there(&node) && node.p(3).job.is_some());
+    node.log.remove(node.now, ix, &mut node.fx);
+    node.run();
+    assert!(there(&node), "its files go when the sync has ended");
+    let mut fx = Vec::new();
+    node.log.settle_synced(node.now, Ok(DiskOutput::Done), &mut fx);
+    node.fx = fx;
+    node.run();
+    assert!(!there(&node));
+}
