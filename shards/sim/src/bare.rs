@@ -12,7 +12,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use floe_engine::config::BrokerConfig;
 use floe_engine::event::ShardId;
-use floe_engine::log::{self, LogConfig, LogSettings};
+use floe_engine::log::{self, Compaction, LogConfig, LogSettings};
 use floe_wire::ids::TopicId;
 
 use crate::mutant::{Fault, Mutant};
@@ -88,6 +88,8 @@ impl LogClients {
             direct_bytes: if rng.percent(60) { rng.log_range(200, 32_768) } else { 0 },
             producer_expiration_ms: 86_400_000,
             retention_check_ms: rng.range(100, 2_000),
+            compaction_backoff_ms: rng.log_range(10, 2_000),
+            compaction_bytes_max: rng.log_range(1_000, 1 << 20),
             ..LogSettings::default()
         };
         let mut catalog = Catalog::default();
@@ -108,7 +110,13 @@ impl LogClients {
                 retention_ms: if keeps || rng.percent(50) { -1 } else { rng.range(300, 5_000) as i64 },
                 retention_bytes: if keeps { -1 } else { rng.range(20_000, 300_000) as i64 },
                 log_append_time: rng.percent(15),
-                ..LogConfig::default()
+                delete: true,
+                compact: rng.percent(35).then(|| Compaction {
+                    dirty_ratio_ppm: *rng.pick(&[0, 0, 300_000]),
+                    lag_ms_min: *rng.pick(&[0, 0, 500]),
+                    lag_ms_max: *rng.pick(&[i64::MAX, i64::MAX, 1_000]),
+                    delete_retention_ms: *rng.pick(&[0, 500, 86_400_000]),
+                }),
             };
             let mut id = [7; 16];
             id[8..].copy_from_slice(&(n / 3 + 1).to_be_bytes());
@@ -340,8 +348,9 @@ impl LogClients {
                 let end = value(1);
                 match judge(tp, from, end, &frame[21..], oracle) {
                     Ok(next) => {
-                        let due =
-                            waiting.expected.high_watermark > from && !oracle.has_lost_since(tp, &waiting.expected);
+                        let due = waiting.expected.high_watermark > from
+                            && !oracle.has_lost_since(tp, &waiting.expected)
+                            && !oracle.may_end_in_a_gap(tp);
                         if next == from && due {
                             let high = waiting.expected.high_watermark;
                             oracle
@@ -350,7 +359,10 @@ impl LogClients {
                         match &mut client.role {
                             Role::Reader { position, .. } => *position = next,
                             Role::Audit { at, .. } => {
-                                *at = at.filter(|(_, end)| next < *end).map(|(_, end)| (next, end))
+                                *at = at.filter(|(_, end)| from < next && next < *end).map(|(_, end)| (next, end));
+                                if at.is_none() && oracle.is_compacted(tp) {
+                                    oracle.all_shown(tp);
+                                }
                             }
                             Role::Writer(_) => {}
                         }
@@ -418,6 +430,9 @@ impl Clientele for LogClients {
             };
             // One "topic" of the oracle per partition: each has settings of its own here.
             let topic = oracle.add_topic(tier, *retention, config.log_append_time);
+            if config.compact.is_some() {
+                oracle.allow_compaction(topic);
+            }
             self.tps.push(Tp { topic, partition: 0 });
             self.full_since_ns.push(None);
         }

@@ -40,7 +40,11 @@ pub fn content(id: RecordId) -> Content {
         let word = if plain { 0x6162_6364_6162_6364 } else { rng.u64() };
         value.extend_from_slice(&word.to_le_bytes());
     }
-    let key = rng.percent(40).then(|| vec![rng.below(256) as u8; rng.below(20) as usize]);
+    let key = rng.percent(40).then(|| match (rng.below(256) as u8, rng.below(20) as usize) {
+        // Keys that come again, for compaction.
+        (byte, len @ 0..12) => vec![byte % 4; len % 3],
+        (byte, len) => vec![byte; len],
+    });
     let header = |rng: &mut Rng, i: u64| (format!("h{i}"), rng.percent(80).then(|| rng.u64().to_be_bytes().to_vec()));
     let headers =
         if rng.percent(15) { (0..rng.range(1, 3)).map(|i| header(&mut rng, i)).collect() } else { Vec::new() };

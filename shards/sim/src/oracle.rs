@@ -114,6 +114,8 @@ struct Partition {
     /// DeleteRecords asked for up to here.
     log_start_allowed: i64,
     losses: u64,
+    /// Of a compacted topic: facts with a key that have not been shown where they should be. Something later must stand for each.
+    gone: BTreeMap<i64, RecordId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +137,7 @@ struct Topic {
     /// Retention may move the log start by itself.
     retention: bool,
     append_time: bool,
+    compacted: bool,
 }
 
 /// The judge.
@@ -191,8 +194,57 @@ impl Oracle {
 
     /// Makes a topic known.
     pub fn add_topic(&mut self, tier: Tier, retention: bool, append_time: bool) -> TopicIx {
-        self.topics.push(Topic { tier, retention, append_time });
+        self.topics.push(Topic { tier, retention, append_time, compacted: false });
         TopicIx(self.topics.len() - 1)
+    }
+
+    /// Records of this topic may go when a later one has the same key, or when they have no key or no value.
+    pub fn allow_compaction(&mut self, topic: TopicIx) {
+        self.topics[topic.0].compacted = true;
+    }
+
+    /// Whether offsets may be missing.
+    pub fn is_compacted(&self, tp: Tp) -> bool {
+        self.topics[tp.topic.0].compacted
+    }
+
+    /// Whether a compacted log may end in a gap: what stood behind it may have been lost.
+    pub fn may_end_in_a_gap(&self, tp: Tp) -> bool {
+        self.is_compacted(tp) && self.may_have_lost(tp)
+    }
+
+    /// Of the offsets from `from` up to `to` of a compacted partition, only `shown` are there.
+    pub fn compacted(&mut self, tp: Tp, from: i64, to: i64, shown: &[i64]) {
+        let p = self.partitions.entry(tp).or_default();
+        for (offset, fact) in p.facts.range(from..to.max(from)).filter(|(offset, _)| !shown.contains(offset)) {
+            let made = content::content(fact.record);
+            if made.key.is_some() && made.value.is_some() {
+                p.gone.insert(*offset, fact.record);
+            }
+        }
+        // A crash may have brought back what had not gone for good.
+        p.gone.retain(|offset, _| !shown.contains(offset));
+    }
+
+    /// A compacted partition has been read from its start to its end: what is missing must have something later with its key, which was shown now.
+    pub fn all_shown(&mut self, tp: Tp) {
+        let may_be_deleted = self.topics[tp.topic.0].retention;
+        let p = self.partitions.entry(tp).or_default();
+        let mut last_of_key = BTreeMap::new();
+        for (offset, fact) in p.facts.iter().filter(|(offset, _)| !p.gone.contains_key(offset)) {
+            if let Some(key) = content::content(fact.record).key {
+                last_of_key.insert(key, *offset);
+            }
+        }
+        let low = p.log_start_allowed;
+        let unexplained = p.gone.iter().find(|(offset, record)| {
+            let key = content::content(**record).key.expect("it has one");
+            **offset >= low && last_of_key.get(&key).is_none_or(|last| last < *offset)
+        });
+        if let Some((offset, record)) = unexplained.filter(|_| !may_be_deleted) {
+            let text = format!("{tp}: record {} at offset {offset} was the last of its key, and is gone", record.0);
+            self.fail(text);
+        }
     }
 
     /// From now on retention may delete records of this topic.
@@ -355,6 +407,7 @@ impl Oracle {
         let retention = self.topics[tp.topic.0].retention;
         let (lags, life) = (self.topics[tp.topic.0].tier == Tier::Memory, self.life);
         let exact = !self.lookups_name_batches;
+        let compacted = self.is_compacted(tp);
         let p = self.partitions.entry(tp).or_default();
         if let Some((offset, timestamp)) = answer {
             if timestamp < timestamp_ms {
@@ -369,7 +422,7 @@ impl Oracle {
                 return self.fail(format!("{tp}: offset {offset} has timestamp {real}, the look-up says {timestamp}"));
             }
         }
-        if retention || p.log_start_allowed > 0 || expected.losses != p.losses {
+        if retention || compacted || p.log_start_allowed > 0 || expected.losses != p.losses {
             return; // What the log start was at that moment is not known.
         }
         self.tally.lookups += 1;
@@ -398,6 +451,10 @@ impl Oracle {
             };
             if !survives {
                 p.losses += 1;
+                if self.topics[tp.topic.0].compacted {
+                    // What is missing cannot be told from what was lost: from here on only what is learnt anew counts.
+                    (p.facts, p.places, p.orders, p.gone) = Default::default();
+                }
                 p.facts.values_mut().for_each(|fact| fact.in_doubt = true);
                 // The surviving facts raise them again.
                 p.high_watermark = 0;

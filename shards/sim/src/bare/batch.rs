@@ -46,6 +46,16 @@ pub fn build(records: &[(RecordId, i64)], producer: Option<(i64, i16, i32)>) -> 
     out
 }
 
+/// A batch as it was read.
+pub struct ReadBatch {
+    /// Offset of its first record, when it was made.
+    pub base: i64,
+    /// The same of its last one.
+    pub last: i64,
+    /// Its records.
+    pub records: Vec<Read>,
+}
+
 /// A record as it was read.
 pub struct Read {
     /// Its offset.
@@ -56,8 +66,8 @@ pub struct Read {
     pub content: Content,
 }
 
-/// The batches in `bytes`, each as its records; what is wrong with the first bad one.
-pub fn read(mut bytes: &[u8]) -> Result<Vec<Vec<Read>>, String> {
+/// The batches in `bytes`; what is wrong with the first bad one. Only of a compacted partition records may be missing.
+pub fn read(mut bytes: &[u8], compacted: bool) -> Result<Vec<ReadBatch>, String> {
     let mut batches = Vec::new();
     while !bytes.is_empty() {
         if bytes.len() < HEADER_BYTES {
@@ -76,31 +86,37 @@ pub fn read(mut bytes: &[u8]) -> Result<Vec<Vec<Read>>, String> {
         let append_time = bytes[22] & 8 != 0;
         let (base_ms, max_ms, count) = (i64_at(27), i64_at(35), i32_at(57));
         let mut at = &bytes[HEADER_BYTES..len];
-        let mut records = Vec::new();
+        let mut records: Vec<Read> = Vec::new();
+        let last = base + i64::from(i32_at(23));
         for i in 0..count {
-            let mut next = || -> Option<(i64, Content)> {
+            let after = records.last().map_or(base - 1, |r| r.offset);
+            let mut next = || -> Option<(i64, i64, Content)> {
                 let _length = take_varint(&mut at)?;
                 at = at.get(1..)?;
                 let delta_ms = take_varint(&mut at)?;
                 let offset_delta = take_varint(&mut at)?;
-                if offset_delta != i64::from(i) {
+                let offset = base + offset_delta;
+                if offset <= after || offset > last || (!compacted && offset_delta != i64::from(i)) {
                     return None;
                 }
                 let (key, value) = (take_field(&mut at)?, take_field(&mut at)?);
                 let headers = (0..take_varint(&mut at)?)
                     .map(|_| Some((String::from_utf8(take_field(&mut at)??).ok()?, take_field(&mut at)?)))
                     .collect::<Option<Vec<_>>>()?;
-                Some((delta_ms, Content { key, value, headers }))
+                Some((delta_ms, offset, Content { key, value, headers }))
             };
-            let (delta_ms, content) =
+            let (delta_ms, offset, content) =
                 next().ok_or_else(|| format!("record {i} of the batch at {base} does not parse"))?;
             let timestamp_ms = if append_time { max_ms } else { base_ms + delta_ms };
-            records.push(Read { offset: base + i64::from(i), timestamp_ms, content });
+            records.push(Read { offset, timestamp_ms, content });
+        }
+        if !compacted && records.last().is_none_or(|r| r.offset != last) {
+            return Err(format!("the batch at {base} does not hold the records up to {last}"));
         }
         if !at.is_empty() {
             return Err(format!("{} bytes behind the records of the batch at {base}", at.len()));
         }
-        batches.push(records);
+        batches.push(ReadBatch { base, last, records });
         bytes = &bytes[len..];
     }
     Ok(batches)
@@ -173,9 +189,9 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         let records: Vec<(RecordId, i64)> = (1..200).map(|n| (RecordId(n), 1_000 + n as i64)).collect();
         let mut bytes = build(&records, Some((7, 0, 3)));
-        let read_back = read(&bytes).unwrap();
+        let read_back = read(&bytes, false).unwrap();
         assert_eq!(read_back.len(), 1);
-        for (i, record) in read_back[0].iter().enumerate() {
+        for (i, record) in read_back[0].records.iter().enumerate() {
             let made = &record.content;
             assert_eq!(identify(made.key.as_deref(), made.value.as_deref()), Some(records[i].0));
             assert_eq!((record.offset, record.timestamp_ms), (i as i64, records[i].1));
@@ -183,6 +199,6 @@ mod tests {
         }
         let at = bytes.len() / 2;
         bytes[at] ^= 4;
-        assert!(read(&bytes).is_err());
+        assert!(read(&bytes, true).is_err());
     }
 }

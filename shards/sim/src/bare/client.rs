@@ -184,20 +184,27 @@ impl Writer {
 /// Checks what was read; gives the offset after it.
 pub(super) fn judge(tp: Tp, from: i64, end: i64, bytes: &[u8], oracle: &mut Oracle) -> Result<i64, String> {
     let mut next = None;
-    for batch in batch::read(bytes)? {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Err("an empty batch".into()) };
+    let compacted = oracle.is_compacted(tp);
+    for batch in batch::read(bytes, compacted)? {
+        let (base, last) = (batch.base, batch.last);
         match next {
-            None if first.offset > from || last.offset < from => {
-                return Err(format!("the first batch has offsets {} to {}", first.offset, last.offset));
+            None if last < from || (base > from && !compacted) => {
+                return Err(format!("the first batch has offsets {base} to {last}"));
             }
-            Some(next) if first.offset != next => return Err(format!("after {} comes {}", next - 1, first.offset)),
+            Some(next) if base < next || (base > next && !compacted) => {
+                return Err(format!("after {} comes {base}", next - 1));
+            }
             _ => {}
         }
-        if last.offset >= end {
-            return Err(format!("offset {} is shown, the high watermark is {end}", last.offset));
+        if last >= end {
+            return Err(format!("offset {last} is shown, the high watermark is {end}"));
         }
-        next = Some(last.offset + 1);
-        for record in &batch {
+        if compacted {
+            let shown: Vec<i64> = batch.records.iter().map(|r| r.offset).collect();
+            oracle.compacted(tp, next.unwrap_or(from), last + 1, &shown);
+        }
+        next = Some(last + 1);
+        for record in &batch.records {
             let made = &record.content;
             let (key, value) = (made.key.as_deref(), made.value.as_deref());
             let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);

@@ -145,3 +145,38 @@ fn nobodys_bytes() {
     oracle.seen(tp, Seen { offset: 0, timestamp_ms: 0, key: None, value: Some(b"garbage!"), headers: &[] });
     assert_eq!(oracle.violations().len(), 1);
 }
+
+#[test]
+fn compaction_may_take_what_something_later_stands_for() {
+    let content = |n: u64| content::content(RecordId(n));
+    let keyed: Vec<u64> = (1..2000).filter(|n| content(*n).key.is_some() && content(*n).value.is_some()).collect();
+    let (first, second) = keyed
+        .iter()
+        .find_map(|a| Some((*a, *keyed.iter().find(|b| *b > a && content(**b).key == content(*a).key)?)))
+        .unwrap();
+    let other = *keyed.iter().find(|n| content(**n).key != content(first).key).unwrap();
+    let keyless = (1..2000).find(|n| content(*n).key.is_none()).unwrap();
+    // What stands at offsets 0 to 2, which of them are shown, whether that is right.
+    let rows: [([u64; 3], &[usize], bool); 6] = [
+        ([first, second, other], &[0, 1, 2], true),
+        ([first, second, other], &[1, 2], true),
+        ([first, second, other], &[0, 2], false),
+        ([first, other, keyless], &[0, 1], true),
+        ([first, other, keyless], &[1, 2], false),
+        ([second, other, first], &[1], false),
+    ];
+    for (records, shown, holds) in rows {
+        let mut oracle = Oracle::new();
+        let topic = oracle.add_topic(Tier::Flushed, false, false);
+        oracle.allow_compaction(topic);
+        let tp = Tp { topic, partition: 0 };
+        for _ in 0..2000 {
+            oracle.sending(Sent { tp, timestamp_ms: 5, once: true, order: None });
+        }
+        oracle.acked(tp, 0, &records.map(RecordId), None);
+        let offsets: Vec<i64> = shown.iter().map(|i| *i as i64).collect();
+        oracle.compacted(tp, 0, 3, &offsets);
+        oracle.all_shown(tp);
+        assert_eq!(oracle.violations().is_empty(), holds, "{records:?}, {shown:?} shown: {:?}", oracle.violations());
+    }
+}
