@@ -270,3 +270,13 @@ fn java_members_come_and_go_eagerly() {
 fn java_members_come_and_go_cooperatively() {
     comes_and_goes(Kind { name: "java", protocol: "cooperative", program: || java("JavaMember") }, 1);
 }
+
+#[test]
+fn confluent_members_of_the_next_generation_come_and_go() {
+    comes_and_goes(Kind { name: "confluent", protocol: "consumer", program: || python("confluent_member.py") }, 4);
+}
+
+#[test]
+fn java_members_of_the_next_generation_come_and_go() {
+    comes_and_goes(Kind { name: "java", protocol: "consumer", program: || java("JavaMember") }, 4);
+}

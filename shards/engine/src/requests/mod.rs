@@ -38,7 +38,9 @@ use bytes::{Bytes, BytesMut};
 use floe_wire::api::Api;
 use floe_wire::frame::{RequestHeader, encode_response_header};
 use floe_wire::messages::Message;
-use floe_wire::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use floe_wire::messages::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use floe_wire::piece::Piece;
 use floe_wire::primitives::{DecodeError, Reader, Writer};
@@ -54,6 +56,9 @@ pub const ANSWERED: &[i16] = &[
     0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 44, 46, 47, 60, 61, 68,
     69, 74, 75,
 ];
+
+/// First version of ApiVersions whose clients understand that a feature's lowest level is 0.
+const ZERO_LEVEL_SINCE: i16 = 4;
 
 /// A request: where its answer goes and how it is to be encoded.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +160,7 @@ impl Shard {
             }
             // KIP-511: a client newer than the broker learns the versions from an answer that every client can read.
             caller.version = 0;
-            let response = api_versions(codes::UNSUPPORTED_VERSION);
+            let response = api_versions(codes::UNSUPPORTED_VERSION, caller.version);
             return self.finish(caller, caller.reply(&response, Vec::new()), fx);
         }
         self.metrics.requests.count(api);
@@ -198,7 +203,7 @@ impl Shard {
             75 => self.describe_topic_partitions(caller, body, fx),
             _ => {
                 ApiVersionsRequest::decode_all(body, caller.version)?;
-                self.finish(caller, caller.reply(&api_versions(codes::NONE), Vec::new()), fx);
+                self.finish(caller, caller.reply(&api_versions(codes::NONE, caller.version), Vec::new()), fx);
                 Ok(())
             }
         }
@@ -260,9 +265,20 @@ fn producer_id(caller: &Caller, producer_id: i64) -> Ending {
     caller.reply(&InitProducerIdResponse { producer_id, ..InitProducerIdResponse::default() }, Vec::new())
 }
 
-fn api_versions(error_code: i16) -> ApiVersionsResponse<'static> {
+fn api_versions(error_code: i16, version: i16) -> ApiVersionsResponse<'static> {
+    // Kafka's word for its having the group protocol of KIP-848.
+    let name = "group.version";
+    // Java clients before version 4 fail on a lowest level of 0 (KAFKA-17011).
+    let min_version = i16::from(version < ZERO_LEVEL_SINCE);
     let apis = ANSWERED.iter().filter_map(|key| Api::of(*key));
     let api_keys =
         apis.map(|api| ApiVersion { api_key: api.key, min_version: api.min_advertised, max_version: api.max });
-    ApiVersionsResponse { error_code, api_keys: api_keys.collect(), ..ApiVersionsResponse::default() }
+    ApiVersionsResponse {
+        error_code,
+        api_keys: api_keys.collect(),
+        supported_features: vec![SupportedFeatureKey { name: name.into(), min_version, max_version: 1 }],
+        finalized_features_epoch: 0,
+        finalized_features: vec![FinalizedFeatureKey { name: name.into(), max_version_level: 1, min_version_level: 1 }],
+        ..ApiVersionsResponse::default()
+    }
 }
