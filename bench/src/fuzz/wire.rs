@@ -64,6 +64,15 @@ requests! {
     1 fetch FetchRequest;
     2 list_offsets ListOffsetsRequest;
     3 metadata MetadataRequest;
+    8 offset_commit OffsetCommitRequest;
+    9 offset_fetch OffsetFetchRequest;
+    10 find_coordinator FindCoordinatorRequest;
+    11 join_group JoinGroupRequest;
+    12 heartbeat HeartbeatRequest;
+    13 leave_group LeaveGroupRequest;
+    14 sync_group SyncGroupRequest;
+    15 describe_groups DescribeGroupsRequest;
+    16 list_groups ListGroupsRequest;
     18 api_versions ApiVersionsRequest;
     19 create_topics CreateTopicsRequest;
     20 delete_topics DeleteTopicsRequest;
@@ -74,10 +83,14 @@ requests! {
     33 alter_configs AlterConfigsRequest;
     35 describe_log_dirs DescribeLogDirsRequest;
     37 create_partitions CreatePartitionsRequest;
+    42 delete_groups DeleteGroupsRequest;
     44 incremental_alter_configs IncrementalAlterConfigsRequest;
     46 list_partition_reassignments ListPartitionReassignmentsRequest;
+    47 offset_delete OffsetDeleteRequest;
     60 describe_cluster DescribeClusterRequest;
     61 describe_producers DescribeProducersRequest;
+    68 consumer_group_heartbeat ConsumerGroupHeartbeatRequest;
+    69 consumer_group_describe ConsumerGroupDescribeRequest;
     74 list_config_resources ListConfigResourcesRequest;
     75 describe_topic_partitions DescribeTopicPartitionsRequest;
 }
