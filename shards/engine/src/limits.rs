@@ -33,7 +33,7 @@ pub const DIRECT_PIECES_MAX: usize = 8;
 pub const DIRECT_FILES_MAX: usize = 256;
 /// Bytes of batches in the journal that are written to the segment along with one that goes straight to it; with more of them settling comes
 /// first.
-pub const DIRECT_HEAD_BYTES_MAX: u64 = 16 << 20;
+pub const DIRECT_HEAD_BYTES_MAX: u64 = 32 << 20;
 
 /// Bytes of records that compaction looks at in one round of a shard, and of one of its reads and writes; a single larger batch is one round's.
 pub const COMPACTION_STEP_BYTES: u64 = 256 << 10;

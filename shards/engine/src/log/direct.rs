@@ -18,10 +18,10 @@ use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects
 use crate::limits::{DIRECT_FILES_MAX, DIRECT_HEAD_BYTES_MAX};
 use crate::time::Time;
 
-/// Space reserved ahead, in batches.
-const RESERVE_BATCHES: u64 = 16;
+/// Space reserved ahead, in batches. More is reserved when half of it is used: a file system that is busy with writes takes its time.
+const RESERVE_BATCHES: u64 = 64;
 /// Space reserved ahead at once, at most.
-const RESERVE_BYTES_MAX: u64 = 32 << 20;
+const RESERVE_BYTES_MAX: u64 = 128 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -68,6 +68,11 @@ impl DirectFile {
     /// Whether settling has to wait.
     pub(crate) fn is_opening(&self) -> bool {
         matches!(self.step, Step::Opening | Step::Cutting | Step::Reserving { .. })
+    }
+
+    /// Whether batches can go there.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.is_opening()
     }
 
     /// Whether an operation is under way.

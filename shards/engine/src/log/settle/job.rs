@@ -2,6 +2,7 @@
 
 use super::{SMALL_BYTES, UNSYNCED_MAX};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel};
+use crate::limits::DIRECT_HEAD_BYTES_MAX;
 use crate::log::buffer::{block_down, block_up};
 use crate::log::ops::Op;
 use crate::log::segment::Segment;
@@ -59,6 +60,12 @@ impl ShardLog {
         }
         let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none()) else { return false };
         if p.direct.as_ref().is_some_and(|d| d.is_busy()) {
+            return false;
+        }
+        // The next large batch takes it along. A job of its own would send all that comes meanwhile through the journal, and that would need the next one.
+        let taken_along =
+            p.direct.as_ref().is_some_and(|d| d.is_ready()) && p.unsettled_bytes <= DIRECT_HEAD_BYTES_MAX / 2;
+        if taken_along && !force && !p.roll_wanted {
             return false;
         }
         let Some(job) = plan(p, completed, force) else {
