@@ -52,6 +52,17 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
         "a segment was closed while the batch that it holds the beginning of was still being taken over",
     ),
     (Kind::Log, 201_030, "a carried copy behind a damaged commit cleared the partition that had lost records there"),
+    (
+        Kind::Tiny,
+        400_536,
+        "of two generations' checkpoints the older one was believed, which named files that had been compacted since",
+    ),
+    (Kind::Tiny, 400_947, "the same"),
+    (
+        Kind::Tiny,
+        400_459,
+        "a damaged offset behind a compacted segment's end was taken for the end of what can be read",
+    ),
 ];
 
 /// Seeds of the test run: a run of each kind for each, in four parts so that they use as many cores as there are.

@@ -307,6 +307,7 @@ impl ShardLog {
         let base = cold.segment;
         let p = self.partition_mut(cold.ix).expect("looked at just now");
         let at = p.segments.iter().position(|s| s.base == base).expect("looked at just now");
+        let end = segment_end(p, base);
         let segment = &mut p.segments[at];
         let mut entry = segment.index.partition_point(|e| e.position <= start.position) - 1;
         let from_index = segment.index[entry].position == start.position;
@@ -336,8 +337,11 @@ impl ShardLog {
             let one = &rest[..info.bytes as usize];
             let follows = match segment.version {
                 0 => info.base_offset == place.offset || p.gaps.contains(&(place.offset, info.base_offset)),
-                // Compaction leaves gaps; what it leaves stands in order.
-                _ => info.base_offset >= place.offset && info.last_offset_delta >= 0,
+                // Compaction leaves gaps; what it leaves stands in order, and nothing belongs behind the segment. The checksum does not cover the offset.
+                _ => {
+                    let last_offset = info.base_offset.saturating_add(i64::from(info.last_offset_delta));
+                    (place.offset..=last_offset).contains(&info.base_offset) && last_offset < end
+                }
             };
             // The checksum does not cover the epoch.
             let possible =
@@ -390,7 +394,6 @@ impl ShardLog {
         // What lies behind (also damage) is met when it is asked for.
         cold.place = (place.position < segment.len).then_some(place);
         let is_cleaned = segment.version > 0;
-        let end = segment_end(p, base);
         match cold.want {
             Want::Batches { .. } => match answer.batches(bytes) {
                 Some(data) => Outcome::Batches(data),

@@ -38,6 +38,8 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) state: Option<PartitionState>,
+    /// The source whose checkpoint gave the state.
+    pub(super) state_of: Option<usize>,
     pub(super) entries: Vec<Replayed>,
     pub(super) log_start: i64,
     /// Batches written straight to a segment, to be read there.
@@ -147,8 +149,10 @@ impl ShardLog {
                 if let Some(ix) = self.find(TopicId(state.topic), state.partition) {
                     let g = &mut gathered[ix.0 as usize];
                     g.sources.push(s);
-                    if g.state.as_ref().is_none_or(|old| (state.settled_end, s == 0) > (old.settled_end, false)) {
+                    // The newest generation's was made of the others, and they may name files that are gone: what retention or compaction removed later.
+                    if g.state_of != Some(0) {
                         g.state = Some(state.clone());
+                        g.state_of = Some(s);
                     }
                 }
             }

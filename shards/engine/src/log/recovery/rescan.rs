@@ -260,11 +260,13 @@ impl Scan {
                 self.files.clear();
                 return self.ended = true;
             }
-            let follows = |base: i64| match self.cleaned_end {
-                None => base == self.expected || self.state.gaps.contains(&(self.expected, base)),
-                Some(end) => (self.expected..end).contains(&base),
+            let follows = |info: &BatchInfo| match (self.cleaned_end, info.base_offset) {
+                (None, base) => base == self.expected || self.state.gaps.contains(&(self.expected, base)),
+                (Some(end), base) => {
+                    base >= self.expected && base.saturating_add(i64::from(info.last_offset_delta)) < end
+                }
             };
-            let info = batch::header(rest).filter(|info| follows(info.base_offset));
+            let info = batch::header(rest).filter(follows);
             let Some(info) = info else {
                 if rest[..batch::HEADER_BYTES].iter().any(|b| *b != 0) {
                     self.found.suspect = Some(self.expected);

@@ -271,6 +271,49 @@ fn damage_is_left_alone() {
     assert_eq!(node.segment_files().filter(|(name, _)| name.contains("-1.log")).count(), 0, "nothing half made stays");
 }
 
+/// The checksum of a batch does not cover its offset, and with gaps a later one is none too many: but it lies in its segment.
+#[test]
+fn an_offset_behind_its_segment_is_damage() {
+    let mut node = start(Disk::default(), compacted());
+    node.put(Codec::None, NOBODY, &[("a", Some("1"))]);
+    node.put(Codec::None, NOBODY, &[("b", Some("1"))]);
+    node.fill(60);
+    node.pass(1000);
+    assert_eq!(node.kept(0).len(), 2);
+    let mut disk = node.disk;
+    let is_compacted = |path: &str| path.contains("/00000000000000000000-") && path.ends_with(".log");
+    let (path, bytes) = disk.files.iter_mut().find(|(path, _)| is_compacted(path)).unwrap();
+    let path = path.clone();
+    let second = BatchHeader::decode(bytes).unwrap().total_bytes();
+    assert_eq!(BatchHeader::decode(&bytes[second..]).unwrap().base_offset, 1);
+    bytes[second + 3] ^= 1;
+    let mut node = start(disk, compacted());
+    assert!(matches!(node.read_all(0, 1), Err(ReadError::Storage(reason)) if reason.contains(&path)));
+}
+
+/// A start with another number of shards that did not end leaves two generations, and both have checkpoints of a partition. The older one still
+/// names the files that the newer one has compacted since.
+#[test]
+fn the_newest_generation_knows_which_files_are_left() {
+    let mut node = start(Disk::default(), compacted());
+    node.put(Codec::None, NOBODY, &[("a", Some("1")), ("b", Some("1")), ("a", Some("2"))]);
+    node.fill(60);
+    let old: Vec<String> = node.segment_files().map(|(path, _)| path.to_owned()).collect();
+    // One of two shards starts, compacts, and the other never does.
+    let mut node = Node::start_with(settings(), node.disk, 0, 2, 1, compacted());
+    let settled_end = node.p(0).settled_end;
+    node.pass(10_000);
+    assert_eq!(node.p(0).settled_end, settled_end, "nothing but the files tells the two apart");
+    let left = old.iter().filter(|path| node.disk.files.contains_key(*path)).count();
+    assert_eq!((left, old.len()), (0, 4), "all of them are replaced");
+    assert!(node.disk.files.keys().any(|path| path.starts_with("journal/g1x1/")));
+    for shards in [2, 3] {
+        let mut node = Node::start_with(settings(), node.disk.clone(), 0, shards, 1, compacted());
+        assert_eq!(node.p(0).failed(), None);
+        assert_eq!(node.kept(0), kept(&[(1, "b", Some("1")), (2, "a", Some("2"))]), "{shards} shards");
+    }
+}
+
 /// The table of keys holds few: what it does not reach has its turn in the next run.
 #[test]
 fn many_keys_take_several_runs() {
