@@ -90,7 +90,12 @@ fn counting_on_segments_in_the_page_cache_after_a_kill() {
 
 #[test]
 fn taking_a_failed_sync_for_a_good_one() {
-    found_out(Fault::IgnoresFailedSyncs, &["is lost", "went back", "was record", "no injected fault"]);
+    // The machine must lose its power before the next sync of the same file makes good what this one forgot: one run in some hundreds.
+    found_out_among(
+        0..4 * RUNS,
+        Fault::IgnoresFailedSyncs,
+        &["is lost", "went back", "was record", "no injected fault"],
+    );
 }
 
 #[test]
