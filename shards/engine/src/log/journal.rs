@@ -53,7 +53,7 @@ pub(super) struct Slot {
     pub(super) state: SlotState,
     /// Entries in it that are nowhere else durably.
     pub(super) live: u64,
-    /// The first commit in it.
+    /// The first commit in it; of a free file any of those that still stand there (0: none).
     pub(super) first_seq: u64,
 }
 
@@ -427,6 +427,15 @@ impl Journal {
         self.slots[slot].live -= u64::from(count);
     }
 
+    /// Files that can be written, with the oldest content first. In this order they are used again: a start with an older checkpoint counts on it that
+    /// of the commits given up since then the first are missing, and none between those that are still there.
+    fn free_slots(&self) -> Vec<u32> {
+        let all = 0..self.slots.len() as u32;
+        let mut free: Vec<u32> = all.filter(|slot| self.slots[*slot as usize].state == SlotState::Free).collect();
+        free.sort_by_key(|slot| self.slots[*slot as usize].first_seq);
+        free
+    }
+
     /// Gives the commit being filled its place and its number. `false`: no place (yet).
     pub(super) fn seal(&mut self) -> bool {
         if self.building.count == 0 || self.failed.is_some() {
@@ -436,11 +445,11 @@ impl Journal {
         let bytes = self.chunk.len();
         let padded = block_up(bytes as u64);
         if self.remaining() < padded {
-            let free = self.slots.iter().position(|slot| slot.state == SlotState::Free && slot.len >= padded);
+            let free = self.free_slots().into_iter().find(|slot| self.slots[*slot as usize].len >= padded);
             let Some(free) = free else { return false };
-            self.slots[free].state = SlotState::Used;
-            self.slots[free].first_seq = self.next_seq;
-            self.order.push_back(free as u32);
+            self.slots[free as usize].state = SlotState::Used;
+            self.slots[free as usize].first_seq = self.next_seq;
+            self.order.push_back(free);
             self.write_pos = 0;
         }
         let slot = *self.order.back().expect("a place was found");

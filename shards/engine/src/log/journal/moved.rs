@@ -88,8 +88,7 @@ impl Journal {
     fn places(&self, first: usize, sizes: &[u64]) -> Option<Vec<(u32, u64)>> {
         let begin = &self.commits[first];
         let at = self.order.iter().position(|slot| *slot == begin.slot)?;
-        let free = (0..self.slots.len() as u32).filter(|slot| self.slots[*slot as usize].state == SlotState::Free);
-        let mut next = self.order.range(at + 1..).copied().chain(free);
+        let mut next = self.order.range(at + 1..).copied().chain(self.free_slots());
         let (mut slot, mut position) = (begin.slot, begin.offset);
         let mut used = at + 1;
         let mut places = Vec::new();

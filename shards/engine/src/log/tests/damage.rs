@@ -255,6 +255,34 @@ fn an_unreadable_journal_block_needs_the_operator() {
     }
 }
 
+/// With the older checkpoint commits are found that have been given up since. What was written over them is no hole between those that are left, also
+/// when several files were free at once, in whatever order they had been used before.
+#[test]
+fn files_used_again_since_the_older_checkpoint_are_no_damage() {
+    for settle_kib in [100, 250, 400, 550] {
+        let settings = LogSettings { settle_bytes: settle_kib << 10, ..small() };
+        let start = |disk| Node::start_with(settings.clone(), disk, 0, 1, 2, LogConfig::default());
+        let mut node = start(Disk::default());
+        // Nothing is appended to it later: it would be in doubt about any commit that is missing.
+        node.append(1, 1, 300).unwrap();
+        for i in 0..500 {
+            if i % 180 == 179 {
+                node = start(node.disk);
+            }
+            node.append(0, 1, 3000 + (i % 7) * 900).unwrap();
+            node.run();
+            for name in ["checkpoint-a", "checkpoint-b"] {
+                let mut disk = node.disk.clone();
+                let Some(file) = disk.files.get_mut(&format!("journal/g1x1/s0/{name}")) else { continue };
+                file[60] ^= 1;
+                let again = start(disk);
+                let failed = again.p(0).failed().or(again.p(1).failed());
+                assert_eq!(failed, None, "append {i}, settled by {settle_kib} KiB, {name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_segment_that_cannot_be_read_while_a_checkpoint_is_made_up_for_fails_its_partition() {
     let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
