@@ -53,7 +53,7 @@ pub(super) struct Slot {
     pub(super) state: SlotState,
     /// Entries in it that are nowhere else durably.
     pub(super) live: u64,
-    /// The first commit in it; of a free file any of those that still stand there (0: none).
+    /// The first commit in it; still there in a free file, until that is used again. 0: none that any checkpoint could ask for.
     pub(super) first_seq: u64,
 }
 

@@ -276,11 +276,6 @@ impl ShardLog {
             let len = source.files.iter().find(|f| f.slot == slot).map_or(0, |f| f.bytes.len() as u64);
             self.journal.slots.push(Slot { file: None, len, state: SlotState::Preparing, live: 0, first_seq: 0 });
         }
-        // What does not count any more says which of the free files is the oldest.
-        for (f, commit) in found {
-            let entry = &mut self.journal.slots[source.files[*f].slot as usize];
-            entry.first_seq = entry.first_seq.max(commit.header.seq);
-        }
         for i in accepted {
             let (f, commit) = &found[*i];
             let slot = source.files[*f].slot;

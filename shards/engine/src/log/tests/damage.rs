@@ -266,7 +266,7 @@ fn files_used_again_since_the_older_checkpoint_are_no_damage() {
         // Nothing is appended to it later: it would be in doubt about any commit that is missing.
         node.append(1, 1, 300).unwrap();
         for i in 0..500 {
-            if i % 180 == 179 {
+            if i % 47 == 46 {
                 node = start(node.disk);
             }
             node.append(0, 1, 3000 + (i % 7) * 900).unwrap();
