@@ -130,6 +130,13 @@ pub struct Joined {
     pub members: Vec<(Arc<str>, Option<Arc<str>>, Bytes)>,
 }
 
+impl Joined {
+    /// A join that failed.
+    pub fn error(member: Arc<str>, error_code: i16) -> GroupAnswer {
+        GroupAnswer::Joined(Joined { error_code, generation: -1, member, ..Joined::default() })
+    }
+}
+
 /// A member asks for its assignment; the leader brings all.
 #[derive(Clone, Debug)]
 pub struct Sync {
@@ -154,6 +161,13 @@ pub struct Synced {
     pub protocol: Option<Arc<str>>,
     /// The member's.
     pub assignment: Bytes,
+}
+
+impl Synced {
+    /// A sync that failed.
+    pub fn error(error_code: i16) -> GroupAnswer {
+        GroupAnswer::Synced(Synced { error_code, ..Synced::default() })
+    }
 }
 
 /// A member at a generation (classic) or member epoch (KIP-848).

@@ -58,11 +58,6 @@ impl Coordinator {
         Coordinator { settings, ids, ..Coordinator::default() }
     }
 
-    /// Settings were changed on the running broker.
-    pub fn configure(&mut self, settings: GroupSettings) {
-        self.settings = settings;
-    }
-
     /// A partition of `__consumer_offsets` has come to this shard: its groups answer COORDINATOR_LOAD_IN_PROGRESS until [`Coordinator::loaded`].
     pub fn load(&mut self, partition: i32) {
         self.forget(partition);
@@ -112,7 +107,8 @@ impl Coordinator {
             }
             Some(home) => {
                 if let GroupRequest::List(filter) = &request {
-                    return Decision::answer(asker, GroupAnswer::Listed(Ok(home.list(filter))));
+                    let listed = Decision::answer(asker, GroupAnswer::Listed(Ok(home.list(filter))));
+                    return Decision { partition, ..listed };
                 }
                 codes::NONE
             }
@@ -314,19 +310,15 @@ impl Coordinator {
     /// The group that follows on the walk.
     fn after(&self, last: Option<&(i32, Name)>) -> Option<(i32, Name)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let loaded = |(_, home): &(&i32, &Partition)| !home.loading;
-        let Some((partition, name)) = last else {
-            return self.partitions.iter().filter(loaded).find_map(|(partition, home)| {
-                home.groups.first_key_value().map(|(name, _)| (*partition, name.clone()))
-            });
-        };
-        let here = self.partitions.get(partition).filter(|home| !home.loading);
-        let next = here.and_then(|home| home.groups.range::<str, _>((Excluded(&**name), Unbounded)).next());
-        next.map(|(name, _)| (*partition, name.clone())).or_else(|| {
-            self.partitions
-                .range((Excluded(*partition), Unbounded))
-                .filter(loaded)
-                .find_map(|(partition, home)| home.groups.first_key_value().map(|(name, _)| (*partition, name.clone())))
+        let from = last.map_or(i32::MIN, |(partition, _)| *partition);
+        let mut homes = self.partitions.range(from..).filter(|(_, home)| !home.loading);
+        homes.find_map(|(partition, home)| {
+            let behind = match last {
+                Some((here, name)) if here == partition => Excluded(&**name),
+                _ => Unbounded,
+            };
+            let (name, _) = home.groups.range::<str, _>((behind, Unbounded)).next()?;
+            Some((*partition, name.clone()))
         })
     }
 }

@@ -38,10 +38,8 @@ impl GroupAnswer {
     #[must_use]
     pub fn failed(self, error_code: i16) -> GroupAnswer {
         match self {
-            GroupAnswer::Joined(joined) => {
-                GroupAnswer::Joined(Joined { error_code, generation: -1, member: joined.member, ..Joined::default() })
-            }
-            GroupAnswer::Synced(_) => GroupAnswer::Synced(Synced { error_code, ..Synced::default() }),
+            GroupAnswer::Joined(joined) => Joined::error(joined.member, error_code),
+            GroupAnswer::Synced(_) => Synced::error(error_code),
             GroupAnswer::Heartbeat(_) => GroupAnswer::Heartbeat(error_code),
             GroupAnswer::Left(_) => GroupAnswer::Left(Err(error_code)),
             GroupAnswer::Committed(mut all) => {
@@ -85,10 +83,8 @@ impl GroupRequest {
     #[must_use]
     pub fn refuse(self, error_code: i16) -> GroupAnswer {
         match self {
-            GroupRequest::Join(join) => {
-                GroupAnswer::Joined(Joined { error_code, generation: -1, member: join.member, ..Joined::default() })
-            }
-            GroupRequest::Sync(_) => GroupAnswer::Synced(Synced { error_code, ..Synced::default() }),
+            GroupRequest::Join(join) => Joined::error(join.member, error_code),
+            GroupRequest::Sync(_) => Synced::error(error_code),
             GroupRequest::Heartbeat(_) => GroupAnswer::Heartbeat(error_code),
             GroupRequest::Leave(_) => GroupAnswer::Left(Err(error_code)),
             GroupRequest::Commit(commit) => GroupAnswer::Committed(commit.refuse(error_code)),

@@ -5,7 +5,7 @@
 use super::api::{ConsumerDescribed, Described, GroupAnswer, GroupRequest, ListedGroup};
 use super::audit::GroupCounts;
 use super::classic::ClassicGroup;
-use super::consumer::ConsumerGroup;
+use super::consumer::{ConsumerGroup, not_a_consumer_group};
 use super::offsets::{Offsets, Retention};
 use super::records::GroupRecord;
 use super::{Caller, Context, Decision, Name};
@@ -61,7 +61,7 @@ impl Entry {
                     }
                     decision
                 }
-                Group::Classic(classic) => ConsumerGroup::upgrade(cx, caller, heartbeat, classic),
+                Group::Classic(_) => not_a_consumer_group(caller, &self.name),
             },
             GroupRequest::Commit(commit) => {
                 let code = self.check_commit(cx, &commit);
@@ -245,7 +245,7 @@ impl Entry {
         }
         let mut decision = match &mut self.group {
             Group::Classic(classic) => classic.request(cx, caller, request),
-            Group::Consumer(consumer) => consumer.classic(cx, caller, request),
+            Group::Consumer(_) => ConsumerGroup::classic(caller, request),
         };
         decision.records.splice(0..0, tombstones);
         decision

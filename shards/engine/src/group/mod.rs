@@ -23,6 +23,7 @@ mod settings;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use audit::GroupMetrics;
 pub use coordinator::Coordinator;
@@ -60,6 +61,11 @@ pub struct Caller {
     pub client_id: Name,
     /// Its address.
     pub client_host: Name,
+}
+
+/// Milliseconds as clients and settings give them; negative ones are none.
+fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::from(ms.max(0).unsigned_abs()))
 }
 
 /// The partition of `__consumer_offsets` that holds a group: Kafka's rule, the hash of a Java string, its sign dropped, modulo the number of partitions.

@@ -225,7 +225,7 @@ impl Offsets {
     }
 
     /// All of them, in order.
-    pub fn all(&self) -> impl Iterator<Item = (&Name, i32, &CommittedOffset)> {
+    fn all(&self) -> impl Iterator<Item = (&Name, i32, &CommittedOffset)> {
         self.topics.iter().flat_map(|(topic, partitions)| {
             partitions.iter().map(move |(partition, offset)| (topic, *partition, offset))
         })

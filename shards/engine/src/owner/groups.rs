@@ -21,7 +21,7 @@ use rustc_hash::FxBuildHasher;
 
 use self::load::Loading;
 use crate::event::{Effect, Effects, ShardId};
-use crate::group::api::{GroupAnswer, GroupCall};
+use crate::group::api::{Asker, GroupAnswer, GroupCall};
 use crate::group::{Coordinator, Decision, GroupMetrics, GroupSettings, OFFSETS_TOPIC, codec};
 use crate::limits::{GROUP_BATCH_BYTES_MAX, GROUP_DECISIONS_AT_ONCE, GROUP_RETRY_MS};
 use crate::log::{AppendError, BatchInfo, CommitSeq, PartitionIx, ShardLog};
@@ -63,7 +63,7 @@ pub struct GroupHost {
     askers: HashMap<u64, Place, FxBuildHasher>,
     last_asker: u64,
     /// Answers that wait for commits, in the order of these.
-    held: VecDeque<(CommitSeq, Vec<(u64, GroupAnswer)>)>,
+    held: VecDeque<(CommitSeq, Vec<(Asker, GroupAnswer)>)>,
     /// Commits up to this one have completed.
     completed: Option<CommitSeq>,
     ready: VecDeque<(ShardId, u64, Answer)>,
@@ -95,23 +95,20 @@ impl GroupHost {
         self.last_asker += 1;
         let asker = self.last_asker;
         self.askers.insert(asker, place);
-        let partition = call.partition;
-        let image = self.image.clone();
-        let decision = self.coordinator.request(now, &image, (place.0, asker), call);
-        self.carry_out(now, log, partition, decision, full);
+        let decision = self.coordinator.request(now, &self.image, (place.0, asker), call);
+        self.carry_out(now, log, decision, full);
     }
 
     /// Carries out what is due, as far as it is written. What is left is due at the next call.
     pub fn pump(&mut self, now: Time, log: &mut ShardLog, full: bool, fx: &mut Effects) {
-        let image = self.image.clone();
         for _ in 0..GROUP_DECISIONS_AT_ONCE {
             let due = self.coordinator.next_deadline().is_some_and(|deadline| now.reached(deadline));
             if !due || self.not_before.is_some_and(|deadline| !now.reached(deadline)) {
                 break;
             }
             self.not_before = None;
-            let Some(decision) = self.coordinator.due(now, &image) else { break };
-            if !self.carry_out(now, log, decision.partition, decision, full) {
+            let Some(decision) = self.coordinator.due(now, &self.image) else { break };
+            if !self.carry_out(now, log, decision, full) {
                 self.not_before = Some(now.after(Duration::from_millis(GROUP_RETRY_MS)));
             }
         }
@@ -148,8 +145,7 @@ impl GroupHost {
             self.unload_all();
         }
         self.take_partitions(log);
-        let image = self.image.clone();
-        self.coordinator.image_changed(&image);
+        self.coordinator.image_changed(&self.image);
     }
 
     /// The log can be read.
@@ -202,17 +198,15 @@ impl GroupHost {
         self.partitions.remove(&partition);
         self.loading.forget(partition);
         for decision in self.coordinator.unload(partition, codes::NOT_COORDINATOR) {
-            let answers = decision.answers.into_iter().map(|((_, asker), answer)| (asker, answer)).collect();
-            self.send(answers);
+            self.send(decision.answers);
         }
     }
 
     /// Whether the records of a decision, if it has any, were taken.
-    fn carry_out(&mut self, now: Time, log: &mut ShardLog, partition: i32, decision: Decision, full: bool) -> bool {
+    fn carry_out(&mut self, now: Time, log: &mut ShardLog, mut decision: Decision, full: bool) -> bool {
         let mut taken = true;
-        let mut decision = decision;
         if !decision.records.is_empty() {
-            match self.append(now, log, partition, &decision, full) {
+            match self.append(now, log, &decision, full) {
                 Ok(()) => self.coordinator.apply(now, &decision),
                 Err(code) => {
                     taken = false;
@@ -221,7 +215,7 @@ impl GroupHost {
                 }
             }
         }
-        let answers: Vec<_> = decision.answers.into_iter().map(|((_, asker), answer)| (asker, answer)).collect();
+        let Decision { partition, answers, .. } = decision;
         if answers.is_empty() {
             return taken;
         }
@@ -237,15 +231,8 @@ impl GroupHost {
     }
 
     /// Appends the records as one batch; an error is the code that clients get for it, as Kafka maps those of its log.
-    fn append(
-        &mut self,
-        now: Time,
-        log: &mut ShardLog,
-        partition: i32,
-        decision: &Decision,
-        full: bool,
-    ) -> Result<(), i16> {
-        let hosted = self.partitions.get_mut(&partition).ok_or(codes::NOT_COORDINATOR)?;
+    fn append(&mut self, now: Time, log: &mut ShardLog, decision: &Decision, full: bool) -> Result<(), i16> {
+        let hosted = self.partitions.get_mut(&decision.partition).ok_or(codes::NOT_COORDINATOR)?;
         if full {
             return Err(codes::COORDINATOR_NOT_AVAILABLE);
         }
@@ -272,8 +259,8 @@ impl GroupHost {
         Ok(())
     }
 
-    fn send(&mut self, answers: Vec<(u64, GroupAnswer)>) {
-        for (asker, answer) in answers {
+    fn send(&mut self, answers: Vec<(Asker, GroupAnswer)>) {
+        for ((_, asker), answer) in answers {
             let Some((to, token, at)) = self.askers.remove(&asker) else { continue };
             self.ready.push_back((to, token, Answer::Group { at, answer: Box::new(answer) }));
         }

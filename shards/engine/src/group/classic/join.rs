@@ -1,12 +1,12 @@
 //! JoinGroup: new members, members that come again, static members that come back under their instance's name.
 
 use crate::group::api::{Asker, GroupAnswer, Join, Joined, MemberRef};
-use crate::group::{Caller, Context, Decision, Name};
+use crate::group::{Caller, Context, Decision, Name, millis};
 use crate::limits::{NEW_MEMBER_JOIN_MS, PENDING_MEMBERS_MAX};
 use crate::requests::codes;
 use std::time::Duration;
 
-use super::member::{Member, millis};
+use super::member::Member;
 use super::{ClassicGroup, State, wake_at};
 
 impl ClassicGroup {
@@ -154,7 +154,8 @@ impl ClassicGroup {
     ) {
         let leader_before = self.leader.clone();
         let Some(mut member) = self.take(old) else { return };
-        member.fence(old, out);
+        // Another process has come under its instance's name.
+        member.release(old, codes::FENCED_INSTANCE_ID, out);
         member.client_id.clone_from(&caller.client_id);
         member.client_host.clone_from(&caller.client_host);
         member.is_new = false;
@@ -208,8 +209,7 @@ impl ClassicGroup {
 
 /// A join that failed.
 pub(super) fn refuse(asker: Asker, id: &Name, error_code: i16, out: &mut Decision) {
-    let joined = Joined { error_code, generation: -1, member: id.clone(), ..Joined::default() };
-    out.answers.push((asker, GroupAnswer::Joined(joined)));
+    out.answers.push((asker, Joined::error(id.clone(), error_code)));
 }
 
 fn because(why: &str, id: &Name, join: &Join) -> String {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::group::Name;
 use crate::group::api::Asker;
 use crate::group::records::ClassicMember;
+use crate::group::{Name, millis};
 use crate::time::{Deadline, Time};
 
 /// A member.
@@ -21,7 +21,7 @@ pub struct Member {
     /// In its order of preference, with its metadata. Of a member known from the log alone: the one that was chosen.
     pub protocols: Vec<(Name, Bytes)>,
     pub assignment: Bytes,
-    /// Who waits for the answer to its join, and whether it may be told to skip the assignment.
+    /// Who waits for the answer to its join.
     pub joining: Option<Asker>,
     /// Who waits for the answer to its sync.
     pub syncing: Option<Asker>,
@@ -77,9 +77,4 @@ impl Member {
     pub fn is_waiting(&self) -> bool {
         (self.joining.is_some() && !self.is_new) || self.syncing.is_some()
     }
-}
-
-/// Milliseconds as clients give them; negative ones are none.
-pub fn millis(ms: i32) -> Duration {
-    Duration::from_millis(u64::from(ms.max(0).unsigned_abs()))
 }

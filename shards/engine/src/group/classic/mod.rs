@@ -16,6 +16,7 @@ mod sync;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use floe_wire::consumer_protocol::PROTOCOL_TYPE;
 use member::Member;
 
 use super::api::{Described, GroupRequest, MemberRef};
@@ -25,9 +26,6 @@ use super::records::{ClassicState, GroupRecord};
 use super::{Caller, Context, Decision, Name};
 use crate::requests::codes;
 use crate::time::{Deadline, Time};
-
-/// What members of consumer groups say their protocol type is.
-const CONSUMER: &str = "consumer";
 
 /// Where a group stands. A dead one is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +88,6 @@ pub struct ClassicGroup {
 }
 
 impl ClassicGroup {
-    /// The group's.
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-
     /// Nothing is known of it.
     pub fn new(name: Name) -> ClassicGroup {
         ClassicGroup {
@@ -132,7 +125,7 @@ impl ClassicGroup {
 
     /// Whether its members are consumers, so that their subscriptions can be read.
     pub fn is_consumers(&self) -> bool {
-        self.protocol_type.as_deref() == Some(CONSUMER)
+        self.protocol_type.as_deref() == Some(PROTOCOL_TYPE)
     }
 
     /// Number of members.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::event::LogLevel;
 use crate::group::api::{GroupAnswer, Synced};
 use crate::group::records::{ClassicState, GroupRecord};
-use crate::group::{Context, Decision, Name};
+use crate::group::{Context, Decision, Name, millis};
 use crate::limits::GROUP_RETRY_MS;
 use crate::requests::codes;
 use crate::time::Time;
@@ -31,8 +31,7 @@ impl ClassicGroup {
             if let Some(asker) = member.syncing.take() {
                 member.alive(cx.now);
                 wake_at(&mut self.wake, member.session);
-                let error_code = codes::REBALANCE_IN_PROGRESS;
-                out.answers.push((asker, GroupAnswer::Synced(Synced { error_code, ..Synced::default() })));
+                out.answers.push((asker, Synced::error(codes::REBALANCE_IN_PROGRESS)));
             }
         }
         self.unsynced.clear();
@@ -43,7 +42,7 @@ impl ClassicGroup {
         let (name, generation) = (&self.name, self.generation);
         cx.audit.line(LogLevel::Info, || format!("group {name}: rebalance after generation {generation}: {why}"));
         let longest = self.rebalance_timeout();
-        let initial = Duration::from_millis(u64::from(cx.settings.initial_rebalance_delay_ms.max(0).unsigned_abs()));
+        let initial = millis(cx.settings.initial_rebalance_delay_ms);
         let (wait, initial_left) = match self.state {
             State::Empty => (initial, Some(longest.saturating_sub(initial))),
             _ => (longest, None),
@@ -178,8 +177,7 @@ impl ClassicGroup {
         let Some(joining) = self.joining.as_ref().filter(|joining| cx.now.reached(joining.deadline)) else { return };
         match joining.initial_left {
             Some(left) if joining.new_member && !left.is_zero() => {
-                let delay = cx.settings.initial_rebalance_delay_ms.max(0).unsigned_abs();
-                let wait = Duration::from_millis(u64::from(delay)).min(left);
+                let wait = millis(cx.settings.initial_rebalance_delay_ms).min(left);
                 self.await_joins(cx.now, wait, Some(left - wait));
             }
             _ => self.complete(cx, out),
@@ -281,17 +279,12 @@ impl ClassicGroup {
 
 impl Member {
     /// Answers whatever it waits for.
-    fn release(&mut self, id: &Name, code: i16, out: &mut Decision) {
+    pub(super) fn release(&mut self, id: &Name, code: i16, out: &mut Decision) {
         if let Some(asker) = self.joining.take() {
             refuse(asker, id, code, out);
         }
         if let Some(asker) = self.syncing.take() {
-            out.answers.push((asker, GroupAnswer::Synced(Synced { error_code: code, ..Synced::default() })));
+            out.answers.push((asker, Synced::error(code)));
         }
-    }
-
-    /// Another process has come under its instance's name.
-    pub(super) fn fence(&mut self, id: &Name, out: &mut Decision) {
-        self.release(id, codes::FENCED_INSTANCE_ID, out);
     }
 }

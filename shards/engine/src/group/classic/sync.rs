@@ -16,7 +16,7 @@ impl ClassicGroup {
     pub(super) fn sync(&mut self, cx: &mut Context<'_>, caller: &Caller, sync: Sync, out: &mut Decision) {
         let code = self.check_sync(&sync);
         if code != codes::NONE {
-            out.answers.push((caller.asker, GroupAnswer::Synced(Synced { error_code: code, ..Synced::default() })));
+            out.answers.push((caller.asker, Synced::error(code)));
             return;
         }
         let id = &sync.who.member;
@@ -27,8 +27,7 @@ impl ClassicGroup {
             return self.synced(caller.asker, assignment, out);
         }
         if let Some(before) = self.members.get_mut(id).and_then(|member| member.syncing.replace(caller.asker)) {
-            let error_code = codes::REBALANCE_IN_PROGRESS;
-            out.answers.push((before, GroupAnswer::Synced(Synced { error_code, ..Synced::default() })));
+            out.answers.push((before, Synced::error(codes::REBALANCE_IN_PROGRESS)));
         }
         if self.leader.as_ref() == Some(id) {
             self.assign(cx, sync.assignments, out);
@@ -62,10 +61,7 @@ impl ClassicGroup {
                 let Some(asker) = waiting.syncing.take() else { continue };
                 waiting.alive(cx.now);
                 wake_at(&mut self.wake, waiting.session);
-                let (protocol_type, protocol) = (self.protocol_type.clone(), self.protocol.clone());
-                let assignment = member.assignment.clone();
-                let synced = Synced { error_code: codes::NONE, protocol_type, protocol, assignment };
-                out.answers.push((asker, GroupAnswer::Synced(synced)));
+                self.synced(asker, member.assignment.clone(), out);
             }
         }
         out.records.push(record);

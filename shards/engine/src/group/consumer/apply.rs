@@ -3,11 +3,10 @@
 use floe_wire::ids::TopicId;
 
 use super::partitions::each;
-use super::timers::after_ms;
 use super::{ConsumerGroup, Member, nothing_owned};
-use crate::group::Name;
 use crate::group::audit::GroupCounts;
 use crate::group::records::{CurrentAssignment, GroupEpoch, GroupRecord, MemberMetadata, MemberState, TargetEpoch};
+use crate::group::{Name, millis};
 use crate::time::{Deadline, Time};
 
 impl ConsumerGroup {
@@ -80,7 +79,7 @@ impl ConsumerGroup {
         member.revoke_until = None;
         let must_revoke = member.current.state == MemberState::UnrevokedPartitions;
         if let (Some(now), true) = (now, must_revoke) {
-            let until = after_ms(now, member.metadata.rebalance_timeout_ms);
+            let until = now.after(millis(member.metadata.rebalance_timeout_ms));
             member.revoke_until = Some(until);
             self.look_at(name, until);
         }

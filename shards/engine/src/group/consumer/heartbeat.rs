@@ -13,12 +13,11 @@ use super::draft::{Draft, supports};
 use super::expressions::Expression;
 use super::partitions::{Partitions, count, sorted, within};
 use super::reconcile::{Goal, reconcile};
-use super::timers::after_ms;
 use super::{ConsumerGroup, Member, NO_EPOCH, assignors, default_assignor, nothing_owned};
 use crate::event::LogLevel;
 use crate::group::api::{ConsumerHeartbeat, ConsumerHeartbeatAnswer, GroupAnswer};
 use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata, MemberState, TargetEpoch};
-use crate::group::{Caller, Context, Decision, GroupSettings, Name};
+use crate::group::{Caller, Context, Decision, GroupSettings, Name, millis};
 use crate::requests::codes;
 
 /// Epoch of a member that joins.
@@ -61,7 +60,7 @@ impl ConsumerGroup {
                     self.seen(cx);
                 }
                 if let Some(member) = self.members.get_mut(&call.member) {
-                    member.session_until = Some(after_ms(cx.now, cx.settings.consumer_session_timeout_ms));
+                    member.session_until = Some(cx.now.after(millis(cx.settings.consumer_session_timeout_ms)));
                 }
                 let answers = vec![(caller.asker, GroupAnswer::ConsumerHeartbeat(answer))];
                 Decision { records, answers, ..Decision::default() }
@@ -310,8 +309,8 @@ fn refused(caller: &Caller, Refusal(error_code, message): Refusal) -> Decision {
     Decision::answer(caller.asker, GroupAnswer::ConsumerHeartbeat(answer))
 }
 
-/// The group is a classic one, and stays it.
-pub(super) fn not_a_consumer_group(caller: &Caller, group: &str) -> Decision {
+/// A consumer comes to a classic group that has members. Kafka with `group.consumer.migration.policy` `disabled` or `downgrade` answers so as well.
+pub(in crate::group) fn not_a_consumer_group(caller: &Caller, group: &str) -> Decision {
     refused(caller, Refusal(codes::GROUP_ID_NOT_FOUND, format!("Group {group} is not a consumer group.")))
 }
 

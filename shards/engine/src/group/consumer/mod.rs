@@ -25,13 +25,13 @@ use floe_wire::ids::TopicId;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+pub(in crate::group) use self::heartbeat::not_a_consumer_group;
 use self::partitions::Partitions;
-use crate::group::api::{ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeat, GroupRequest, MemberRef};
-use crate::group::classic::ClassicGroup;
+use crate::group::api::{ConsumerDescribed, ConsumerDescribedMember, GroupRequest, MemberRef};
 use crate::group::records::{
     CurrentAssignment, ExpressionTopics, GroupEpoch, GroupRecord, MemberMetadata, MemberState, TargetEpoch,
 };
-use crate::group::{Caller, Context, Decision, GroupSettings, Name};
+use crate::group::{Caller, Decision, GroupSettings, Name};
 use crate::requests::codes;
 use crate::time::Deadline;
 
@@ -106,19 +106,9 @@ impl ConsumerGroup {
         }
     }
 
-    /// A consumer comes to a classic group that has members. Kafka with `group.consumer.migration.policy` `disabled` or `downgrade` answers so as well.
-    pub fn upgrade(
-        _cx: &mut Context<'_>,
-        caller: &Caller,
-        _heartbeat: ConsumerHeartbeat,
-        classic: &mut ClassicGroup,
-    ) -> Decision {
-        heartbeat::not_a_consumer_group(caller, classic.name())
-    }
-
     /// Join, sync, heartbeat or leave by a member that speaks the classic protocol: it is none of this group's. Kafka with
     /// `group.consumer.migration.policy` `disabled` answers so as well.
-    pub fn classic(&mut self, _cx: &mut Context<'_>, caller: &Caller, request: GroupRequest) -> Decision {
+    pub fn classic(caller: &Caller, request: GroupRequest) -> Decision {
         let code = match request {
             GroupRequest::Join(_) => codes::INCONSISTENT_GROUP_PROTOCOL,
             _ => codes::UNKNOWN_MEMBER_ID,

@@ -9,15 +9,10 @@ use super::ConsumerGroup;
 use super::draft::Draft;
 use crate::event::LogLevel;
 use crate::group::records::{GroupEpoch, GroupRecord, MemberState};
-use crate::group::{Context, Decision, Name};
+use crate::group::{Context, Decision, Name, millis};
 use crate::limits::{EXPRESSION_MATCH_MS, GROUP_RETRY_MS};
 use crate::metadata::Image;
 use crate::time::{Deadline, Time};
-
-/// So many milliseconds from now; none when negative.
-pub(super) fn after_ms(now: Time, ms: i32) -> Deadline {
-    now.after(Duration::from_millis(ms.max(0) as u64))
-}
 
 impl ConsumerGroup {
     /// Something that is due by now.
@@ -51,7 +46,7 @@ impl ConsumerGroup {
             let member = self.members.get_mut(&name).expect("just listed");
             member.session_until = None;
             if member.current.state == MemberState::UnrevokedPartitions {
-                member.revoke_until = Some(after_ms(now, member.metadata.rebalance_timeout_ms));
+                member.revoke_until = Some(now.after(millis(member.metadata.rebalance_timeout_ms)));
             }
             self.look_at(&name, now_at);
         }
@@ -87,7 +82,7 @@ impl ConsumerGroup {
         if let Some(at) = member.timer.take() {
             self.timers.remove(&(at, name.clone()));
         }
-        let session = after_ms(cx.now, cx.settings.consumer_session_timeout_ms);
+        let session = cx.now.after(millis(cx.settings.consumer_session_timeout_ms));
         let session_until = *member.session_until.get_or_insert(session);
         let revoke_until = member.revoke_until.unwrap_or(session_until);
         let next = session_until.min(revoke_until);

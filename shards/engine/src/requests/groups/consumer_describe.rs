@@ -1,8 +1,6 @@
 //! ConsumerGroupDescribe (69): KIP-848 groups with their members.
 
 use std::borrow::Cow;
-use std::iter::once;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_wire::ids::TopicId;
@@ -13,22 +11,14 @@ use floe_wire::messages::consumer_group_describe::{
 };
 use floe_wire::primitives::DecodeError;
 
-use super::super::split::bounded;
 use super::super::{Caller, operations};
-use super::{Client, Kind};
+use super::{Client, Kind, Named};
 use crate::connection::Ending;
 use crate::event::Effects;
 use crate::group::api::{ConsumerDescribed, ConsumerDescribedMember, GroupAnswer, GroupRequest};
 use crate::metadata::Image;
 use crate::shard::Shard;
 use crate::time::Time;
-
-/// Groups to describe, and whether the answer says what may be done with them.
-#[derive(Debug)]
-pub(super) struct Describing {
-    groups: Vec<Arc<str>>,
-    operations: i32,
-}
 
 impl Shard {
     pub(super) fn consumer_describe(
@@ -40,19 +30,15 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = ConsumerGroupDescribeRequest::decode_all(body, caller.version)?;
-        bounded(once(request.group_ids.len()))?;
-        let groups: Vec<Arc<str>> = request.group_ids.iter().map(|group| (&**group).into()).collect();
-        let calls = groups.iter().map(|group| Shard::group_call(client, group.clone(), GroupRequest::ConsumerDescribe));
-        let calls = calls.collect();
         let operations = if request.include_authorized_operations { operations::GROUP } else { operations::NOT_ASKED };
-        self.call_groups(now, caller, Kind::ConsumerDescribe(Describing { groups, operations }), calls, fx);
-        Ok(())
+        let each = (GroupRequest::ConsumerDescribe, operations, Kind::ConsumerDescribe as _);
+        self.call_each(now, caller, client, &request.group_ids, each, fx)
     }
 }
 
 pub(super) fn reply(
     caller: &Caller,
-    describing: &Describing,
+    named: &Named,
     answers: impl Iterator<Item = GroupAnswer>,
     image: &Image,
 ) -> Ending {
@@ -62,7 +48,7 @@ pub(super) fn reply(
             answer => unreachable!("{answer:?} to a describe"),
         })
         .collect();
-    let groups = describing.groups.iter().zip(&described).map(|(group, described)| DescribedGroup {
+    let groups = named.groups.iter().zip(&described).map(|(group, described)| DescribedGroup {
         error_code: described.error_code,
         error_message: described.error_message.as_deref().map(Cow::Borrowed),
         group_id: Cow::Borrowed(group),
@@ -71,7 +57,7 @@ pub(super) fn reply(
         assignment_epoch: described.target_epoch,
         assignor_name: Cow::Borrowed(&described.assignor),
         members: described.members.iter().map(|member| show(member, image)).collect(),
-        authorized_operations: describing.operations,
+        authorized_operations: named.operations,
     });
     let response = ConsumerGroupDescribeResponse { throttle_time_ms: 0, groups: groups.collect() };
     caller.reply(&response, Vec::new())

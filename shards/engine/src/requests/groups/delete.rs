@@ -1,17 +1,14 @@
 //! DeleteGroups (42): groups without members are forgotten, with their offsets.
 
 use std::borrow::Cow;
-use std::iter::once;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_wire::messages::Message;
 use floe_wire::messages::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 use floe_wire::primitives::DecodeError;
 
-use super::super::Caller;
-use super::super::split::bounded;
-use super::{Client, Kind};
+use super::super::{Caller, operations};
+use super::{Client, Kind, Named};
 use crate::connection::Ending;
 use crate::event::Effects;
 use crate::group::api::{GroupAnswer, GroupRequest};
@@ -28,17 +25,13 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = DeleteGroupsRequest::decode_all(body, caller.version)?;
-        bounded(once(request.groups_names.len()))?;
-        let groups: Vec<Arc<str>> = request.groups_names.iter().map(|group| (&**group).into()).collect();
-        let calls = groups.iter().map(|group| Shard::group_call(client, group.clone(), GroupRequest::Delete));
-        let calls = calls.collect();
-        self.call_groups(now, caller, Kind::Delete(groups), calls, fx);
-        Ok(())
+        let each = (GroupRequest::Delete, operations::NOT_ASKED, Kind::Delete as _);
+        self.call_each(now, caller, client, &request.groups_names, each, fx)
     }
 }
 
-pub(super) fn reply(caller: &Caller, groups: &[Arc<str>], answers: impl Iterator<Item = GroupAnswer>) -> Ending {
-    let results = groups.iter().zip(answers).map(|(group, answer)| match answer {
+pub(super) fn reply(caller: &Caller, named: &Named, answers: impl Iterator<Item = GroupAnswer>) -> Ending {
+    let results = named.groups.iter().zip(answers).map(|(group, answer)| match answer {
         GroupAnswer::Deleted(error_code) => DeletableGroupResult { group_id: Cow::Borrowed(group), error_code },
         answer => unreachable!("{answer:?} to a delete"),
     });

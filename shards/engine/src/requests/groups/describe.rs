@@ -1,8 +1,6 @@
 //! DescribeGroups (15): classic groups with their members.
 
 use std::borrow::Cow;
-use std::iter::once;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_wire::messages::Message;
@@ -11,9 +9,8 @@ use floe_wire::messages::describe_groups::{
 };
 use floe_wire::primitives::DecodeError;
 
-use super::super::split::bounded;
 use super::super::{Caller, codes, operations};
-use super::{Client, Kind};
+use super::{Client, Kind, Named};
 use crate::connection::Ending;
 use crate::event::Effects;
 use crate::group::api::{Described, GroupAnswer, GroupRequest};
@@ -22,13 +19,6 @@ use crate::time::Time;
 
 /// First version that is told that there is no such group (KIP-1043); older ones are shown a dead one.
 const MISSES_SINCE: i16 = 6;
-
-/// Groups to describe, and whether the answer says what may be done with them.
-#[derive(Debug)]
-pub(super) struct Describing {
-    groups: Vec<Arc<str>>,
-    operations: i32,
-}
 
 impl Shard {
     pub(super) fn describe_groups(
@@ -40,24 +30,20 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
         let request = DescribeGroupsRequest::decode_all(body, caller.version)?;
-        bounded(once(request.groups.len()))?;
-        let groups: Vec<Arc<str>> = request.groups.iter().map(|group| (&**group).into()).collect();
-        let calls = groups.iter().map(|group| Shard::group_call(client, group.clone(), GroupRequest::Describe));
-        let calls = calls.collect();
         let operations = if request.include_authorized_operations { operations::GROUP } else { operations::NOT_ASKED };
-        self.call_groups(now, caller, Kind::Describe(Describing { groups, operations }), calls, fx);
-        Ok(())
+        let each = (GroupRequest::Describe, operations, Kind::Describe as _);
+        self.call_each(now, caller, client, &request.groups, each, fx)
     }
 }
 
-pub(super) fn reply(caller: &Caller, describing: &Describing, answers: impl Iterator<Item = GroupAnswer>) -> Ending {
+pub(super) fn reply(caller: &Caller, named: &Named, answers: impl Iterator<Item = GroupAnswer>) -> Ending {
     let described: Vec<Described> = answers
         .map(|answer| match answer {
             GroupAnswer::Described(described) => described,
             answer => unreachable!("{answer:?} to a describe"),
         })
         .collect();
-    let groups = describing.groups.iter().zip(&described).map(|(group, described)| {
+    let groups = named.groups.iter().zip(&described).map(|(group, described)| {
         let missing = described.error_code == codes::GROUP_ID_NOT_FOUND;
         let members = described.members.iter().map(|member| DescribedGroupMember {
             member_id: Cow::Borrowed(&member.id),
@@ -75,7 +61,7 @@ pub(super) fn reply(caller: &Caller, describing: &Describing, answers: impl Iter
             protocol_type: Cow::Borrowed(&described.protocol_type),
             protocol_data: Cow::Borrowed(&described.protocol),
             members: members.collect(),
-            authorized_operations: describing.operations,
+            authorized_operations: named.operations,
         }
     });
     let response = DescribeGroupsResponse { throttle_time_ms: 0, groups: groups.collect() };

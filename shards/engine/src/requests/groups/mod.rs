@@ -17,11 +17,14 @@ mod offset_delete;
 mod offset_fetch;
 mod sync;
 
+use std::borrow::Cow;
+use std::iter::once;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_wire::primitives::DecodeError;
 
+use super::split::bounded;
 use super::{Caller, Pending, Wait, codes};
 use crate::connection::Ending;
 use crate::event::{Effects, ShardId};
@@ -50,9 +53,16 @@ enum Kind {
     DeleteOffsets(offset_delete::Deleting),
     ConsumerHeartbeat,
     List,
-    Describe(describe::Describing),
-    ConsumerDescribe(consumer_describe::Describing),
-    Delete(Vec<Arc<str>>),
+    Describe(Named),
+    ConsumerDescribe(Named),
+    Delete(Named),
+}
+
+/// Groups that a request names, and what the answer says may be done with them.
+#[derive(Debug)]
+struct Named {
+    groups: Vec<Arc<str>>,
+    operations: i32,
 }
 
 /// A request whose groups have not all answered.
@@ -97,6 +107,23 @@ impl Shard {
         GroupCall { partition: -1, group, client_id: client.id.clone(), client_host: client.host.clone(), request }
     }
 
+    /// Asks each of the groups that a request names the same.
+    fn call_each(
+        &mut self,
+        now: Time,
+        caller: Caller,
+        client: &Client,
+        names: &[Cow<'_, str>],
+        (request, operations, kind): (GroupRequest, i32, fn(Named) -> Kind),
+        fx: &mut Effects,
+    ) -> Result<(), DecodeError> {
+        bounded(once(names.len()))?;
+        let groups: Vec<Arc<str>> = names.iter().map(|group| (&**group).into()).collect();
+        let calls = groups.iter().map(|group| Shard::group_call(client, group.clone(), request.clone())).collect();
+        self.call_groups(now, caller, kind(Named { groups, operations }), calls, fx);
+        Ok(())
+    }
+
     /// Asks the groups; the answer goes out when all have answered.
     fn call_groups(&mut self, now: Time, caller: Caller, kind: Kind, calls: Vec<GroupCall>, fx: &mut Effects) {
         let topic = self.image.topic(OFFSETS_TOPIC).cloned();
@@ -115,7 +142,7 @@ impl Shard {
         }
         let left = asked.len();
         if left == 0 {
-            let ending = self.group_reply(&caller, &kind, answers);
+            let ending = self.group_reply(&caller, kind, answers);
             return self.finish(caller, ending, fx);
         }
         let token = self.wait(caller, Wait::Group(Box::new(GroupWait { kind, answers, left })));
@@ -134,26 +161,26 @@ impl Shard {
             return;
         }
         let Some(Pending { caller, wait: Wait::Group(wait) }) = self.pending.remove(&token) else { return };
-        let ending = self.group_reply(&caller, &wait.kind, wait.answers);
+        let ending = self.group_reply(&caller, wait.kind, wait.answers);
         self.finish(caller, ending, fx);
     }
 
-    fn group_reply(&self, caller: &Caller, kind: &Kind, answers: Vec<Option<GroupAnswer>>) -> Ending {
+    fn group_reply(&self, caller: &Caller, kind: Kind, answers: Vec<Option<GroupAnswer>>) -> Ending {
         let mut answers = answers.into_iter().map(|answer| answer.expect("every group has answered"));
         let mut one = || answers.next().expect("of the one group");
         match kind {
             Kind::Join => join::reply(caller, one()),
             Kind::Sync => sync::reply(caller, one()),
             Kind::Heartbeat => heartbeat::reply(caller, one()),
-            Kind::Leave(leaving) => leave::reply(caller, leaving, one()),
+            Kind::Leave(leaving) => leave::reply(caller, &leaving, one()),
             Kind::Commit(committing) => offset_commit::reply(caller, committing, answers.next()),
-            Kind::Fetch(fetching) => offset_fetch::reply(caller, fetching, answers, &self.image),
-            Kind::DeleteOffsets(deleting) => offset_delete::reply(caller, deleting, one()),
+            Kind::Fetch(fetching) => offset_fetch::reply(caller, &fetching, answers, &self.image),
+            Kind::DeleteOffsets(deleting) => offset_delete::reply(caller, &deleting, one()),
             Kind::ConsumerHeartbeat => consumer_heartbeat::reply(caller, one()),
             Kind::List => list::reply(caller, answers),
-            Kind::Describe(describing) => describe::reply(caller, describing, answers),
-            Kind::ConsumerDescribe(describing) => consumer_describe::reply(caller, describing, answers, &self.image),
-            Kind::Delete(groups) => delete::reply(caller, groups, answers),
+            Kind::Describe(named) => describe::reply(caller, &named, answers),
+            Kind::ConsumerDescribe(named) => consumer_describe::reply(caller, &named, answers, &self.image),
+            Kind::Delete(named) => delete::reply(caller, &named, answers),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Shard {
             committing.response.topics.push(answer);
         }
         if topics.is_empty() && !request.topics.is_empty() {
-            let ending = reply(&caller, &committing, None);
+            let ending = reply(&caller, committing, None);
             self.finish(caller, ending, fx);
             return Ok(());
         }
@@ -95,8 +95,8 @@ impl Shard {
     }
 }
 
-pub(super) fn reply(caller: &Caller, committing: &Committing, answer: Option<GroupAnswer>) -> Ending {
-    let mut response = committing.response.clone();
+pub(super) fn reply(caller: &Caller, committing: Committing, answer: Option<GroupAnswer>) -> Ending {
+    let mut response = committing.response;
     if let Some(answer) = answer {
         let GroupAnswer::Committed(committed) = answer else { unreachable!("{answer:?} to a commit") };
         for ((topic, places), codes) in committing.places.iter().zip(committed) {

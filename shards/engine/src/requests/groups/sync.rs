@@ -33,8 +33,7 @@ impl Shard {
         bounded(once(request.assignments.len()))?;
         let named = request.protocol_type.is_some() && request.protocol_name.is_some();
         if caller.version >= NAMES_PROTOCOL_SINCE && !named {
-            let error_code = codes::INCONSISTENT_GROUP_PROTOCOL;
-            let ending = reply(&caller, GroupAnswer::Synced(Synced { error_code, ..Synced::default() }));
+            let ending = reply(&caller, Synced::error(codes::INCONSISTENT_GROUP_PROTOCOL));
             self.finish(caller, ending, fx);
             return Ok(());
         }
