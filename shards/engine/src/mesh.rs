@@ -121,6 +121,8 @@ pub enum Call {
     Lookup(Vec<LookupPart>),
     /// Look at partitions, or move their start.
     Visit(Vec<Visit>),
+    /// End transactions: append their markers.
+    Markers(Vec<MarkerPart>),
     /// Ask a group.
     Group {
         /// Which part of the request.
@@ -146,6 +148,59 @@ pub struct ProducePart {
     pub batch: Bytes,
     /// What its header says.
     pub info: BatchInfo,
+    /// For a transactional batch: what was asked of its transaction's coordinator before it was sent (again).
+    pub verified: Option<Verified>,
+}
+
+/// The transaction's coordinator says that the partition belongs to the producer's open transaction (KIP-890).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The guard that the owner gave out before ([`Produced::guard`]). It holds until a marker of the producer is written here: a batch that
+    /// was delayed past it opens nothing.
+    pub guard: u64,
+    /// The producer's epoch rises with each transaction (Produce 12 and newer): then its first batch here has sequence 0.
+    pub epoch_rises: bool,
+}
+
+/// The end of a transaction on one partition.
+#[derive(Clone, Debug)]
+pub struct MarkerPart {
+    /// Which part of the call; comes back with the answer. The caller's own.
+    pub at: u32,
+    /// Topic.
+    pub topic: TopicId,
+    /// Partition.
+    pub partition: i32,
+    /// What ends, and how.
+    pub marker: Marker,
+}
+
+/// What a transaction coordinator writes to each partition of a transaction that has ended (Kafka's WriteTxnMarkers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// The producer whose transaction it was.
+    pub producer_id: i64,
+    /// The epoch of the marker: that of the transaction's records, or with `transaction_version` 2 a greater one (KIP-890).
+    pub producer_epoch: i16,
+    /// The epoch of the coordinator that writes it: one that is older than that of an earlier marker of the producer is refused.
+    pub coordinator_epoch: i32,
+    /// Committed, or aborted.
+    pub committed: bool,
+    /// The level of the feature `transaction.version` that the transaction ran with: 0, 1 or 2. From 2 on a marker of the epoch of an open
+    /// transaction is refused: it is a late one of the transaction before.
+    pub transaction_version: i16,
+}
+
+/// What became of a marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// As it came.
+    pub at: u32,
+    /// `NONE`, or Kafka's code. The coordinator is to try again after: `NOT_ENOUGH_REPLICAS` (no room at this moment), `KAFKA_STORAGE_ERROR`
+    /// (until a restart has mended the partition), `NOT_LEADER_OR_FOLLOWER` (the broker is stopping). It is to give the partition up after:
+    /// `UNKNOWN_TOPIC_OR_PARTITION` (deleted), `INVALID_PRODUCER_EPOCH` (a newer epoch has been here: this transaction is over),
+    /// `TRANSACTION_COORDINATOR_FENCED` (a newer coordinator has been here).
+    pub error_code: i16,
 }
 
 /// A place to read from.
@@ -197,6 +252,8 @@ pub enum Answer {
     Found(Vec<Found>),
     /// Of visits; starts that were moved are durable.
     Visited(Vec<Visited>),
+    /// Of markers; those without an error are durable (stable storage, whatever the topic's tier).
+    Marked(Vec<Marked>),
     /// Of a group; what it tells is durable. It may take as long as a rebalance.
     Group {
         /// Which part of the request.
@@ -285,6 +342,9 @@ pub struct Produced {
     pub append_time_ms: i64,
     /// First offset of the partition, or -1.
     pub log_start: i64,
+    /// Nothing was appended, as it would open a transaction here that nobody has vouched for: ask its coordinator, then send the batch again as
+    /// [`Verified`] with this.
+    pub guard: Option<u64>,
 }
 
 /// What was read of a partition.

@@ -3,6 +3,7 @@
 //! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once per call.
 
 mod groups;
+mod markers;
 mod produce;
 mod visits;
 mod watches;
@@ -102,6 +103,7 @@ impl Owner {
             }
             Call::Lookup(parts) => self.lookup(now, log, job, &parts, fx),
             Call::Visit(visits) => self.visit(now, log, job, &visits),
+            Call::Markers(parts) => markers::write(&parts),
             Call::Group { .. } => unreachable!("groups have it"),
         };
         self.jobs.insert(job, Job { from, token, answer, begun_ns: now.mono_ns, waits });
@@ -287,7 +289,7 @@ impl Owner {
 
 /// A batch that was not appended.
 fn not_produced(at: Place, error_code: i16, message: String) -> Produced {
-    Produced { at, error_code, message: Some(message), base_offset: -1, append_time_ms: -1, log_start: -1 }
+    Produced { at, error_code, message: Some(message), base_offset: -1, append_time_ms: -1, log_start: -1, guard: None }
 }
 
 fn enter_found(answer: &mut Found, found: Option<crate::log::Found>) {

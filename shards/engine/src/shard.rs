@@ -425,6 +425,7 @@ impl Shard {
             Answer::Fetched { parts, watches } => self.fetched(now, from, token, (parts, watches), fx),
             Answer::Found(parts) => self.found(token, &parts, fx),
             Answer::Visited(visited) => self.visited(token, visited, fx),
+            Answer::Marked(_) => unreachable!("nobody writes markers yet"),
             Answer::Group { at, answer } => self.group_answered(token, at, *answer, fx),
         }
     }

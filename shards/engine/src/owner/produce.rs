@@ -171,6 +171,7 @@ impl Owner {
             base_offset,
             append_time_ms: append_time_ms.unwrap_or(-1),
             log_start,
+            guard: None,
         };
         Some((answer, wait))
     }

@@ -83,7 +83,7 @@ impl Shard {
                 match accept(&target, index, partition.records, body, caller.version, now.wall_ms) {
                     Ok((topic, batch, info)) => {
                         let at = (topic_at, partition_at);
-                        let part = ProducePart { at, topic: topic.id, partition: index, batch, info };
+                        let part = ProducePart { at, topic: topic.id, partition: index, batch, info, verified: None };
                         split.push(topic.shard_of(index, self.shards), part);
                     }
                     Err(refused) => {
