@@ -25,6 +25,7 @@ mod requests;
 pub mod shard;
 pub mod space;
 pub mod time;
+pub mod txn;
 pub mod uuids;
 
 pub use requests::ANSWERED;

@@ -18,3 +18,4 @@ pub mod messages;
 mod oracle;
 pub mod piece;
 pub mod primitives;
+pub mod txn_records;

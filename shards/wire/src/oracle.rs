@@ -207,6 +207,11 @@ table! {
     delete_records_all: 21 delete_records DeleteRecordsRequest DeleteRecordsResponse, lacking [];
     init_producer_id_all: 22 init_producer_id InitProducerIdRequest InitProducerIdResponse, lacking [];
     offset_for_leader_epoch_all: 23 offset_for_leader_epoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse, lacking [];
+    add_partitions_to_txn_all: 24 add_partitions_to_txn AddPartitionsToTxnRequest AddPartitionsToTxnResponse, lacking [];
+    add_offsets_to_txn_all: 25 add_offsets_to_txn AddOffsetsToTxnRequest AddOffsetsToTxnResponse, lacking [];
+    end_txn_all: 26 end_txn EndTxnRequest EndTxnResponse, lacking [];
+    write_txn_markers_all: 27 write_txn_markers WriteTxnMarkersRequest WriteTxnMarkersResponse, lacking [2];
+    txn_offset_commit_all: 28 txn_offset_commit TxnOffsetCommitRequest TxnOffsetCommitResponse, lacking [];
     describe_configs_all: 32 describe_configs DescribeConfigsRequest DescribeConfigsResponse, lacking [];
     alter_configs_all: 33 alter_configs AlterConfigsRequest AlterConfigsResponse, lacking [];
     describe_log_dirs_all: 35 describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse, lacking [5];
@@ -217,6 +222,8 @@ table! {
     offset_delete_all: 47 offset_delete OffsetDeleteRequest OffsetDeleteResponse, lacking [];
     describe_cluster_all: 60 describe_cluster DescribeClusterRequest DescribeClusterResponse, lacking [];
     describe_producers_all: 61 describe_producers DescribeProducersRequest DescribeProducersResponse, lacking [];
+    describe_transactions_all: 65 describe_transactions DescribeTransactionsRequest DescribeTransactionsResponse, lacking [];
+    list_transactions_all: 66 list_transactions ListTransactionsRequest ListTransactionsResponse, lacking [];
     consumer_group_heartbeat_all: 68 consumer_group_heartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse, lacking [];
     consumer_group_describe_all: 69 consumer_group_describe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse, lacking [];
     list_config_resources_all: 74 list_config_resources ListConfigResourcesRequest ListConfigResourcesResponse, lacking [];

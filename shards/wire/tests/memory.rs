@@ -62,6 +62,11 @@ decoders! {
     21 delete_records DeleteRecordsRequest DeleteRecordsResponse;
     22 init_producer_id InitProducerIdRequest InitProducerIdResponse;
     23 offset_for_leader_epoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
+    24 add_partitions_to_txn AddPartitionsToTxnRequest AddPartitionsToTxnResponse;
+    25 add_offsets_to_txn AddOffsetsToTxnRequest AddOffsetsToTxnResponse;
+    26 end_txn EndTxnRequest EndTxnResponse;
+    27 write_txn_markers WriteTxnMarkersRequest WriteTxnMarkersResponse;
+    28 txn_offset_commit TxnOffsetCommitRequest TxnOffsetCommitResponse;
     32 describe_configs DescribeConfigsRequest DescribeConfigsResponse;
     33 alter_configs AlterConfigsRequest AlterConfigsResponse;
     35 describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse;
@@ -72,6 +77,8 @@ decoders! {
     47 offset_delete OffsetDeleteRequest OffsetDeleteResponse;
     60 describe_cluster DescribeClusterRequest DescribeClusterResponse;
     61 describe_producers DescribeProducersRequest DescribeProducersResponse;
+    65 describe_transactions DescribeTransactionsRequest DescribeTransactionsResponse;
+    66 list_transactions ListTransactionsRequest ListTransactionsResponse;
     68 consumer_group_heartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse;
     69 consumer_group_describe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
     74 list_config_resources ListConfigResourcesRequest ListConfigResourcesResponse;

@@ -108,7 +108,10 @@ records! {
 }
 
 /// A value in the version that it begins with; `None` is a tombstone.
-fn decode_value<'a, V: Message<'a>>(bytes: Option<&'a [u8]>, version_max: i16) -> Result<Option<V>, DecodeError> {
+pub(crate) fn decode_value<'a, V: Message<'a>>(
+    bytes: Option<&'a [u8]>,
+    version_max: i16,
+) -> Result<Option<V>, DecodeError> {
     let Some(bytes) = bytes else { return Ok(None) };
     let mut reader = Reader::new(bytes);
     let version = reader.fixed::<i16>()?;
@@ -119,7 +122,7 @@ fn decode_value<'a, V: Message<'a>>(bytes: Option<&'a [u8]>, version_max: i16) -
 }
 
 /// A message with 16 bits ahead: a key's kind or a value's version.
-fn encode<'a>(first: i16, message: &impl Message<'a>, version: i16) -> Bytes {
+pub(crate) fn encode<'a>(first: i16, message: &impl Message<'a>, version: i16) -> Bytes {
     let mut writer = Writer::new();
     writer.put(&first.to_be_bytes());
     message.encode(&mut writer, version);
