@@ -1,4 +1,5 @@
-//! `sim <seed>` replays the runs of a seed, and prints how one that fails came to it; `sim --seeds N [--from K]` does many.
+//! `sim <seed>` replays the runs of a seed, and prints how one that fails came to it; `sim --seeds N [--from K]` does many. `sim history FILE` judges
+//! what clients of a real broker saw.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -7,12 +8,15 @@ use std::time::Instant;
 
 use floe_sim::kind::Kind;
 use floe_sim::mutant::Fault;
+use floe_sim::oracle::history::{self, Rule};
 use floe_sim::run::{Options, Outcome};
 
 const USAGE: &str = "usage: sim <seed> [--only broker|log|tiny] [--trace]
            replay the runs of a seed; the last events of one that fails are printed, with --trace all of all
        sim --seeds N [--from K] [--only broker|log|tiny] [--keep-going]
            do the runs of N seeds from K (0) on, until one fails; its seed is printed, exit 1
+       sim history FILE [--allow RULE]...
+           judge a history of sends and polls (lines of JSON, see shards/sim/src/oracle/history/format.rs) by the rules of Jepsen's Kafka workload
        with --fault F: a broker with a deliberate bug (tests of the judge), one of the names in shards/sim/src/mutant.rs";
 
 /// Events printed of a run that fails.
@@ -26,6 +30,9 @@ thread_local! {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|word| word == "history") {
+        return judge_history(&args[1..]);
+    }
     let (mut seed, mut seeds, mut from, mut trace, mut keep_going) = (None, None, 0, false, false);
     let mut fault = None;
     let mut kinds = Kind::ALL.to_vec();
@@ -67,6 +74,33 @@ fn main() -> ExitCode {
         }
         (None, Some(seeds)) => many(&kinds, from, seeds, keep_going, fault),
         _ => usage("a seed, or --seeds N"),
+    }
+}
+
+/// Judges the history in a file.
+fn judge_history(args: &[String]) -> ExitCode {
+    let (mut file, mut allowed) = (None, Vec::new());
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--allow" => match words.next().and_then(|name| Rule::of(name)) {
+                Some(rule) => allowed.push(rule),
+                None => return usage(&format!("--allow takes one of {}", Rule::ALL.map(Rule::name).join(", "))),
+            },
+            _ => file = Some(word),
+        }
+    }
+    let Some(file) = file else { return usage("history takes a file") };
+    let lines = match std::fs::read(file) {
+        Ok(lines) => lines,
+        Err(error) => return usage(&format!("{file}: {error}")),
+    };
+    match history::parse(&lines[..]).and_then(|history| history.check()) {
+        Ok(report) => {
+            println!("{report}");
+            if report.is_clean(&allowed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(malformed) => usage(&format!("{file}: {malformed}")),
     }
 }
 

@@ -11,6 +11,8 @@
 //!
 //! Excuses are given only by [`Oracle::crashed`], whose caller knows which faults were really injected.
 
+pub mod history;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
