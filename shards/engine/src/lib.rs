@@ -10,6 +10,7 @@ pub mod config;
 mod connection;
 pub mod event;
 pub mod group;
+pub mod hosted;
 mod idle;
 pub mod limits;
 pub mod log;

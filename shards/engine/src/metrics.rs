@@ -150,10 +150,10 @@ pub struct DriverMetrics {
     pub polled_ns: u64,
 }
 
-/// What the host of a shard's group coordinators counts.
+/// What the host of a shard's coordinators counts.
 #[derive(Clone, Debug, Default)]
-pub struct GroupHostMetrics {
-    /// Records appended to `__consumer_offsets`.
+pub struct HostMetrics {
+    /// Records appended to the coordinators' topic.
     pub records: u64,
     /// Bytes of their batches.
     pub record_bytes: u64,
@@ -161,13 +161,13 @@ pub struct GroupHostMetrics {
     pub refused: u64,
     /// Records read back at start.
     pub replayed: u64,
-    /// From beginning to read a partition to its groups' being served.
+    /// From beginning to read a partition to its being served.
     pub load_ns: Histogram,
-    /// Partitions of `__consumer_offsets` here (goes up and down).
+    /// Partitions of the topic here (goes up and down).
     pub partitions: u64,
-    /// Of them, those whose groups are not served yet (goes up and down).
+    /// Of them, those that are not served yet (goes up and down).
     pub loading: u64,
-    /// Requests to groups that are not answered yet (goes up and down).
+    /// Requests that are not answered yet (goes up and down).
     pub waiting: u64,
 }
 
@@ -227,7 +227,7 @@ pub struct ShardMetrics {
     /// Of groups.
     pub groups: GroupMetrics,
     /// Of the host of their coordinators.
-    pub group_host: GroupHostMetrics,
+    pub group_host: HostMetrics,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once per call.
 
-mod groups;
+mod hosts;
 mod markers;
 mod produce;
 mod visits;
@@ -16,7 +16,7 @@ use floe_wire::messages::list_offsets as places;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-pub use self::groups::{GroupHost, OP_TAG};
+pub use self::hosts::GroupHost;
 use self::watches::Watches;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};
@@ -117,7 +117,7 @@ impl Owner {
 
     /// Commits up to this one have completed.
     pub fn committed(&mut self, now: Time, up_to: CommitSeq) {
-        self.groups.committed(up_to);
+        self.groups.committed(now, up_to);
         while let Some((_, id)) = self.commits.pop_front_if(|(commit, _)| *commit <= up_to) {
             if let Some(Job { answer: Answer::Produced { durable_ns, .. }, begun_ns, .. }) = self.jobs.get_mut(&id) {
                 *durable_ns = now.mono_ns;

@@ -18,13 +18,15 @@ use crate::addresses::Addresses;
 use crate::config::{BrokerConfig, Dynamic};
 use crate::connection::{Connection, Ending};
 use crate::event::{AdminReply, AdminRequest, Boot, ConnId, Effect, Effects, Input, LogLevel, Machine, ShardId};
+use crate::group;
+use crate::hosted::Hosted;
 use crate::idle::Idle;
 use crate::log::{LogEvent, ShardLog};
 use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told, Topic};
 use crate::metrics::ShardMetrics;
 use crate::moves::Moves;
-use crate::owner::{self, GroupHost, Owner};
+use crate::owner::{GroupHost, Owner};
 use crate::pressure::Pressure;
 use crate::requests::{Caller, Pending, Sessions, Wait};
 use crate::space::Space;
@@ -117,7 +119,7 @@ impl Machine for Shard {
                     if let Some(controller) = self.controller.as_mut() {
                         controller.handle_disk(result, fx);
                     }
-                } else if (op.0 >> 56) as u8 == owner::OP_TAG {
+                } else if (op.0 >> 56) as u8 == group::Coordinator::OP_TAG {
                     self.owner.groups.handle_disk(op, result, fx);
                 } else if let Some(log) = self.log.as_mut() {
                     log.handle_disk(now, op, result, fx);
@@ -194,7 +196,7 @@ impl Shard {
         let codec = boot.config.number("offsets.topic.compression.codec", &Dynamic::default());
         let codec = Codec::from_number(codec as u8).expect("a checked number");
         let ids = Uuids::new(&boot.seed, u64::from(boot.shard.0) + 1);
-        self.owner.groups = GroupHost::new(boot.config.group_settings(), ids, codec);
+        self.owner.groups = GroupHost::new(group::Coordinator::new(boot.config.group_settings(), ids), codec);
         if boot.shard == ShardId(0) {
             let log_bytes =
                 boot.config.number("metadata.log.max.record.bytes.between.snapshots", &Dynamic::default()) as u64;
@@ -224,7 +226,7 @@ impl Shard {
         (metrics.fetch_sessions, metrics.fetch_session_partitions) = (sessions as u64, partitions as u64);
         metrics.append_ns.clone_from(&self.owner.append_ns);
         metrics.durable_ns.clone_from(&self.owner.durable_ns);
-        metrics.groups = self.owner.groups.group_metrics();
+        metrics.groups = self.owner.groups.coordinator.metrics();
         metrics.group_host = self.owner.groups.metrics();
         if let Some(log) = self.log.as_mut() {
             metrics.log.clone_from(log.metrics());

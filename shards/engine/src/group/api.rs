@@ -8,10 +8,8 @@ use bytes::Bytes;
 use floe_wire::ids::TopicId;
 
 use super::records::CommittedOffset;
-use crate::event::ShardId;
 
-/// Who asked: the shard of the connection and the token by which it awaits the answer.
-pub type Asker = (ShardId, u64);
+pub use crate::hosted::Asker;
 
 /// A request to the coordinator of one group.
 #[derive(Clone, Debug)]

@@ -151,7 +151,7 @@ impl Coordinator {
     /// They were not, for `error_code`: groups take back what they had begun. The answers, as errors.
     pub fn refused(&mut self, now: Time, decision: Decision, error_code: i16) -> Decision {
         self.audit.forget();
-        let Decision { partition, records, answers } = decision;
+        let Decision { partition, records, answers, .. } = decision;
         if let Some(home) = self.partitions.get_mut(&partition) {
             for record in &records {
                 let name = record.group();
@@ -162,7 +162,7 @@ impl Coordinator {
             }
         }
         let answers = answers.into_iter().map(|(asker, answer)| (asker, answer.failed(error_code))).collect();
-        Decision { partition, records: Vec::new(), answers }
+        Decision { partition, answers, ..Decision::default() }
     }
 
     /// Topics were created, widened or deleted: groups that read them have something due; offsets of deleted topics go.

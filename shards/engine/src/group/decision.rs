@@ -1,37 +1,12 @@
-//! What a coordinator gives back: records to write down, and answers that leave when these are durable.
-//!
-//! The way of every change: a group *decides* (reads its state, changes nothing durable), the host appends the records to the group's partition of
-//! `__consumer_offsets`, and when that is taken the records are *applied* (the only way durable state changes, live as in replay). When it is refused (disk
-//! full, journal failed) nothing was changed, and the answers become errors. Appending is synchronous, so nobody decides in between.
+//! What a group coordinator gives back (see [`crate::hosted`]), and its answers as errors.
 
-use super::api::{Asker, ConsumerHeartbeatAnswer, Described, GroupAnswer, GroupRequest, Joined, Synced};
+use super::Coordinator;
 use super::api::{Commit, ConsumerDescribed};
-use super::records::GroupRecord;
+use super::api::{ConsumerHeartbeatAnswer, Described, GroupAnswer, GroupRequest, Joined, Synced};
 use crate::requests::codes;
 
 /// What was decided.
-#[derive(Debug, Default)]
-#[must_use]
-pub struct Decision {
-    /// The partition of `__consumer_offsets` that the records go to.
-    pub partition: i32,
-    /// In order; appended whole or not at all. May be empty.
-    pub records: Vec<GroupRecord>,
-    /// Sent when everything that was appended to the partition until now is durable, so that nobody is told what a crash could take back.
-    pub answers: Vec<(Asker, GroupAnswer)>,
-}
-
-impl Decision {
-    /// One answer and no records.
-    pub fn answer(asker: Asker, answer: GroupAnswer) -> Decision {
-        Decision { answers: vec![(asker, answer)], ..Decision::default() }
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.answers.is_empty()
-    }
-}
+pub type Decision = crate::hosted::Decision<Coordinator>;
 
 impl GroupAnswer {
     /// The same answer as an error, for when its records could not be written, or its partition went away.

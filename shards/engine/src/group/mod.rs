@@ -1,5 +1,5 @@
 //! Group coordinators of one shard: every group whose partition of `__consumer_offsets` this shard owns. Pure state; storage is the host's
-//! (`owner/groups.rs`), see [`Decision`] for the way of a change.
+//! (`owner/hosts.rs`), see [`crate::hosted`] for the way of a change.
 //!
 //! - `api.rs`: what is asked and answered. `records.rs`: what is written down. `decision.rs`: what comes back.
 //! - `coordinator.rs`: partitions, groups and deadlines. `entry.rs`: one group of either protocol with its offsets.
@@ -16,6 +16,7 @@ mod consumer;
 mod coordinator;
 mod decision;
 mod entry;
+mod hosted;
 mod offsets;
 pub mod records;
 mod settings;

@@ -203,7 +203,7 @@ fn a_join_whose_connection_is_gone_leaves_nothing_behind() {
     node.pass_ms(60_000);
     node.pass_ms(60_000);
     let waiting: u64 = node.shards.iter().map(|shard| shard.owner.groups.metrics().waiting).sum();
-    let members: u64 = node.shards.iter().map(|shard| shard.owner.groups.group_metrics().members).sum();
+    let members: u64 = node.shards.iter().map(|shard| shard.owner.groups.coordinator.metrics().members).sum();
     assert_eq!((waiting, members), (0, 0));
     assert!(node.replies.is_empty());
 }

@@ -1,4 +1,4 @@
-//! Reading partitions of `__consumer_offsets` into their coordinators, one after the other, a step a round. Part of the [`super::GroupHost`].
+//! Reading partitions of the coordinators' topic into them, one after the other, a step a round. Part of the [`super::Host`].
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -6,10 +6,9 @@ use bytes::Bytes;
 use floe_wire::batch::{batches, records};
 use floe_wire::ids::TopicId;
 
-use super::{GroupHost, OP_TAG};
+use super::Host;
 use crate::event::{DiskError, DiskOp, DiskOutput, Effect, Effects, LogLevel, OpId, ReplyPart};
-use crate::group::codec;
-use crate::group::records::GroupRecord;
+use crate::hosted::Hosted;
 use crate::limits::{GROUP_LOAD_BYTES, GROUP_LOADS_AT_ONCE};
 use crate::log::{ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog};
 use crate::time::{Deadline, Time};
@@ -73,7 +72,7 @@ impl Loading {
     }
 }
 
-impl GroupHost {
+impl<C: Hosted> Host<C> {
     /// Goes on with loading, for a step of bounded size.
     pub fn load(&mut self, now: Time, log: &mut ShardLog, fx: &mut Effects) {
         // Most partitions are empty: their turns cost next to nothing.
@@ -128,7 +127,7 @@ impl GroupHost {
         None
     }
 
-    /// A disk operation tagged [`OP_TAG`] ended.
+    /// A disk operation tagged [`Hosted::OP_TAG`] ended.
     pub fn handle_disk(&mut self, op: OpId, result: Result<DiskOutput, DiskError>, fx: &mut Effects) {
         if self.loading.awaited != Some(Awaited::Op(op)) {
             return;
@@ -154,7 +153,7 @@ impl GroupHost {
             ReplyPart::Mem(bytes) => self.take_bytes(partition, &bytes, fx),
             ReplyPart::File(range) => {
                 self.loading.last_op += 1;
-                let op = OpId(u64::from(OP_TAG) << 56 | self.loading.last_op);
+                let op = OpId(u64::from(C::OP_TAG) << 56 | self.loading.last_op);
                 self.loading.awaited = Some(Awaited::Op(op));
                 let what = DiskOp::Read { file: range.file, offset: range.offset, len: range.len };
                 fx.push(Effect::Disk { op, what });
@@ -188,7 +187,7 @@ impl GroupHost {
                 }
                 let wrong = |what: String| format!("the record at offset {}: {what}", record.offset);
                 let key = record.key.ok_or_else(|| wrong("it has no key".into()))?;
-                match codec::decode(key, record.value).map_err(|error| wrong(error.to_string()))? {
+                match C::decode(key, record.value).map_err(|error| wrong(error.to_string()))? {
                     Some(record) => self.replay_one(partition, record),
                     None => self.loading.passed_over += 1,
                 }
@@ -197,7 +196,7 @@ impl GroupHost {
         Ok(())
     }
 
-    fn replay_one(&mut self, partition: i32, record: GroupRecord) {
+    fn replay_one(&mut self, partition: i32, record: C::Record) {
         self.metrics.replayed += 1;
         self.coordinator.replay(partition, record);
     }
@@ -208,7 +207,7 @@ impl GroupHost {
         if self.loading.passed_over > 0 {
             let line = format!(
                 "partition {} has {} records of kinds that this version does not know: they are passed over",
-                name(partition),
+                name::<C>(partition),
                 self.loading.passed_over
             );
             fx.push(Effect::Log { level: LogLevel::Warn, line });
@@ -219,8 +218,9 @@ impl GroupHost {
 
     fn cannot_load(&mut self, partition: i32, what: &str, fx: &mut Effects) {
         let line = format!(
-            "the groups of partition {} cannot be read: {what}. They are answered NOT_COORDINATOR until the broker is restarted with a partition that can be read; other groups are served",
-            name(partition)
+            "the {0} of partition {1} cannot be read: {what}. They are answered NOT_COORDINATOR until the broker is restarted with a partition that can be read; other {0} are served",
+            C::SUBJECTS,
+            name::<C>(partition)
         );
         fx.push(Effect::Log { level: LogLevel::Error, line });
         self.loading.failed.extend(self.topic.map(|topic| (topic, partition)));
@@ -228,8 +228,8 @@ impl GroupHost {
     }
 }
 
-fn name(partition: i32) -> String {
-    format!("{}-{partition}", crate::group::OFFSETS_TOPIC)
+fn name<C: Hosted>(partition: i32) -> String {
+    format!("{}-{partition}", C::TOPIC)
 }
 
 fn read_error(error: &ReadError) -> String {

@@ -1,11 +1,11 @@
-//! Host of a shard's group coordinators: reads the partitions of `__consumer_offsets` that the shard owns into them, appends what they decide, and lets
-//! answers go when nothing that they tell can be taken back by a crash. Part of the [`super::Owner`].
+//! Host of a shard's coordinators, of groups or of transactions: reads the partitions of their topic that the shard owns into them, appends what they
+//! decide, and lets answers go when nothing that they tell can be taken back by a crash. Part of the [`super::Owner`].
 //!
 //! Invariants:
 //! - A decision's records are one batch: appended whole, then applied at once, or not at all. Nobody decides in between.
-//! - An answer leaves when everything that was appended to its group's partition before it has reached its tier.
+//! - An answer leaves when everything that was appended to its subject's partition before it has reached its tier.
 //! - One partition is read at a time, a step a round ([`GROUP_LOAD_BYTES`]), never more of it in memory than that and a batch.
-//! - After a failure of partition or journal its groups are answered NOT_COORDINATOR: what was applied may not be on disk.
+//! - After a failure of partition or journal its subjects are answered NOT_COORDINATOR: what was applied may not be on disk.
 
 mod load;
 
@@ -21,35 +21,35 @@ use rustc_hash::FxBuildHasher;
 
 use self::load::Loading;
 use crate::event::{Effect, Effects, ShardId};
-use crate::group::api::{Asker, GroupAnswer, GroupCall};
-use crate::group::{Coordinator, Decision, GroupMetrics, GroupSettings, OFFSETS_TOPIC, codec};
+use crate::group;
+use crate::hosted::{Asker, Decision, Hosted};
 use crate::limits::{GROUP_BATCH_BYTES_MAX, GROUP_DECISIONS_AT_ONCE, GROUP_RETRY_MS};
 use crate::log::{AppendError, BatchInfo, CommitSeq, PartitionIx, ShardLog};
 use crate::mesh::Answer;
 use crate::metadata::Image;
-use crate::metrics::GroupHostMetrics;
+use crate::metrics::HostMetrics;
 use crate::requests::codes;
 use crate::time::{Deadline, Time};
-use crate::uuids::Uuids;
 
-/// The highest byte of every [`crate::event::OpId`] that the host gives out.
-pub const OP_TAG: u8 = 0x03;
+/// The host of groups.
+pub type GroupHost = Host<group::Coordinator>;
 
 /// Where an answer goes: shard of the connection, token there, place in the request.
 type Place = (ShardId, u64, u32);
 
-/// A partition of `__consumer_offsets` on this shard.
+/// A partition of the topic on this shard.
 #[derive(Debug)]
-struct Hosted {
+struct Home {
     ix: PartitionIx,
     /// The last commit that something of it went with.
     newest: Option<CommitSeq>,
 }
 
-/// The host.
-#[derive(Debug, Default)]
-pub struct GroupHost {
-    coordinator: Coordinator,
+/// The host of a coordinator `C`.
+#[derive(Debug)]
+pub struct Host<C: Hosted> {
+    /// Its state changes by [`Host::call`] and what follows from that.
+    pub coordinator: C,
     codec: Codec,
     image: Arc<Image>,
     /// The log has recovered, so that there is something to read.
@@ -57,41 +57,61 @@ pub struct GroupHost {
     journal_failed: bool,
     topic: Option<TopicId>,
     /// Those that are read or served, by number.
-    partitions: BTreeMap<i32, Hosted>,
+    partitions: BTreeMap<i32, Home>,
     loading: Loading,
     /// Who waits for an answer, by the number that the coordinator knows them by.
     askers: HashMap<u64, Place, FxBuildHasher>,
     last_asker: u64,
     /// Answers that wait for commits, in the order of these.
-    held: VecDeque<(CommitSeq, Vec<(Asker, GroupAnswer)>)>,
+    held: VecDeque<(CommitSeq, Held<C>)>,
     /// Commits up to this one have completed.
     completed: Option<CommitSeq>,
     ready: VecDeque<(ShardId, u64, Answer)>,
     /// Something due could not be written: when it is tried again.
     not_before: Option<Deadline>,
-    metrics: GroupHostMetrics,
+    metrics: HostMetrics,
 }
 
-impl GroupHost {
-    /// A host without partitions.
-    pub fn new(settings: GroupSettings, ids: Uuids, codec: Codec) -> GroupHost {
-        GroupHost { coordinator: Coordinator::new(settings, ids), codec, ..GroupHost::default() }
-    }
+/// Answers, and what their coordinator does then.
+type Held<C> = (Vec<(Asker, <C as Hosted>::Answer)>, Option<<C as Hosted>::Then>);
 
-    /// Counters of the groups, at this moment.
-    pub fn group_metrics(&self) -> GroupMetrics {
-        self.coordinator.metrics()
+impl<C: Hosted> Default for Host<C> {
+    fn default() -> Host<C> {
+        Host::new(C::default(), Codec::None)
+    }
+}
+
+impl<C: Hosted> Host<C> {
+    /// A host without partitions.
+    pub fn new(coordinator: C, codec: Codec) -> Host<C> {
+        Host {
+            coordinator,
+            codec,
+            image: Arc::default(),
+            recovered: false,
+            journal_failed: false,
+            topic: None,
+            partitions: BTreeMap::new(),
+            loading: Loading::default(),
+            askers: HashMap::default(),
+            last_asker: 0,
+            held: VecDeque::new(),
+            completed: None,
+            ready: VecDeque::new(),
+            not_before: None,
+            metrics: HostMetrics::default(),
+        }
     }
 
     /// Counters of the host, at this moment.
-    pub fn metrics(&self) -> GroupHostMetrics {
+    pub fn metrics(&self) -> HostMetrics {
         let partitions = self.partitions.len() as u64;
         let waiting = self.askers.len() as u64;
-        GroupHostMetrics { partitions, loading: self.loading.len(), waiting, ..self.metrics.clone() }
+        HostMetrics { partitions, loading: self.loading.len(), waiting, ..self.metrics.clone() }
     }
 
-    /// Somebody asks a group.
-    pub fn call(&mut self, now: Time, log: &mut ShardLog, place: Place, call: GroupCall, full: bool) {
+    /// Somebody asks.
+    pub fn call(&mut self, now: Time, log: &mut ShardLog, place: Place, call: C::Call, full: bool) {
         self.last_asker += 1;
         let asker = self.last_asker;
         self.askers.insert(asker, place);
@@ -116,7 +136,7 @@ impl GroupHost {
         fx.extend(lines.map(|(level, line)| Effect::Log { level, line }));
     }
 
-    /// When [`GroupHost::pump`] or a step of loading is wanted at the latest.
+    /// When [`Host::pump`] or a step of loading is wanted at the latest.
     pub fn next_deadline(&self) -> Option<Deadline> {
         let due =
             self.coordinator.next_deadline().map(|deadline| self.not_before.map_or(deadline, |n| n.max(deadline)));
@@ -129,17 +149,17 @@ impl GroupHost {
     }
 
     /// Commits up to this one have completed.
-    pub fn committed(&mut self, up_to: CommitSeq) {
+    pub fn committed(&mut self, now: Time, up_to: CommitSeq) {
         self.completed = self.completed.max(Some(up_to));
-        while let Some((_, answers)) = self.held.pop_front_if(|(commit, _)| *commit <= up_to) {
-            self.send(answers);
+        while let Some((_, held)) = self.held.pop_front_if(|(commit, _)| *commit <= up_to) {
+            self.let_go(now, held);
         }
     }
 
     /// A new image: groups see it, and partitions come and go with their topic.
     pub fn show(&mut self, image: Arc<Image>, log: Option<&ShardLog>) {
         self.image = image;
-        let topic = self.image.topic(OFFSETS_TOPIC).map(|topic| topic.id);
+        let topic = self.image.topic(C::TOPIC).map(|topic| topic.id);
         if self.topic != topic {
             self.topic = topic;
             self.unload_all();
@@ -165,8 +185,8 @@ impl GroupHost {
     /// No commit completes any more: nobody can be told anything.
     pub fn journal_failed(&mut self) {
         self.journal_failed = true;
-        for (_, answers) in std::mem::take(&mut self.held) {
-            let failed = answers.into_iter().map(|(asker, answer)| (asker, answer.failed(codes::NOT_COORDINATOR)));
+        for (_, (answers, _)) in std::mem::take(&mut self.held) {
+            let failed = answers.into_iter().map(|(asker, answer)| (asker, C::failed(answer, codes::NOT_COORDINATOR)));
             self.send(failed.collect());
         }
         self.unload_all();
@@ -174,7 +194,7 @@ impl GroupHost {
 
     /// Begins with partitions that have come.
     fn take_partitions(&mut self, log: Option<&ShardLog>) {
-        let Some((topic, log)) = self.image.topic(OFFSETS_TOPIC).zip(log) else { return };
+        let Some((topic, log)) = self.image.topic(C::TOPIC).zip(log) else { return };
         if !self.recovered || self.journal_failed {
             return;
         }
@@ -182,7 +202,7 @@ impl GroupHost {
             let Some(ix) = log.find(topic.id, partition) else { continue };
             let failed = log.partition(ix).is_none_or(|p| p.failed().is_some());
             if !failed && !self.partitions.contains_key(&partition) && !self.loading.has_failed(topic.id, partition) {
-                self.partitions.insert(partition, Hosted { ix, newest: None });
+                self.partitions.insert(partition, Home { ix, newest: None });
                 self.coordinator.load(partition);
                 self.loading.want(partition);
             }
@@ -203,7 +223,7 @@ impl GroupHost {
     }
 
     /// Whether the records of a decision, if it has any, were taken.
-    fn carry_out(&mut self, now: Time, log: &mut ShardLog, mut decision: Decision, full: bool) -> bool {
+    fn carry_out(&mut self, now: Time, log: &mut ShardLog, mut decision: Decision<C>, full: bool) -> bool {
         let mut taken = true;
         if !decision.records.is_empty() {
             match self.append(now, log, &decision, full) {
@@ -215,30 +235,30 @@ impl GroupHost {
                 }
             }
         }
-        let Decision { partition, answers, .. } = decision;
-        if answers.is_empty() {
+        let Decision { partition, answers, then, .. } = decision;
+        if answers.is_empty() && then.is_none() {
             return taken;
         }
         let newest = self.partitions.get(&partition).and_then(|hosted| hosted.newest);
         match newest.filter(|newest| self.completed.is_none_or(|completed| *newest > completed)) {
-            None => self.send(answers),
+            None => self.let_go(now, (answers, then)),
             Some(commit) => {
                 let at = self.held.partition_point(|(earlier, _)| *earlier <= commit);
-                self.held.insert(at, (commit, answers));
+                self.held.insert(at, (commit, (answers, then)));
             }
         }
         taken
     }
 
     /// Appends the records as one batch; an error is the code that clients get for it, as Kafka maps those of its log.
-    fn append(&mut self, now: Time, log: &mut ShardLog, decision: &Decision, full: bool) -> Result<(), i16> {
+    fn append(&mut self, now: Time, log: &mut ShardLog, decision: &Decision<C>, full: bool) -> Result<(), i16> {
         let hosted = self.partitions.get_mut(&decision.partition).ok_or(codes::NOT_COORDINATOR)?;
         if full {
             return Err(codes::COORDINATOR_NOT_AVAILABLE);
         }
         let mut builder = BatchBuilder::new(self.codec);
         for record in &decision.records {
-            let (key, value) = codec::encode(record);
+            let (key, value) = C::encode(record);
             let (key, value) = (Some(&key[..]), value.as_deref());
             builder.push(BatchRecord { timestamp: now.wall_ms, key, value, headers: &[] });
             if builder.records_bytes() > GROUP_BATCH_BYTES_MAX {
@@ -259,10 +279,17 @@ impl GroupHost {
         Ok(())
     }
 
-    fn send(&mut self, answers: Vec<(Asker, GroupAnswer)>) {
+    fn let_go(&mut self, now: Time, (answers, then): Held<C>) {
+        self.send(answers);
+        if let Some(then) = then {
+            self.coordinator.durable(now, then);
+        }
+    }
+
+    fn send(&mut self, answers: Vec<(Asker, C::Answer)>) {
         for ((_, asker), answer) in answers {
             let Some((to, token, at)) = self.askers.remove(&asker) else { continue };
-            self.ready.push_back((to, token, Answer::Group { at, answer: Box::new(answer) }));
+            self.ready.push_back((to, token, C::wrap(at, answer)));
         }
     }
 }
