@@ -16,7 +16,7 @@ async def run():
         records = await consumer.getmany(timeout_ms=200, max_records=100)
         for batch in records.values():
             for record in batch:
-                process(record.partition, record.offset)
+                process(record.topic, record.partition, record.offset)
         if records:
             try:
                 await consumer.commit()

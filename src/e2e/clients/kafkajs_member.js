@@ -12,7 +12,7 @@ async function run() {
   await consumer.subscribe({ topics: [topic], fromBeginning: true })
   // It commits what was processed after each batch.
   await consumer.run({
-    eachMessage: async ({ partition, message }) => fs.appendFileSync(log, `${partition} ${message.offset}\n`),
+    eachMessage: async ({ topic, partition, message }) => fs.appendFileSync(log, `${topic} ${partition} ${message.offset}\n`),
   })
 }
 

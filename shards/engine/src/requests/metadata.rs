@@ -10,7 +10,7 @@ use floe_wire::messages::Message;
 use floe_wire::messages::metadata::{
     MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use floe_wire::primitives::DecodeError;
+use floe_wire::primitives::{DecodeError, Reader};
 
 use super::split::bounded;
 use super::topics::name_is_valid;
@@ -22,6 +22,21 @@ use crate::limits::NEW_PARTITIONS_MAX;
 use crate::metadata::{Change, NewTopic, Topic};
 use crate::shard::Shard;
 
+/// librdkafka reserves four bytes for the number of topics. When it asks for all of them in a flexible version it writes the one byte of the null array
+/// and leaves the other three standing, so that three bytes are behind the end as anybody else reads it (seen with 2.16; it asks so for a subscription
+/// by a pattern and for `list_topics`). Kafka never looks behind the end of a request.
+const LIBRDKAFKA_LEFTOVER_BYTES: usize = 3;
+
+fn read(body: &Bytes, version: i16) -> Result<MetadataRequest<'_>, DecodeError> {
+    let mut reader = Reader::new(body);
+    let request = MetadataRequest::decode(&mut reader, version)?;
+    match reader.remaining() {
+        0 => Ok(request),
+        LIBRDKAFKA_LEFTOVER_BYTES if request.topics.is_none() => Ok(request),
+        behind => Err(DecodeError::Trailing(behind)),
+    }
+}
+
 impl Shard {
     pub(super) fn metadata(
         &mut self,
@@ -30,7 +45,7 @@ impl Shard {
         may_create: bool,
         fx: &mut Effects,
     ) -> Result<(), DecodeError> {
-        let request = MetadataRequest::decode_all(body, caller.version)?;
+        let request = read(body, caller.version)?;
         bounded(std::iter::once(request.topics.as_ref().map_or(0, Vec::len)))?;
         let image = self.image.clone();
         let all = request.topics.as_ref().is_none_or(|topics| caller.version == 0 && topics.is_empty());

@@ -187,6 +187,20 @@ fn operations_are_told_to_those_who_ask() {
         let response = MetadataResponse::decode_all(node.reply(3, 12), 12).unwrap();
         assert_eq!(response.topics[0].topic_authorized_operations, wants);
     }
+    // As confluent-kafka 2.16 asks for all topics: the null array takes four bytes, not one.
+    let header = [0, 3, 0, 13, 0, 0, 0, 5, 0, 7, b'r', b'd', b'k', b'a', b'f', b'k', b'a', 0];
+    for (body, answered) in
+        [(&[0u8, 0, 0, 0, 1, 0, 0][..], true), (&[0, 0, 0, 0, 1, 0, 0, 0], false), (&[1, 0, 0, 0, 1, 0, 0], false)]
+    {
+        let mut node = Node::start(1, BTreeMap::new());
+        node.create("t", 1, 1);
+        let frame = Bytes::from([&header[..], body].concat());
+        node.input(0, Input::Frame { conn: CONN, frame });
+        assert_eq!(node.closed, !answered, "{body:?}");
+        if answered {
+            assert_eq!(MetadataResponse::decode_all(node.reply(3, 13), 13).unwrap().topics.len(), 1);
+        }
+    }
     for include_cluster_authorized_operations in [false, true] {
         node.send(
             60,
