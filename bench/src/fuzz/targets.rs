@@ -131,7 +131,16 @@ fn checkpoints() -> Vec<Vec<u8>> {
             max_timestamp_offset: 3,
             created_ms: 1,
         }],
-        producers: vec![inspect::ProducerState { id: 4, epoch: 0, last_seen_ms: 5, batches: vec![(0, 4, 0, 4, 9)] }],
+        producers: vec![inspect::ProducerState {
+            id: 4,
+            epoch: 0,
+            last_seen_ms: 5,
+            txn_first_offset: Some(95),
+            coordinator_epoch: 0,
+            ended_ms: 8,
+            batches: vec![(0, 4, 0, 4, 9)],
+        }],
+        aborted: vec![inspect::AbortedState { producer_id: 4, first_offset: 1, last_offset: 7, last_stable: 8 }],
         ..Default::default()
     };
     let full = inspect::Checkpoint {

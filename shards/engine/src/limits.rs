@@ -180,3 +180,13 @@ pub const EXPRESSION_PROGRAM_BYTES_MAX: usize = 1 << 20;
 
 /// The shortest time between two matchings of a group's expressions against all topics, in milliseconds (Kafka: 10 s).
 pub const EXPRESSION_MATCH_MS: u64 = 1000;
+
+/// Aborted transactions that one partition remembers, as long as records of them may be in its log (32 bytes each, in memory and in the checkpoint).
+/// With as many, no transaction begins there before retention, DeleteRecords or compaction have removed some.
+pub const ABORTED_MAX: usize = 1 << 20;
+
+/// Producers of one partition whose transaction's coordinator is being asked whether a batch may open a transaction.
+pub const GUARDS_MAX: usize = 10_000;
+
+/// How long such an answer is waited for, in milliseconds.
+pub const GUARD_MS_MAX: i64 = 60_000;

@@ -10,6 +10,7 @@ use crate::event::ConnId;
 use crate::group::api::{GroupAnswer, GroupCall};
 use crate::log::{BatchInfo, ReadData};
 use crate::metadata::{Change, ChangeDone, Image};
+pub use crate::producers::Verified;
 
 /// A message between shards.
 #[derive(Debug)]
@@ -148,18 +149,8 @@ pub struct ProducePart {
     pub batch: Bytes,
     /// What its header says.
     pub info: BatchInfo,
-    /// For a transactional batch: what was asked of its transaction's coordinator before it was sent (again).
+    /// For a transactional batch that was sent before: its coordinator has vouched for it, with the guard of [`Produced::guard`].
     pub verified: Option<Verified>,
-}
-
-/// The transaction's coordinator says that the partition belongs to the producer's open transaction (KIP-890).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// The guard that the owner gave out before ([`Produced::guard`]). It holds until a marker of the producer is written here: a batch that
-    /// was delayed past it opens nothing.
-    pub guard: u64,
-    /// The producer's epoch rises with each transaction (Produce 12 and newer): then its first batch here has sequence 0.
-    pub epoch_rises: bool,
 }
 
 /// The end of a transaction on one partition.

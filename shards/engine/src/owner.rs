@@ -103,7 +103,7 @@ impl Owner {
             }
             Call::Lookup(parts) => self.lookup(now, log, job, &parts, fx),
             Call::Visit(visits) => self.visit(now, log, job, &visits),
-            Call::Markers(parts) => markers::write(&parts),
+            Call::Markers(parts) => self.mark(now, log, job, &parts),
             Call::Group { .. } => unreachable!("groups have it"),
         };
         self.jobs.insert(job, Job { from, token, answer, begun_ns: now.mono_ns, waits });
@@ -138,6 +138,7 @@ impl Owner {
                     }
                 }
                 Some(Answer::Visited(visited)) => visits::fail(visited),
+                Some(Answer::Marked(marked)) => markers::fail(marked),
                 _ => {}
             }
             self.settle_job(job, 1);

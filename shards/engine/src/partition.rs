@@ -1,7 +1,7 @@
 //! One partition's place in the log: its offsets, its cached tail, its segments, its producers. Lives in the
 //! [`crate::log::ShardLog`] of the shard that owns it, which alone changes it.
 //!
-//! Invariants: `log_start <= high_watermark <= log_end`; `tail` is contiguous, ends at `log_end` and holds at least everything from
+//! Invariants: `log_start <= last stable <= high_watermark <= log_end`; `tail` is contiguous, ends at `log_end` and holds at least everything from
 //! `settled_end` on; the segments are contiguous and together hold everything from the first one's base up to `settled_end`, but for what compaction
 //! has left out of those with a version. The batch that
 //! straddles the last written block is settled only when its last byte is.
@@ -129,9 +129,19 @@ impl Partition {
         self.log_end
     }
 
-    /// Offset behind the last record that no open transaction holds back; the high watermark while there are no transactions.
+    /// Offset behind the last record that no transaction holds back: the high watermark while none is open or ends.
     pub fn last_stable(&self) -> i64 {
-        self.high_watermark
+        match self.producers.transactions().first_unstable() {
+            None => self.high_watermark,
+            // Records of an open transaction may have been deleted.
+            Some(first) => first.max(self.log_start).min(self.high_watermark),
+        }
+    }
+
+    /// What lies below may be shown from now on.
+    pub(crate) fn show_to(&mut self, high_watermark: i64) {
+        self.high_watermark = high_watermark;
+        self.producers.shown(high_watermark);
     }
 
     /// Bytes of all batches kept.

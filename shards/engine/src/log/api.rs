@@ -166,6 +166,22 @@ pub enum AppendError {
         /// What came.
         got: i16,
     },
+    /// It would open a transaction that nobody has vouched for: ask its coordinator, then append it again as verified.
+    Unverified {
+        /// To be given back with the answer.
+        guard: u64,
+    },
+    /// It does not fit the producer's transaction: for people.
+    NotInTransaction(&'static str),
+    /// A newer transaction coordinator has written the end of a transaction.
+    CoordinatorFenced {
+        /// Its epoch.
+        known: i32,
+        /// What came.
+        got: i32,
+    },
+    /// Too many transactions to remember another one: retriable.
+    TooManyTransactions,
     /// The partition or the journal has failed; the reason for the log line.
     Storage(String),
     /// The batch can never fit a journal file.
@@ -385,9 +401,33 @@ pub struct BatchInfo {
     pub attributes: i16,
     /// All bytes of the batch.
     pub bytes: u64,
+    /// Of a control batch: the end of a transaction it stands for, if it was looked for ([`super::ShardLog`]'s own reading does).
+    pub end: Option<TxnEnd>,
 }
 
+/// The end of a transaction, as a control batch tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxnEnd {
+    /// Committed, or aborted.
+    pub committed: bool,
+    /// Epoch of the coordinator that wrote it.
+    pub coordinator_epoch: i32,
+}
+
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
+
 impl BatchInfo {
+    /// Whether its records belong to a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether it holds no data, but the end of a transaction.
+    pub fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
     /// From a header.
     pub fn of(header: &BatchHeader) -> BatchInfo {
         BatchInfo {
@@ -402,6 +442,7 @@ impl BatchInfo {
             base_sequence: header.base_sequence,
             attributes: header.attributes,
             bytes: header.total_bytes() as u64,
+            end: None,
         }
     }
 }

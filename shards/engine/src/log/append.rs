@@ -4,14 +4,15 @@ use super::batch::note_epoch;
 use super::frame::{EntryHeader, EntryKind};
 use super::journal::Carry;
 use super::{
-    AppendError, Appended, BatchInfo, CommitSeq, LogEvent, PartitionIx, ReadError, ShardLog, TailEntry, Tier, batch,
+    AppendError, Appended, BatchInfo, CommitSeq, LogEvent, PartitionIx, ReadError, ShardLog, TailEntry, Tier, TxnEnd,
+    batch, end,
 };
 use crate::partition::Partition;
-use crate::producers::{ProducedBatch, Verdict, sequence_after};
+use crate::producers::{EndVerdict, ProducedBatch, Verdict, Verified, sequence_after};
 use crate::time::Time;
 
 impl ShardLog {
-    /// Appends one batch that `floe_wire::batch` has found valid.
+    /// Appends one batch that `floe_wire::batch` has found valid, or that a coordinator made.
     pub fn append(
         &mut self,
         now: Time,
@@ -20,6 +21,94 @@ impl ShardLog {
         info: &BatchInfo,
         leader_epoch: i32,
     ) -> Result<Appended, AppendError> {
+        self.append_verified(now, ix, bytes, info, leader_epoch, None)
+    }
+
+    /// The same for a batch whose transaction's coordinator may have vouched for it.
+    pub fn append_verified(
+        &mut self,
+        now: Time,
+        ix: PartitionIx,
+        bytes: &[u8],
+        info: &BatchInfo,
+        leader_epoch: i32,
+        verified: Option<Verified>,
+    ) -> Result<Appended, AppendError> {
+        let p = self.appendable(ix)?;
+        if info.producer_id >= 0 {
+            match p.producers.judge(info, verified, now.wall_ms) {
+                Verdict::New => {}
+                Verdict::Duplicate(first) => return Err(duplicate(p, &first)),
+                Verdict::OutOfOrder { expected } => {
+                    return Err(AppendError::OutOfOrderSequence { expected, got: info.base_sequence });
+                }
+                Verdict::Fenced { known } => {
+                    return Err(AppendError::InvalidProducerEpoch { known, got: info.producer_epoch });
+                }
+                Verdict::Unverified { guard } => return Err(AppendError::Unverified { guard }),
+                Verdict::NotInTransaction(why) => return Err(AppendError::NotInTransaction(why)),
+                Verdict::NoRoom => return Err(AppendError::TooManyTransactions),
+            }
+        }
+        let tier = p.config.tier;
+        let placed = self.place(now, ix, bytes, info, leader_epoch, tier);
+        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
+        let (base_offset, append_time_ms, ring) = match placed {
+            Ok(placed) => placed,
+            Err(error) => {
+                if info.producer_id >= 0 && error == AppendError::Full {
+                    p.producers.refuse(info.producer_id, info.producer_epoch, info.base_sequence, now.wall_ms);
+                }
+                return Err(error);
+            }
+        };
+        if info.producer_id >= 0 {
+            let batch = ProducedBatch {
+                first_sequence: info.base_sequence,
+                last_sequence: sequence_after(info.base_sequence, info.last_offset_delta),
+                base_offset,
+                last_offset: base_offset + i64::from(info.last_offset_delta),
+                timestamp_ms: append_time_ms.unwrap_or(info.max_timestamp),
+            };
+            let (id, epoch) = (info.producer_id, info.producer_epoch);
+            p.producers.enter(id, epoch, batch, info.is_transactional(), now.wall_ms);
+        }
+        // Acknowledged now, so shown now: unless something before it still waits for another tier.
+        self.show_memory(ix, base_offset);
+        let wait = (tier != Tier::Memory).then_some(CommitSeq(ring));
+        Ok(Appended { base_offset, append_time_ms, wait })
+    }
+
+    /// Appends the end of a producer's transaction. Whatever the tier, there is a commit to wait for, and it is flushed: the coordinator forgets
+    /// the transaction then. A repeat is appended again, as in Kafka, and changes nothing.
+    pub fn append_end(
+        &mut self,
+        now: Time,
+        ix: PartitionIx,
+        (id, epoch): (i64, i16),
+        end: TxnEnd,
+        transaction_version: i16,
+        leader_epoch: i32,
+    ) -> Result<Appended, AppendError> {
+        let p = self.appendable(ix)?;
+        match p.producers.check_end(id, epoch, end, transaction_version) {
+            EndVerdict::Fits => {}
+            EndVerdict::Fenced { known } => return Err(AppendError::InvalidProducerEpoch { known, got: epoch }),
+            EndVerdict::CoordinatorFenced { known } => {
+                return Err(AppendError::CoordinatorFenced { known, got: end.coordinator_epoch });
+            }
+        }
+        let bytes = end::batch(id, epoch, end, now.wall_ms);
+        let info = batch::whole(&bytes).expect("made just now");
+        let (base_offset, append_time_ms, ring) = self.place(now, ix, &bytes, &info, leader_epoch, Tier::Flushed)?;
+        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
+        p.producers.end(id, epoch, end, (base_offset, now.wall_ms), now.wall_ms);
+        self.show_memory(ix, base_offset);
+        Ok(Appended { base_offset, append_time_ms, wait: Some(CommitSeq(ring)) })
+    }
+
+    /// The partition, if it can be appended to.
+    fn appendable(&mut self, ix: PartitionIx) -> Result<&mut Partition, AppendError> {
         if let Some(reason) = &self.journal.failed {
             return Err(AppendError::Storage(reason.clone()));
         }
@@ -30,44 +119,34 @@ impl ShardLog {
         let Some(p) = self.partitions.get_mut(ix.0 as usize).and_then(Option::as_mut).filter(|p| !p.removed) else {
             return Err(AppendError::Storage("the partition was removed".into()));
         };
-        if let Some(reason) = &p.failed {
-            return Err(AppendError::Storage(reason.clone()));
+        match &p.failed {
+            Some(reason) => Err(AppendError::Storage(reason.clone())),
+            None => Ok(p),
         }
-        if info.producer_id >= 0 {
-            match p.producers.check(
-                info.producer_id,
-                info.producer_epoch,
-                info.base_sequence,
-                info.last_offset_delta + 1,
-            ) {
-                Verdict::New => {}
-                Verdict::Duplicate(first) => return Err(duplicate(p, &first)),
-                Verdict::OutOfOrder { expected } => {
-                    return Err(AppendError::OutOfOrderSequence { expected, got: info.base_sequence });
-                }
-                Verdict::Fenced { known } => {
-                    return Err(AppendError::InvalidProducerEpoch { known, got: info.producer_epoch });
-                }
-            }
-        }
+    }
+
+    /// Puts a batch at the end of a partition that takes it: its base offset, the time given to it, its commit.
+    fn place(
+        &mut self,
+        now: Time,
+        ix: PartitionIx,
+        bytes: &[u8],
+        info: &BatchInfo,
+        leader_epoch: i32,
+        tier: Tier,
+    ) -> Result<(i64, Option<i64>, u64), AppendError> {
         // While reading goes on although nothing can settle, memory is bounded here.
         let clogged = self.is_clogged() && self.holds_too_much();
         let direct = !clogged && self.goes_direct(ix, bytes.len());
-        let room = if clogged {
-            Err(AppendError::Full)
+        if clogged {
+            return Err(AppendError::Full);
         } else if direct {
-            self.make_direct_room(now, ix, bytes.len())
+            self.make_direct_room(now, ix, bytes.len())?;
         } else {
             self.journal.close_piece_of(ix);
-            self.journal.make_room(now, bytes.len(), true)
-        };
-        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
-        if let Err(error) = room {
-            if info.producer_id >= 0 && error == AppendError::Full {
-                p.producers.refuse(info.producer_id, info.producer_epoch, info.base_sequence, now.wall_ms);
-            }
-            return Err(error);
+            self.journal.make_room(now, bytes.len(), true)?;
         }
+        let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
         let ring = self.journal.building_ring();
         let base_offset = p.log_end;
         let last_offset = base_offset + i64::from(info.last_offset_delta);
@@ -84,7 +163,7 @@ impl ShardLog {
                 leader_epoch,
                 kind: EntryKind::Batch,
             };
-            let at = self.journal.push(header, bytes, Some(p.config.tier));
+            let at = self.journal.push(header, bytes, Some(tier));
             let copy = self.journal.pushed_mut(at, bytes.len());
             batch::stamp(copy, base_offset, leader_epoch);
             if let Some(time_ms) = append_time_ms {
@@ -92,7 +171,7 @@ impl ShardLog {
             }
             (0, at)
         };
-        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
+        let p = self.partitions[ix.0 as usize].as_mut().expect("as above");
         self.journal.note_entry(ix, last_offset + 1);
         let max_timestamp = append_time_ms.unwrap_or(info.max_timestamp);
         if p.log_end == p.segments.back().map_or(p.settled_end, |s| s.base) || p.segment_since_ms == 0 {
@@ -111,25 +190,18 @@ impl ShardLog {
         note_epoch(&mut p.leader_epochs, leader_epoch);
         p.unsettled_bytes += bytes.len() as u64;
         self.unsettled_bytes += bytes.len() as u64;
-        // Acknowledged now, so shown now: unless something before it still waits for another tier.
-        if p.config.tier == Tier::Memory && p.high_watermark == base_offset && p.high_watermark >= p.memory_from {
-            p.high_watermark = p.log_end;
-            self.events.push_back(LogEvent::Advanced { ix });
-        }
-        if info.producer_id >= 0 {
-            let batch = ProducedBatch {
-                first_sequence: info.base_sequence,
-                last_sequence: sequence_after(info.base_sequence, info.last_offset_delta),
-                base_offset,
-                last_offset,
-                timestamp_ms: max_timestamp,
-            };
-            p.producers.enter(info.producer_id, info.producer_epoch, batch, now.wall_ms);
-        }
         self.metrics.batches += 1;
         self.metrics.batch_bytes += bytes.len() as u64;
-        let wait = (p.config.tier != Tier::Memory).then_some(CommitSeq(ring));
-        Ok(Appended { base_offset, append_time_ms, wait })
+        Ok((base_offset, append_time_ms, ring))
+    }
+
+    /// With tier `memory` what was appended at `base_offset` is shown at once.
+    fn show_memory(&mut self, ix: PartitionIx, base_offset: i64) {
+        let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
+        if p.config.tier == Tier::Memory && p.high_watermark == base_offset && p.high_watermark >= p.memory_from {
+            p.show_to(p.log_end);
+            self.events.push_back(LogEvent::Advanced { ix });
+        }
     }
 
     /// The caller refuses a batch for now: its producer goes on with this one, and nothing pipelined behind it is taken.
@@ -174,6 +246,7 @@ impl ShardLog {
         }
         let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
         p.log_start = to;
+        p.producers.forget_aborted(to);
         p.start_commit = Some(CommitSeq(self.journal.building_ring()));
         let header = EntryHeader {
             seq: 0,
@@ -249,7 +322,7 @@ impl ShardLog {
                 if let Some(p) = self.partitions[ix.0 as usize].as_mut()
                     && *end > p.high_watermark
                 {
-                    p.high_watermark = *end;
+                    p.show_to(*end);
                     self.events.push_back(LogEvent::Advanced { ix: *ix });
                 }
             }

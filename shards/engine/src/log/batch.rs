@@ -5,17 +5,22 @@ use floe_wire::batch::{BatchHeader, records};
 
 pub(super) use floe_wire::batch::{HEADER_BYTES, stamp, stamp_log_append_time};
 
-use super::{BatchInfo, Found};
+use super::{BatchInfo, Found, end};
 
 /// The header of the batch at the start of `bytes`, which may be cut anywhere behind the header.
 pub(super) fn header(bytes: &[u8]) -> Option<BatchInfo> {
-    BatchHeader::decode(bytes).ok().map(|header| BatchInfo::of(&header))
+    BatchHeader::decode(bytes).ok().map(|header| info(&header, bytes))
+}
+
+fn info(header: &BatchHeader, bytes: &[u8]) -> BatchInfo {
+    let end = if header.is_control() { end::read(bytes) } else { None };
+    BatchInfo { end, ..BatchInfo::of(header) }
 }
 
 /// The header of a whole batch whose checksum holds; `None` when it is not that.
 pub(super) fn whole(batch: &[u8]) -> Option<BatchInfo> {
     let header = BatchHeader::decode(batch).ok()?;
-    (header.total_bytes() == batch.len() && header.crc_holds(batch)).then(|| BatchInfo::of(&header))
+    (header.total_bytes() == batch.len() && header.crc_holds(batch)).then(|| info(&header, batch))
 }
 
 /// The checksum that a batch carries.

@@ -9,7 +9,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 const MAGIC: &[u8; 8] = b"FLOECP01";
 const HEADER_BYTES: usize = 32;
 /// The version of the content's layout.
-pub const CHECKPOINT_VERSION: u32 = 2;
+pub const CHECKPOINT_VERSION: u32 = 3;
 /// Largest checkpoint that is read, in bytes.
 pub(super) const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
 /// The two names.
@@ -80,6 +80,21 @@ pub struct PartitionState {
     pub segments: Vec<SegmentState>,
     /// By rising id.
     pub producers: Vec<ProducerState>,
+    /// Transactions aborted below `settled_end` of which records may be left, in order of their ends.
+    pub aborted: Vec<AbortedState>,
+}
+
+/// An aborted transaction in a checkpoint.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedState {
+    /// Whose it was.
+    pub producer_id: i64,
+    /// Offset of its first record.
+    pub first_offset: i64,
+    /// Offset of its marker.
+    pub last_offset: i64,
+    /// The first offset of a transaction that was open then, or the offset behind the marker.
+    pub last_stable: i64,
 }
 
 /// A segment in a checkpoint.
@@ -99,7 +114,7 @@ pub struct SegmentState {
     pub created_ms: i64,
 }
 
-/// A producer in a checkpoint: only batches below the high watermark.
+/// A producer in a checkpoint: only batches below the high watermark; its epochs and its transaction as of `settled_end`, where replay begins.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ProducerState {
     /// Its id.
@@ -108,6 +123,12 @@ pub struct ProducerState {
     pub epoch: i16,
     /// Wall-clock ms of its last append.
     pub last_seen_ms: i64,
+    /// Offset of the first record of its open transaction.
+    pub txn_first_offset: Option<i64>,
+    /// Epoch of the coordinator that ended its last transaction; -1: none has.
+    pub coordinator_epoch: i32,
+    /// Timestamp of that end; -1: none.
+    pub ended_ms: i64,
     /// First sequence, last sequence, base offset, last offset, timestamp of each.
     pub batches: Vec<(i32, i32, i64, i64, i64)>,
 }
@@ -170,7 +191,16 @@ mod tests {
                     max_timestamp_offset: 4,
                     created_ms: 5,
                 }],
-                producers: vec![ProducerState { id: 1, epoch: 2, last_seen_ms: 3, batches: vec![(1, 2, 3, 4, 5)] }],
+                producers: vec![ProducerState {
+                    id: 1,
+                    epoch: 2,
+                    last_seen_ms: 3,
+                    txn_first_offset: Some(4),
+                    coordinator_epoch: 5,
+                    ended_ms: 6,
+                    batches: vec![(1, 2, 3, 4, 5)],
+                }],
+                aborted: vec![AbortedState { producer_id: 1, first_offset: 2, last_offset: 3, last_stable: 4 }],
                 ..PartitionState::default()
             }],
             ..Checkpoint::default()

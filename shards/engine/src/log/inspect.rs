@@ -1,6 +1,6 @@
 //! The files of a stopped broker, read for people (`floe dump-log`) and for tests: pure functions over bytes, the same that recovery uses.
 
-pub use super::checkpoint::{Checkpoint, PartitionState, ProducerState, Run, SegmentState};
+pub use super::checkpoint::{AbortedState, Checkpoint, PartitionState, ProducerState, Run, SegmentState};
 pub use super::frame::{CommitHeader, DirectBody, EntryHeader, EntryKind, JournalId};
 pub use super::scan::{Body, FoundCommit, FoundEntry, Held, Hole};
 pub use super::segment::{file_name, read_index};

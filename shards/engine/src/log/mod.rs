@@ -14,6 +14,7 @@ mod checkpoint;
 mod cold;
 mod compact;
 mod direct;
+mod end;
 mod frame;
 pub mod inspect;
 mod journal;

@@ -17,7 +17,7 @@ impl ShardLog {
             let ix = PartitionIx(i as u32);
             let producer_expiration_ms = self.settings.producer_expiration_ms;
             let Some(p) = self.partition_mut(ix).filter(|p| p.failed.is_none()) else { continue };
-            p.producers.expire(now.wall_ms.saturating_sub(producer_expiration_ms));
+            p.producers.expire(now.wall_ms.saturating_sub(producer_expiration_ms), now.wall_ms);
             let has_data = p.log_end > p.segments.back().map_or(p.settled_end, |s| s.base);
             // The last segment is never compacted, so it is closed in time for it.
             let age_ms_max = p.config.compact.map_or(i64::MAX, |c| c.lag_ms_max).min(p.config.segment_ms);

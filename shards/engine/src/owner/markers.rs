@@ -1,10 +1,53 @@
-//! Ends of transactions on the owner's side: each partition gets its marker, and the answer goes when all of them are durable.
+//! Ends of transactions on the owner's side: each partition gets its marker, and the answer goes when all of them are on stable storage.
 
+use super::Owner;
+use crate::log::{AppendError, CommitSeq, ShardLog, TxnEnd};
 use crate::mesh::{Answer, Marked, MarkerPart};
 use crate::requests::codes;
+use crate::time::Time;
 
-/// Until partitions keep transactions nothing can be ended.
-pub(super) fn write(parts: &[MarkerPart]) -> (Answer, usize) {
-    let marked = parts.iter().map(|part| Marked { at: part.at, error_code: codes::INVALID_TXN_STATE });
-    (Answer::Marked(marked.collect()), 0)
+impl Owner {
+    /// Writes markers. A nearly full disk does not keep them out: they are small, and what is open holds readers back.
+    pub(super) fn mark(&mut self, now: Time, log: &mut ShardLog, job: u64, parts: &[MarkerPart]) -> (Answer, usize) {
+        // Commits complete in order, so the last one stands for all.
+        let mut last: Option<CommitSeq> = None;
+        let marked = parts.iter().map(|part| {
+            let error_code = match write(now, log, part) {
+                Ok(wait) => {
+                    last = last.max(wait);
+                    codes::NONE
+                }
+                Err(error_code) => error_code,
+            };
+            Marked { at: part.at, error_code }
+        });
+        let marked = marked.collect();
+        if let Some(commit) = last {
+            self.await_commit(commit, job);
+        }
+        (Answer::Marked(marked), usize::from(last.is_some()))
+    }
+}
+
+/// What had not reached the disk is not written.
+pub(super) fn fail(marked: &mut [Marked]) {
+    for marked in marked.iter_mut().filter(|marked| marked.error_code == codes::NONE) {
+        marked.error_code = codes::KAFKA_STORAGE_ERROR;
+    }
+}
+
+fn write(now: Time, log: &mut ShardLog, part: &MarkerPart) -> Result<Option<CommitSeq>, i16> {
+    let ix = log.find(part.topic, part.partition).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let marker = part.marker;
+    let end = TxnEnd { committed: marker.committed, coordinator_epoch: marker.coordinator_epoch };
+    let producer = (marker.producer_id, marker.producer_epoch);
+    let appended = log.append_end(now, ix, producer, end, marker.transaction_version, 0);
+    appended.map(|appended| appended.wait).map_err(|error| match error {
+        AppendError::InvalidProducerEpoch { .. } => codes::INVALID_PRODUCER_EPOCH,
+        AppendError::CoordinatorFenced { .. } => codes::TRANSACTION_COORDINATOR_FENCED,
+        AppendError::Full => codes::NOT_ENOUGH_REPLICAS,
+        AppendError::Closed => codes::NOT_LEADER_OR_FOLLOWER,
+        AppendError::Storage(_) => codes::KAFKA_STORAGE_ERROR,
+        error => unreachable!("{error:?} of the end of a transaction"),
+    })
 }

@@ -139,30 +139,45 @@ impl Owner {
             log.refuse(now, ix, &part.info);
             return no(codes::NOT_ENOUGH_REPLICAS, reason.clone());
         }
-        let (base_offset, append_time_ms, wait) = match log.append(now, ix, &part.batch, &part.info, 0) {
-            Ok(appended) => (appended.base_offset, appended.append_time_ms, appended.wait),
-            Err(AppendError::Duplicate { base_offset, append_time_ms, wait }) => (base_offset, append_time_ms, wait),
-            Err(AppendError::OutOfOrderSequence { expected, got }) => {
-                return no(
-                    codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
-                    format!("Out of order sequence number: {got} came and {expected} is next."),
-                );
-            }
-            Err(AppendError::InvalidProducerEpoch { known, got }) => {
-                return no(codes::INVALID_PRODUCER_EPOCH, format!("Producer epoch {got} is older than {known}."));
-            }
-            Err(AppendError::Storage(reason)) => return no(codes::KAFKA_STORAGE_ERROR, reason),
-            // Another shard took the request in before it was told to stop.
-            Err(AppendError::Closed) => return no(codes::NOT_LEADER_OR_FOLLOWER, "The broker is stopping.".into()),
-            Err(AppendError::TooLarge { bytes_max }) => {
-                return no(
-                    codes::MESSAGE_TOO_LARGE,
-                    format!("The journal takes batches of at most {bytes_max} bytes."),
-                );
-            }
-            Err(AppendError::Full) if waits_for_room => return None,
-            Err(AppendError::Full) => return no(codes::NOT_ENOUGH_REPLICAS, NO_ROOM.into()),
-        };
+        let (base_offset, append_time_ms, wait) =
+            match log.append_verified(now, ix, &part.batch, &part.info, 0, part.verified) {
+                Ok(appended) => (appended.base_offset, appended.append_time_ms, appended.wait),
+                Err(AppendError::Duplicate { base_offset, append_time_ms, wait }) => {
+                    (base_offset, append_time_ms, wait)
+                }
+                Err(AppendError::OutOfOrderSequence { expected, got }) => {
+                    return no(
+                        codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
+                        format!("Out of order sequence number: {got} came and {expected} is next."),
+                    );
+                }
+                Err(AppendError::InvalidProducerEpoch { known, got }) => {
+                    return no(codes::INVALID_PRODUCER_EPOCH, format!("Producer epoch {got} is older than {known}."));
+                }
+                Err(AppendError::Unverified { guard }) => {
+                    let answer = not_produced(part.at, codes::NONE, String::new());
+                    return Some((Produced { message: None, guard: Some(guard), ..answer }, None));
+                }
+                Err(AppendError::NotInTransaction(why)) => return no(codes::INVALID_TXN_STATE, why.into()),
+                Err(AppendError::TooManyTransactions) => {
+                    return no(
+                        codes::NOT_ENOUGH_REPLICAS,
+                        "Too many aborted transactions: delete older records.".into(),
+                    );
+                }
+                Err(AppendError::CoordinatorFenced { .. }) => unreachable!("only ends of transactions are fenced so"),
+                Err(AppendError::Storage(reason)) => return no(codes::KAFKA_STORAGE_ERROR, reason),
+                // Another shard took the request in before it was told to stop.
+                Err(AppendError::Closed) => return no(codes::NOT_LEADER_OR_FOLLOWER, "The broker is stopping.".into()),
+                Err(AppendError::TooLarge { bytes_max }) => {
+                    return no(
+                        codes::MESSAGE_TOO_LARGE,
+                        format!("The journal takes batches of at most {bytes_max} bytes."),
+                    );
+                }
+                Err(AppendError::Full) if waits_for_room => return None,
+                Err(AppendError::Full) => return no(codes::NOT_ENOUGH_REPLICAS, NO_ROOM.into()),
+            };
         let log_start = log.partition(ix).map_or(-1, |p| p.log_start());
         let answer = Produced {
             at: part.at,

@@ -270,6 +270,7 @@ fn append(log: &mut ShardLog, now: Time, ix: PartitionIx, batch: &[u8]) -> (Stat
         base_sequence: i32_at(53),
         attributes: i16_at(21),
         bytes: batch.len() as u64,
+        end: None,
     };
     match log.append(now, ix, batch, &info, 0) {
         Ok(done) => (Status::Ok, vec![done.base_offset, done.append_time_ms.unwrap_or(-1)], done.wait),
@@ -277,6 +278,12 @@ fn append(log: &mut ShardLog, now: Time, ix: PartitionIx, batch: &[u8]) -> (Stat
             (Status::Ok, vec![base_offset, append_time_ms.unwrap_or(-1)], wait)
         }
         Err(AppendError::Storage(_)) => (Status::Storage, Vec::new(), None),
+        Err(
+            error @ (AppendError::Unverified { .. }
+            | AppendError::NotInTransaction(_)
+            | AppendError::CoordinatorFenced { .. }
+            | AppendError::TooManyTransactions),
+        ) => unreachable!("{error:?} without transactions"),
         Err(AppendError::Full | AppendError::Closed) => (Status::Full, Vec::new(), None),
         Err(AppendError::OutOfOrderSequence { .. }) => (Status::OutOfOrder, Vec::new(), None),
         Err(AppendError::InvalidProducerEpoch { .. } | AppendError::TooLarge { .. }) => {

@@ -1,6 +1,6 @@
 //! What of a partition can be compacted now, and whether it is worth it. Pure.
 //!
-//! Never: the last segment, what is not settled, what is younger than `min.compaction.lag.ms`. Nor the segment that holds the newest record of
+//! Never: the last segment, what is not settled, what lies past the last stable offset, what is younger than `min.compaction.lag.ms`. Nor the segment that holds the newest record of
 //! all: a log whose end is a gap would look to its readers as if they never reached it.
 
 use std::collections::VecDeque;
@@ -58,6 +58,10 @@ pub(super) fn plan(p: &Partition, wall_ms: i64) -> Option<Plan> {
         if end <= first_dirty {
             clean_bytes += u128::from(segment.len);
             continue;
+        }
+        // What an open transaction holds back has not its meaning yet.
+        if end > p.last_stable() {
+            break;
         }
         let youngest_ms = wall_ms.saturating_sub(settings.lag_ms_min);
         if settings.lag_ms_min > 0 && segment.max_timestamp > youngest_ms {

@@ -16,7 +16,7 @@ use crate::log::scan::Held;
 use crate::log::segment::Segment;
 use crate::log::{BatchInfo, PartitionIx, TailEntry};
 use crate::partition::Partition;
-use crate::producers::{ProducedBatch, Producer, sequence_after};
+use crate::producers::{Aborted, ProducedBatch, Producer};
 use crate::time::Time;
 
 const HELP: &str = "Acknowledged records are lost or in doubt, so the partition answers with a storage error. Restore the data directory from a copy, or accept the \
@@ -65,7 +65,7 @@ impl ShardLog {
         let p = self.partitions[ix.0 as usize].as_mut().expect("nothing has been removed yet");
         restore(p, g.state.take(), g.log_start);
         for info in &g.rescanned.produced {
-            note_producer(p, now, info);
+            p.producers.replay(info, now.wall_ms);
         }
         g.entries.sort_by(|a, b| (a.info.base_offset, b.age).cmp(&(b.info.base_offset, a.age)));
         let mut stream = Stream::begin(p, g, now);
@@ -116,10 +116,11 @@ impl ShardLog {
         }
         let straddler = g.entries.iter().any(|e| e.info.base_offset == p.settled_end);
         stream.end(p, straddler);
-        p.high_watermark = p.log_end;
         p.memory_from = p.log_end;
         p.log_start = p.log_start.min(expected);
         p.producers.truncate(expected);
+        p.producers.forget_aborted(p.log_start);
+        p.show_to(p.log_end);
         if let Some((offset, place)) = g.damaged.iter().find(|(offset, _)| *offset >= expected) {
             failure =
                 failure.or(Some(format!("the acknowledged batch with offset {offset} is damaged in {place}. {HELP}")));
@@ -270,9 +271,23 @@ fn restore(p: &mut Partition, state: Option<PartitionState>, log_start: i64) {
                     timestamp_ms: *timestamp_ms,
                 }
             });
-        let known = Producer { epoch: producer.epoch, batches: batches.collect(), last_seen_ms: producer.last_seen_ms };
+        let known = Producer {
+            epoch: producer.epoch,
+            batches: batches.collect(),
+            last_seen_ms: producer.last_seen_ms,
+            txn_first_offset: producer.txn_first_offset,
+            coordinator_epoch: producer.coordinator_epoch,
+            ended_ms: producer.ended_ms,
+        };
         p.producers.restore(producer.id, known);
     }
+    let aborted = state.aborted.into_iter().map(|a| Aborted {
+        producer_id: a.producer_id,
+        first_offset: a.first_offset,
+        last_offset: a.last_offset,
+        last_stable: a.last_stable,
+    });
+    p.producers.restore_aborted(aborted);
 }
 
 /// The segment's last blocks hold the beginning of a batch that is lost. What follows cannot be written there: the blocks hold settled batches too, or
@@ -292,20 +307,6 @@ pub(super) fn enter(p: &mut Partition, now: Time, info: &BatchInfo, entry: TailE
     if p.segment_since_ms == 0 {
         p.segment_since_ms = now.wall_ms;
     }
-    note_producer(p, now, info);
+    p.producers.replay(info, now.wall_ms);
     p.tail.push_back(entry);
-}
-
-/// Enters a batch met again into what is known of its producer.
-fn note_producer(p: &mut Partition, now: Time, info: &BatchInfo) {
-    if info.producer_id >= 0 {
-        let produced = ProducedBatch {
-            first_sequence: info.base_sequence,
-            last_sequence: sequence_after(info.base_sequence, info.last_offset_delta),
-            base_offset: info.base_offset,
-            last_offset: info.base_offset + i64::from(info.last_offset_delta),
-            timestamp_ms: info.max_timestamp,
-        };
-        p.producers.enter(info.producer_id, info.producer_epoch, produced, now.wall_ms);
-    }
 }

@@ -2,10 +2,11 @@
 
 use super::Phase;
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, LogLevel};
-use crate::log::checkpoint::{Checkpoint, NAMES, PartitionState, ProducerState, SegmentState};
+use crate::log::checkpoint::{AbortedState, Checkpoint, NAMES, PartitionState, ProducerState, SegmentState};
 use crate::log::ops::Op;
 use crate::log::{PartitionIx, ShardLog};
 use crate::partition::Partition;
+use crate::producers::{Aborted, Producer};
 use crate::time::Time;
 
 /// What a checkpoint gives up once it is durable.
@@ -30,6 +31,7 @@ impl ShardLog {
             let (from, to) = (p.tail_index(p.released_end), p.tail_index(p.settled_end));
             releases.extend(p.tail.range(from..to).map(|e| (e.ring, 1)));
             p.released_end = p.settled_end;
+            p.producers.settled(p.settled_end);
             let below = (1..p.segments.len()).take_while(|next| p.segments[*next].base <= p.log_start);
             trimmed.extend(below.map(|next| (PartitionIx(i as u32), p.segments[next - 1].base)));
         }
@@ -150,6 +152,7 @@ impl ShardLog {
 
 fn state(p: &Partition) -> PartitionState {
     let durable = p.high_watermark;
+    let aborted = p.producers.transactions().aborted().iter();
     PartitionState {
         topic: p.topic.0,
         partition: p.number,
@@ -174,20 +177,27 @@ fn state(p: &Partition) -> PartitionState {
                 created_ms: s.created_ms,
             })
             .collect(),
-        producers: p
-            .producers
-            .sorted()
-            .into_iter()
-            .filter_map(|(id, producer)| {
-                let batches: Vec<_> = producer
-                    .batches
-                    .iter()
-                    .filter(|b| b.last_offset < durable)
-                    .map(|b| (b.first_sequence, b.last_sequence, b.base_offset, b.last_offset, b.timestamp_ms))
-                    .collect();
-                let known = ProducerState { id, epoch: producer.epoch, last_seen_ms: producer.last_seen_ms, batches };
-                (!known.batches.is_empty()).then_some(known)
-            })
+        producers: p.producers.as_of(p.settled_end, durable).into_iter().map(producer_state).collect(),
+        aborted: aborted.take_while(|a| a.last_offset < p.settled_end).map(aborted_state).collect(),
+    }
+}
+
+fn producer_state((id, producer): (i64, Producer)) -> ProducerState {
+    let batches = producer.batches.iter();
+    ProducerState {
+        id,
+        epoch: producer.epoch,
+        last_seen_ms: producer.last_seen_ms,
+        txn_first_offset: producer.txn_first_offset,
+        coordinator_epoch: producer.coordinator_epoch,
+        ended_ms: producer.ended_ms,
+        batches: batches
+            .map(|b| (b.first_sequence, b.last_sequence, b.base_offset, b.last_offset, b.timestamp_ms))
             .collect(),
     }
+}
+
+fn aborted_state(aborted: &Aborted) -> AbortedState {
+    let Aborted { producer_id, first_offset, last_offset, last_stable } = *aborted;
+    AbortedState { producer_id, first_offset, last_offset, last_stable }
 }

@@ -10,6 +10,7 @@ mod recovery;
 mod restart;
 mod retention;
 mod settling;
+mod transactions;
 
 use std::collections::BTreeMap;
 
