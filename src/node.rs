@@ -76,14 +76,16 @@ fn start(config: &Config, data: &DataDir, sockets: Vec<TcpListener>) -> Outcome<
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
         .tried(|| "cannot get random numbers from the kernel".to_owned())?;
     let allowed = cores::allowed();
+    let shares_cpus = config.cpus.len() > allowed.len();
     let plan = Plan {
         data_dir: data.path.clone(),
         config: config.broker.clone(),
         seed,
         // A shard that shares its CPU with another one anyway is better moved about by the kernel.
-        pin: config.cpus.len() <= allowed.len(),
+        pin: !shares_cpus,
         cpus: config.cpus.clone(),
-        spin: Duration::from_micros(config.spin_us),
+        // One that polls there would take the time from the others that have work.
+        spin: if shares_cpus { Duration::ZERO } else { Duration::from_micros(config.spin_us) },
         listeners: sockets,
     };
     let age = if data.is_new { "new" } else { "found" };

@@ -35,7 +35,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
 
 /// What each profile sets. A knob missing here keeps its default under that profile.
 const PROFILES: &[(&str, &[(&str, &str)])] =
-    &[("latency", &[("spin.us", "50")]), ("balanced", &[]), ("bandwidth", &[("commit.wait.us", "500")])];
+    &[("latency", &[("spin.us", "1000")]), ("balanced", &[]), ("bandwidth", &[("commit.wait.us", "500")])];
 
 /// Every setting that exists, Floe's own first.
 pub fn all() -> Vec<Key> {
@@ -79,7 +79,7 @@ pub fn all() -> Vec<Key> {
             "spin.us",
             Kind::Whole { min: 0, max: 1_000_000 },
             "0",
-            "How long an idle shard polls before it sleeps, in microseconds.",
+            "How long an idle shard polls before it sleeps, in microseconds. Shards that share a CPU (`oversubscribe`) do not poll.",
         ),
     ];
     keys.extend(CONFIGS.iter().flat_map(engine_keys));

@@ -14,6 +14,10 @@ pub const COMMITS_IN_FLIGHT_MAX: usize = 4;
 /// (here 120 us of device time and about as much CPU), and what waits for the one before shares its own.
 pub const COMMIT_BYTES_BESIDE: usize = 64 << 10;
 
+/// Bytes up to which a commit that need not be durable goes through the page cache: copying it is cheaper than waiting for the device. Above, the
+/// copy costs more CPU than the wait is worth.
+pub const COMMIT_BYTES_CACHED_MAX: usize = 64 << 10;
+
 /// Bytes of entries in one journal commit. A commit is one write; larger ones gain nothing (measured: flat past 1 MiB) and delay those behind.
 /// A single batch larger than this gets a commit of its own size.
 pub const COMMIT_BYTES_MAX: u64 = 1 << 20;

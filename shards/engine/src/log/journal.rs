@@ -9,6 +9,7 @@
 //!   that is not free, up to the last commit.
 //! - Clients cannot take the last free file: carrying the live rest of the oldest file forward always has room.
 
+mod cached;
 mod groups;
 mod moved;
 
@@ -23,6 +24,7 @@ use super::{AppendError, LogMetrics, LogSettings, PartitionIx, TailEntry};
 use crate::event::{DiskOp, Effects, FileHandle};
 use crate::limits::{BLOCK_BYTES, COMMIT_BYTES_BESIDE, COMMITS_IN_FLIGHT_MAX};
 use crate::time::Time;
+use cached::Cached;
 use groups::Pieces;
 pub(super) use groups::{DIRECT_NEED_BYTES, Piece, Target};
 
@@ -49,6 +51,8 @@ pub(super) enum SlotState {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) file: Option<FileHandle>,
+    /// The same through the page cache.
+    cached: Cached,
     pub(super) len: u64,
     pub(super) state: SlotState,
     /// Entries in it that are nowhere else durably.
@@ -530,20 +534,21 @@ impl Journal {
         {
             let ring = self.submit_ring;
             let first_ring = self.first_ring;
-            let commit = &mut self.commits[(ring - first_ring) as usize];
+            let commit = &self.commits[(ring - first_ring) as usize];
             // What it tells of has to be stable first.
             if commit.pieces_out > 0 {
                 return;
             }
+            let file = self.file_for(ring, ops, fx);
+            let commit = self.commit_mut(ring).expect("not under way yet");
             commit.dsync = commit.must_be_durable;
             metrics.commit_wait_ns.record(now.mono_ns.saturating_sub(commit.began_ns));
             commit.submitted_ns = now.mono_ns;
+            metrics.journal_bytes += commit.bytes.len() as u64;
+            let what = DiskOp::Write { file, offset: commit.offset, data: commit.bytes.clone(), dsync: commit.dsync };
             if !commit.dsync {
                 self.last_plain = Some(ring);
             }
-            let file = self.slots[commit.slot as usize].file.clone().expect("a used slot is open");
-            metrics.journal_bytes += commit.bytes.len() as u64;
-            let what = DiskOp::Write { file, offset: commit.offset, data: commit.bytes.clone(), dsync: commit.dsync };
             ops.issue(Op::Commit(ring), what, fx);
             self.submit_ring += 1;
             self.in_flight += 1;
@@ -636,7 +641,7 @@ impl Journal {
     /// Begins to make one more file.
     pub(super) fn add_slot(&mut self, ops: &mut Ops, fx: &mut Effects) {
         let slot = self.slots.len() as u32;
-        self.slots.push(Slot { file: None, len: self.file_bytes, state: SlotState::Preparing, live: 0, first_seq: 0 });
+        self.slots.push(Slot::new(self.file_bytes));
         let path = format!("{}/j{slot}", self.folder);
         ops.issue(Op::SlotOpened(slot), DiskOp::Open { path, create: true, direct: true }, fx);
     }
@@ -644,6 +649,7 @@ impl Journal {
     pub(super) fn slot_opened(&mut self, slot: u32, file: FileHandle, ops: &mut Ops, fx: &mut Effects) {
         let entry = &mut self.slots[slot as usize];
         entry.file = Some(file.clone());
+        entry.cached = Cached::Never;
         ops.issue(Op::SlotZeroed(slot), DiskOp::WriteZeros { file, offset: 0, len: entry.len }, fx);
     }
 

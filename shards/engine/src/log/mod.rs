@@ -275,6 +275,7 @@ impl ShardLog {
                 Ok(_) => unreachable!("an open gives a file"),
                 Err(e) => self.slot_failed(slot, &e, fx),
             },
+            Op::SlotCached(slot) => self.journal.slot_cached(slot, result),
             Op::SlotZeroed(slot) => match result {
                 Ok(_) => {
                     self.journal.slot_zeroed(slot);

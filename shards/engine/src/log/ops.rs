@@ -11,6 +11,8 @@ use crate::event::{DiskOp, Effect, Effects, OpId};
 pub(super) enum Op {
     /// A journal file was opened to become a slot.
     SlotOpened(u32),
+    /// A slot was opened through the page cache as well.
+    SlotCached(u32),
     /// A new slot was zeroed.
     SlotZeroed(u32),
     /// A commit's write, by ring number.
@@ -54,7 +56,7 @@ pub(super) struct Ops {
 impl Op {
     /// Whether its end lets the log look again for room in the journal and in memory.
     fn makes_room(&self) -> bool {
-        !matches!(self, Op::Compact | Op::Cold(_) | Op::Nothing(_))
+        !matches!(self, Op::SlotCached(_) | Op::Compact | Op::Cold(_) | Op::Nothing(_))
     }
 }
 

@@ -274,7 +274,7 @@ impl ShardLog {
         let count = source.files.iter().map(|f| f.slot + 1).max().unwrap_or(0);
         for slot in 0..count {
             let len = source.files.iter().find(|f| f.slot == slot).map_or(0, |f| f.bytes.len() as u64);
-            self.journal.slots.push(Slot { file: None, len, state: SlotState::Preparing, live: 0, first_seq: 0 });
+            self.journal.slots.push(Slot::new(len));
         }
         for i in accepted {
             let (f, commit) = &found[*i];

@@ -1,6 +1,7 @@
 //! The log against a tiny disk in memory: every operation of a round is carried out at once, or held back by the test; files forget what was not
 //! synced when the test says that power was lost. The simulator does the wide work; here stand the cases that name a rule.
 
+mod cached;
 mod compaction;
 mod cost;
 mod damage;
