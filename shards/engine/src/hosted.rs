@@ -11,12 +11,31 @@ use bytes::Bytes;
 use floe_wire::primitives::DecodeError;
 
 use crate::event::{LogLevel, ShardId};
-use crate::mesh::Answer;
+use crate::mesh::{Answer, Verified};
 use crate::metadata::Image;
 use crate::time::{Deadline, Time};
+use crate::txn::api::Producer;
 
 /// Who asked: the shard of the connection and the token by which it awaits the answer.
 pub type Asker = (ShardId, u64);
+
+/// The transaction that records belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxnWrite {
+    /// Who writes: its epoch is checked by the partition's log, as that of every producer.
+    pub producer: Producer,
+    /// That it belongs to an open transaction, when that was asked.
+    pub verified: Option<Verified>,
+}
+
+/// Where a record stands in its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its offset.
+    pub offset: i64,
+    /// Whose transaction it belongs to: it counts when that is committed.
+    pub producer: Option<i64>,
+}
 
 /// What was decided by a coordinator `C`.
 #[derive(Debug)]
@@ -26,6 +45,8 @@ pub struct Decision<C: Hosted> {
     pub partition: i32,
     /// In order; appended whole or not at all. May be empty.
     pub records: Vec<C::Record>,
+    /// They belong to this transaction: they count when its marker says so.
+    pub txn: Option<TxnWrite>,
     /// Sent when everything that was appended to the partition until now is durable, so that nobody is told what a crash could take back.
     pub answers: Vec<(Asker, C::Answer)>,
     /// Given back to the coordinator at the same moment ([`Hosted::durable`]).
@@ -34,7 +55,7 @@ pub struct Decision<C: Hosted> {
 
 impl<C: Hosted> Default for Decision<C> {
     fn default() -> Decision<C> {
-        Decision { partition: 0, records: Vec::new(), answers: Vec::new(), then: None }
+        Decision { partition: 0, records: Vec::new(), txn: None, answers: Vec::new(), then: None }
     }
 }
 
@@ -71,7 +92,7 @@ pub trait Hosted: Debug + Default + Sized {
     /// A partition of the topic has come to this shard: COORDINATOR_LOAD_IN_PROGRESS is answered until [`Hosted::loaded`].
     fn load(&mut self, partition: i32);
     /// A record of the partition, while it loads, in the order of the log.
-    fn replay(&mut self, partition: i32, record: Self::Record);
+    fn replay(&mut self, partition: i32, record: Self::Record, position: Position);
     /// The partition has been read to its end.
     fn loaded(&mut self, now: Time, partition: i32);
     /// The partition is gone or failed: what waits is answered with `error_code`.
@@ -80,8 +101,10 @@ pub trait Hosted: Debug + Default + Sized {
     fn request(&mut self, now: Time, image: &Image, asker: Asker, call: Self::Call) -> Decision<Self>;
     /// Something that is due by now. To be called until `None`, each decision taken to its end before the next call.
     fn due(&mut self, now: Time, image: &Image) -> Option<Decision<Self>>;
-    /// The records of a decision were appended: they hold.
-    fn apply(&mut self, now: Time, decision: &Decision<Self>);
+    /// The records of a decision were appended, the first one at this offset: they hold.
+    fn apply(&mut self, now: Time, decision: &Decision<Self>, base_offset: i64);
+    /// The marker of a producer's transaction was appended (then there is a time), or read while the partition loads.
+    fn end_txn(&mut self, now: Option<Time>, partition: i32, producer: i64, committed: bool);
     /// They were not, for `error_code`. The answers, as errors.
     fn refused(&mut self, now: Time, decision: Decision<Self>, error_code: i16) -> Decision<Self>;
     /// A decision that brought this is durable.
@@ -99,6 +122,8 @@ pub trait Hosted: Debug + Default + Sized {
     fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Self::Record>, DecodeError>;
     /// The same answer as an error, for when its records could not be written, or its partition went away.
     fn failed(answer: Self::Answer, error_code: i16) -> Self::Answer;
+    /// The answer when records of a transaction have to be vouched for first.
+    fn unverified(answer: Self::Answer, guard: u64) -> Self::Answer;
     /// On its way back to the shard that asked.
     fn wrap(at: u32, answer: Self::Answer) -> Answer;
 }

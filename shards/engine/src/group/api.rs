@@ -9,7 +9,7 @@ use floe_wire::ids::TopicId;
 
 use super::records::CommittedOffset;
 
-pub use crate::hosted::Asker;
+pub use crate::hosted::{Asker, TxnWrite};
 
 /// A request to the coordinator of one group.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub enum GroupRequest {
     Leave(Vec<Leaver>),
     /// OffsetCommit.
     Commit(Commit),
+    /// TxnOffsetCommit: a [`Commit`] with its transaction.
+    TxnCommit(Commit, TxnWrite),
     /// OffsetFetch.
     Fetch(FetchOffsets),
     /// OffsetDelete: topic names with partitions.
@@ -68,6 +70,14 @@ pub enum GroupAnswer {
     Left(Result<Vec<i16>, i16>),
     /// Of a commit: error codes by topic and partition, in their order.
     Committed(Vec<Vec<i16>>),
+    /// Of a commit in a transaction: nothing was taken, as it would open a transaction on the partition of `__consumer_offsets` that nobody has vouched
+    /// for. Its coordinator is to be asked, and then the commit sent again as verified with this guard.
+    Unverified {
+        /// The guard.
+        guard: u64,
+        /// Codes for all that was to be committed, should that fail.
+        codes: Vec<Vec<i16>>,
+    },
     /// Of a fetch: an error of the whole, or offsets.
     Fetched(Result<Vec<FetchedTopic>, i16>),
     /// Of deleting offsets: an error of the whole, or codes by topic and partition, in their order.
@@ -221,6 +231,8 @@ pub struct FetchOffsets {
     pub who: Option<MemberRef>,
     /// Names with partitions; `None`: all there are.
     pub topics: Option<Vec<(Arc<str>, Vec<i32>)>>,
+    /// Not those that an open transaction may change (KIP-447).
+    pub require_stable: bool,
 }
 
 /// Offsets of a topic.
@@ -228,8 +240,8 @@ pub struct FetchOffsets {
 pub struct FetchedTopic {
     /// Its name.
     pub name: Arc<str>,
-    /// Partition and what was committed, `None`: nothing.
-    pub partitions: Vec<(i32, Option<CommittedOffset>)>,
+    /// Partition and what was committed, `None`: nothing; or the error code of the partition.
+    pub partitions: Vec<(i32, Result<Option<CommittedOffset>, i16>)>,
 }
 
 /// A KIP-848 member's heartbeat. `None`: as before.

@@ -12,6 +12,7 @@ use super::entry::Entry;
 use super::records::GroupRecord;
 use super::{Caller, Context, Decision, GroupSettings, Name};
 use crate::event::LogLevel;
+use crate::hosted::Position;
 use crate::limits::{GROUPS_MAX, OFFSETS_EXPIRED_AT_ONCE};
 use crate::metadata::Image;
 use crate::requests::codes;
@@ -39,6 +40,8 @@ pub struct Coordinator {
 struct Partition {
     loading: bool,
     groups: BTreeMap<Name, Entry>,
+    /// Groups with offsets of open transactions, by producer. They may be gone already.
+    writers: BTreeMap<i64, BTreeSet<Name>>,
 }
 
 /// A walk over all groups for offsets that expired or whose topics are gone: one group a step.
@@ -61,12 +64,34 @@ impl Coordinator {
     /// A partition of `__consumer_offsets` has come to this shard: its groups answer COORDINATOR_LOAD_IN_PROGRESS until [`Coordinator::loaded`].
     pub fn load(&mut self, partition: i32) {
         self.forget(partition);
-        self.partitions.insert(partition, Partition { loading: true, groups: BTreeMap::new() });
+        self.partitions.insert(partition, Partition { loading: true, ..Partition::default() });
     }
 
     /// A record of the partition, while it loads, in the order of the log.
-    pub fn replay(&mut self, partition: i32, record: GroupRecord) {
-        self.put(None, partition, &record);
+    pub fn replay(&mut self, partition: i32, record: GroupRecord, position: Position) {
+        self.put(None, partition, &record, position);
+    }
+
+    /// The end of a producer's transaction stands in the partition's log: offsets that it has committed count from now on, or are dropped. Live (with the
+    /// time) as in replay.
+    pub fn end_txn(&mut self, now: Option<Time>, partition: i32, producer: i64, committed: bool) {
+        let Some(home) = self.partitions.get_mut(&partition) else { return };
+        for name in home.writers.remove(&producer).unwrap_or_default() {
+            let Some(entry) = home.groups.get_mut(&name) else { continue };
+            let audit = &mut self.audit;
+            entry.offsets.end(producer, committed, |topic, partition, from, to| {
+                audit.rewinds += 1;
+                audit.line(LogLevel::Info, || {
+                    format!(
+                        "group {name}: offset of {topic}-{partition} rewound from {from} to {to} by the transaction of producer {producer}"
+                    )
+                });
+            });
+        }
+        match now {
+            Some(_) => self.audit.keep(&mut self.lines, &mut self.counts),
+            None => self.audit.forget(),
+        }
     }
 
     /// The partition has been read to its end: its groups are served. Members that it knows have a whole session timeout from now.
@@ -140,10 +165,11 @@ impl Coordinator {
         }
     }
 
-    /// The records of a decision were appended: they hold.
-    pub fn apply(&mut self, now: Time, decision: &Decision) {
-        for record in &decision.records {
-            self.put(Some(now), decision.partition, record);
+    /// The records of a decision were appended, the first one at this offset: they hold.
+    pub fn apply(&mut self, now: Time, decision: &Decision, base_offset: i64) {
+        let producer = decision.txn.map(|txn| txn.producer.id);
+        for (record, at) in decision.records.iter().zip(base_offset..) {
+            self.put(Some(now), decision.partition, record, Position { offset: at, producer });
         }
         self.audit.keep(&mut self.lines, &mut self.counts);
     }
@@ -232,7 +258,7 @@ impl Coordinator {
     }
 
     /// A record holds. Live and in replay this is the only way to durable state.
-    fn put(&mut self, now: Option<Time>, partition: i32, record: &GroupRecord) {
+    fn put(&mut self, now: Option<Time>, partition: i32, record: &GroupRecord, position: Position) {
         let Some(home) = self.partitions.get_mut(&partition) else { return };
         let name = record.group();
         if !home.groups.contains_key(name) {
@@ -240,7 +266,10 @@ impl Coordinator {
             self.groups += 1;
         }
         let entry = home.groups.get_mut(name).expect("it was put there");
-        entry.apply(now, record, &mut self.counts);
+        entry.apply(now, record, position, &mut self.counts);
+        if let Some(producer) = position.producer {
+            home.writers.entry(producer).or_default().insert(name.clone());
+        }
         // While it loads, what has no trace now may have one with the next record.
         if now.is_some() {
             self.keep(partition, name);

@@ -23,6 +23,7 @@ impl GroupAnswer {
                 }
                 GroupAnswer::Committed(all)
             }
+            GroupAnswer::Unverified { .. } => self,
             GroupAnswer::Fetched(_) => GroupAnswer::Fetched(Err(error_code)),
             GroupAnswer::OffsetsDeleted(_) => GroupAnswer::OffsetsDeleted(Err(error_code)),
             GroupAnswer::ConsumerHeartbeat(answer) => GroupAnswer::ConsumerHeartbeat(ConsumerHeartbeatAnswer {
@@ -40,6 +41,15 @@ impl GroupAnswer {
     }
 }
 
+impl GroupAnswer {
+    /// The answer to a commit whose transaction has to be vouched for first.
+    #[must_use]
+    pub fn unverified(self, guard: u64) -> GroupAnswer {
+        let GroupAnswer::Committed(codes) = self else { unreachable!("{self:?} of a transaction") };
+        GroupAnswer::Unverified { guard, codes }
+    }
+}
+
 impl GroupRequest {
     /// Whether a group without a name is refused: Kafka keeps taking offsets under the empty name, and describing and deleting it.
     pub fn needs_group(&self) -> bool {
@@ -51,6 +61,7 @@ impl GroupRequest {
                 | GroupRequest::Leave(_)
                 | GroupRequest::ConsumerHeartbeat(_)
                 | GroupRequest::ConsumerDescribe
+                | GroupRequest::TxnCommit(..)
         )
     }
 
@@ -62,7 +73,9 @@ impl GroupRequest {
             GroupRequest::Sync(_) => Synced::error(error_code),
             GroupRequest::Heartbeat(_) => GroupAnswer::Heartbeat(error_code),
             GroupRequest::Leave(_) => GroupAnswer::Left(Err(error_code)),
-            GroupRequest::Commit(commit) => GroupAnswer::Committed(commit.refuse(error_code)),
+            GroupRequest::Commit(commit) | GroupRequest::TxnCommit(commit, _) => {
+                GroupAnswer::Committed(commit.refuse(error_code))
+            }
             GroupRequest::Fetch(_) => GroupAnswer::Fetched(Err(error_code)),
             GroupRequest::DeleteOffsets(_) => GroupAnswer::OffsetsDeleted(Err(error_code)),
             GroupRequest::ConsumerHeartbeat(heartbeat) => GroupAnswer::ConsumerHeartbeat(ConsumerHeartbeatAnswer {

@@ -9,6 +9,7 @@ use super::consumer::{ConsumerGroup, not_a_consumer_group};
 use super::offsets::{Offsets, Retention};
 use super::records::GroupRecord;
 use super::{Caller, Context, Decision, Name};
+use crate::hosted::Position;
 use crate::metadata::Image;
 use crate::requests::codes;
 use crate::time::{Deadline, Time};
@@ -68,7 +69,14 @@ impl Entry {
                 if code != codes::NONE {
                     return Decision::answer(caller.asker, GroupAnswer::Committed(commit.refuse(code)));
                 }
-                self.offsets.commit(cx, &self.name, caller, commit)
+                self.offsets.commit(cx, &self.name, caller, commit, None)
+            }
+            GroupRequest::TxnCommit(commit, txn) => {
+                let code = self.check_txn_commit(&commit);
+                if code != codes::NONE {
+                    return Decision::answer(caller.asker, GroupAnswer::Committed(commit.refuse(code)));
+                }
+                self.offsets.commit(cx, &self.name, caller, commit, Some(txn))
             }
             GroupRequest::Fetch(fetch) => {
                 let code = match (&self.group, &fetch.who) {
@@ -78,7 +86,11 @@ impl Entry {
                     }
                     _ => codes::NONE,
                 };
-                let answer = if code == codes::NONE { Ok(self.offsets.fetch(fetch.topics)) } else { Err(code) };
+                let answer = if code == codes::NONE {
+                    Ok(self.offsets.fetch(fetch.topics, fetch.require_stable))
+                } else {
+                    Err(code)
+                };
                 Decision::answer(caller.asker, GroupAnswer::Fetched(answer))
             }
             GroupRequest::DeleteOffsets(topics) => {
@@ -131,27 +143,30 @@ impl Entry {
         let Entry { name, group, offsets, .. } = self;
         let retention = group.retention();
         let mut decision = Decision { records: offsets.gone(cx, name), ..Decision::default() };
-        decision.records.extend(offsets.expired(cx, name, retention, |topic| group.is_subscribed(topic)));
-        let left = offsets.len() - decision.records.len();
-        if left == 0 && group.is_empty() {
+        // One after the other: what is gone may have expired as well, and is to be deleted once.
+        if decision.records.is_empty() {
+            decision.records = offsets.expired(cx, name, retention, |topic| group.is_subscribed(topic));
+        }
+        let taken = decision.records.len();
+        if offsets.would_be_empty_without(taken) && group.is_empty() {
             decision.records.extend(group.tombstones());
         }
         (!decision.records.is_empty()).then_some(decision)
     }
 
     /// A record holds: live, or (without a time) read from the log.
-    pub fn apply(&mut self, now: Option<Time>, record: &GroupRecord, counts: &mut GroupCounts) {
+    pub fn apply(&mut self, now: Option<Time>, record: &GroupRecord, position: Position, counts: &mut GroupCounts) {
         match (record, &mut self.group) {
             (GroupRecord::Offset { topic, partition, value, .. }, _) => {
                 counts.commits += u64::from(now.is_some() && value.is_some());
-                self.offsets.apply(topic, *partition, value.as_ref());
+                self.offsets.apply(topic, *partition, value.as_ref(), position);
             }
             (GroupRecord::Classic { value, .. }, Group::Classic(classic)) => {
                 classic.apply(now, value.as_ref(), counts);
             }
             (GroupRecord::Classic { value: Some(_), .. }, Group::Consumer(_)) => {
                 self.group = Group::Classic(Box::new(ClassicGroup::new(self.name.clone())));
-                self.apply(now, record, counts);
+                self.apply(now, record, position, counts);
             }
             (GroupRecord::Epoch { value: None, .. }, Group::Consumer(_)) => {
                 self.group = Group::Classic(Box::new(ClassicGroup::new(self.name.clone())));
@@ -249,6 +264,23 @@ impl Entry {
         };
         decision.records.splice(0..0, tombstones);
         decision
+    }
+
+    /// Whether somebody may commit in a transaction. Older clients do not say who they are: then only their producer is checked, by the log (KIP-447).
+    fn check_txn_commit(&self, commit: &super::api::Commit) -> i16 {
+        let who = &commit.who;
+        let is_told = who.generation >= 0 || !who.member.is_empty() || who.instance.is_some();
+        match &self.group {
+            Group::Classic(_) if self.is_vacant() && who.generation >= 0 => codes::ILLEGAL_GENERATION,
+            group if group.is_empty() && who.generation < 0 => codes::NONE,
+            _ if !is_told => codes::NONE,
+            Group::Classic(classic) => classic.check_txn_commit(who),
+            Group::Consumer(consumer) => match consumer.check_member(who) {
+                Ok(()) => codes::NONE,
+                Err(codes::STALE_MEMBER_EPOCH) => codes::ILLEGAL_GENERATION,
+                Err(code) => code,
+            },
+        }
     }
 
     fn check_commit(&mut self, cx: &mut Context<'_>, commit: &super::api::Commit) -> i16 {

@@ -7,7 +7,7 @@ use super::api::{Asker, GroupAnswer, GroupCall};
 use super::records::GroupRecord;
 use super::{Coordinator, Decision, OFFSETS_TOPIC, codec};
 use crate::event::LogLevel;
-use crate::hosted::Hosted;
+use crate::hosted::{Hosted, Position};
 use crate::mesh::Answer;
 use crate::metadata::Image;
 use crate::time::{Deadline, Time};
@@ -26,8 +26,8 @@ impl Hosted for Coordinator {
         self.load(partition);
     }
 
-    fn replay(&mut self, partition: i32, record: GroupRecord) {
-        self.replay(partition, record);
+    fn replay(&mut self, partition: i32, record: GroupRecord, position: Position) {
+        self.replay(partition, record, position);
     }
 
     fn loaded(&mut self, now: Time, partition: i32) {
@@ -46,8 +46,12 @@ impl Hosted for Coordinator {
         self.due(now, image)
     }
 
-    fn apply(&mut self, now: Time, decision: &Decision) {
-        self.apply(now, decision);
+    fn apply(&mut self, now: Time, decision: &Decision, base_offset: i64) {
+        self.apply(now, decision, base_offset);
+    }
+
+    fn end_txn(&mut self, now: Option<Time>, partition: i32, producer: i64, committed: bool) {
+        self.end_txn(now, partition, producer, committed);
     }
 
     fn refused(&mut self, now: Time, decision: Decision, error_code: i16) -> Decision {
@@ -80,6 +84,10 @@ impl Hosted for Coordinator {
 
     fn failed(answer: GroupAnswer, error_code: i16) -> GroupAnswer {
         answer.failed(error_code)
+    }
+
+    fn unverified(answer: GroupAnswer, guard: u64) -> GroupAnswer {
+        answer.unverified(guard)
     }
 
     fn wrap(at: u32, answer: GroupAnswer) -> Answer {

@@ -18,6 +18,7 @@ mod decision;
 mod entry;
 mod hosted;
 mod offsets;
+mod pending;
 pub mod records;
 mod settings;
 #[cfg(test)]

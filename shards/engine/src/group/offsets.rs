@@ -1,15 +1,17 @@
 //! The committed offsets of one group, and the auditor's eye on them: whatever takes a committed offset back or away leaves a line with its cause.
 //!
-//! Invariant: decisions read, only [`Offsets::apply`] writes. Who may commit is the group's to say.
+//! Invariant: decisions read, only [`Offsets::apply`] and [`Offsets::end`] write. Who may commit is the group's to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use floe_wire::ids::TopicId;
 
-use super::api::{Commit, FetchedTopic, GroupAnswer};
+use super::api::{Commit, FetchedTopic, GroupAnswer, TxnWrite};
+use super::pending::Pending;
 use super::records::{CommittedOffset, GroupRecord};
 use super::{Caller, Context, Decision, Name};
 use crate::event::LogLevel;
+use crate::hosted::Position;
 use crate::limits::OFFSETS_EXPIRED_AT_ONCE;
 use crate::metadata::Image;
 use crate::requests::codes;
@@ -25,11 +27,22 @@ pub enum Retention {
     Never,
 }
 
+/// An offset with its place in the log: of two commits the later one counts, also when the earlier one was made in a transaction that ended last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What was committed.
+    pub value: CommittedOffset,
+    /// Offset of its record.
+    pub at: i64,
+}
+
 /// Offsets by topic and partition.
 #[derive(Debug, Default)]
 pub struct Offsets {
-    topics: BTreeMap<Name, BTreeMap<i32, CommittedOffset>>,
+    topics: BTreeMap<Name, BTreeMap<i32, Stored>>,
     len: usize,
+    /// Of transactions that are open.
+    pending: Pending,
     /// Most offsets come without metadata; those share this.
     no_metadata: Option<Name>,
 }
@@ -40,31 +53,50 @@ impl Offsets {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there is neither an offset nor one that may become one.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == 0 && self.pending.is_empty()
     }
 
-    /// What there is, `None` for what is asked and not there.
-    pub fn fetch(&self, topics: Option<Vec<(Name, Vec<i32>)>>) -> Vec<FetchedTopic> {
+    /// Whether there would be none without so many of them.
+    pub fn would_be_empty_without(&self, taken: usize) -> bool {
+        self.len + self.pending.all().filter(|(topic, at, _)| !self.is_committed(topic, *at)).count() == taken
+    }
+
+    /// What there is, `None` for what is asked and not there. Whoever asks for what is stable is told UNSTABLE_OFFSET_COMMIT where an open transaction
+    /// may change it, and asks again (KIP-447).
+    pub fn fetch(&self, topics: Option<Vec<(Name, Vec<i32>)>>, require_stable: bool) -> Vec<FetchedTopic> {
+        let look = |name: &Name, partition: i32, stored: Option<&Stored>| {
+            if require_stable && self.pending.has(name, partition) {
+                return Err(codes::UNSTABLE_OFFSET_COMMIT);
+            }
+            Ok(stored.map(|stored| stored.value.clone()))
+        };
         let Some(topics) = topics else {
-            let all = self.topics.iter().map(|(name, partitions)| FetchedTopic {
-                name: name.clone(),
-                partitions: partitions.iter().map(|(partition, offset)| (*partition, Some(offset.clone()))).collect(),
+            let all = self.topics.iter().map(|(name, partitions)| {
+                let partitions = partitions.iter().map(|(at, stored)| (*at, look(name, *at, Some(stored)))).collect();
+                FetchedTopic { name: name.clone(), partitions }
             });
             return all.collect();
         };
         let asked = topics.into_iter().map(|(name, partitions)| {
             let known = self.topics.get(&name);
-            let offset = |partition: i32| known.and_then(|known| known.get(&partition)).cloned();
-            let partitions = partitions.into_iter().map(|partition| (partition, offset(partition))).collect();
+            let stored = |partition: i32| known.and_then(|known| known.get(&partition));
+            let partitions = partitions.into_iter().map(|at| (at, look(&name, at, stored(at)))).collect();
             FetchedTopic { name, partitions }
         });
         asked.collect()
     }
 
-    /// Takes offsets of somebody who may commit.
-    pub fn commit(&self, cx: &mut Context<'_>, group: &Name, caller: &Caller, commit: Commit) -> Decision {
+    /// Takes offsets of somebody who may commit, at once or with a transaction.
+    pub fn commit(
+        &self,
+        cx: &mut Context<'_>,
+        group: &Name,
+        caller: &Caller,
+        commit: Commit,
+        txn: Option<TxnWrite>,
+    ) -> Decision {
         let (now_ms, metadata_max) = (cx.now.wall_ms, cx.settings.offset_metadata_bytes_max);
         let expire_ms = if commit.retention_ms < 0 { -1 } else { now_ms.saturating_add(commit.retention_ms) };
         let who = if commit.who.member.is_empty() { &caller.client_id } else { &commit.who.member };
@@ -78,7 +110,9 @@ impl Offsets {
                     answered.push(codes::OFFSET_METADATA_TOO_LARGE);
                     continue;
                 }
-                if let Some(before) = known.and_then(|known| known.get(partition))
+                // What is committed in a transaction takes nothing back before its end.
+                if let Some(Stored { value: before, .. }) = known.and_then(|known| known.get(partition))
+                    && txn.is_none()
                     && *offset < before.offset
                 {
                     cx.audit.rewinds += 1;
@@ -105,7 +139,7 @@ impl Offsets {
             }
             all.push(answered);
         }
-        Decision { records, ..Decision::answer(caller.asker, GroupAnswer::Committed(all)) }
+        Decision { records, txn, ..Decision::answer(caller.asker, GroupAnswer::Committed(all)) }
     }
 
     /// Deletes what is asked, except of topics that the group reads.
@@ -125,9 +159,10 @@ impl Offsets {
             }
             let known = self.topics.get(topic);
             for partition in partitions {
-                if let Some(offset) = known.and_then(|known| known.get(partition)) {
+                let stored = known.and_then(|known| known.get(partition));
+                if stored.is_some() || self.pending.has(topic, *partition) {
                     let why = format!("deleted by {} at {}", caller.client_id, caller.client_host);
-                    records.push(taken(cx, group, topic, *partition, offset, &why));
+                    records.push(taken(cx, group, topic, *partition, stored, &why));
                 }
             }
             all.push(vec![codes::NONE; partitions.len()]);
@@ -138,9 +173,8 @@ impl Offsets {
 
     /// Everything goes with its group.
     pub fn delete_all(&self, cx: &mut Context<'_>, group: &Name) -> Vec<GroupRecord> {
-        let all = self
-            .all()
-            .map(|(topic, partition, offset)| taken(cx, group, topic, partition, offset, "deleted with its group"));
+        let why = "deleted with its group";
+        let all = self.all().map(|(topic, partition, stored)| taken(cx, group, topic, partition, stored, why));
         let records: Vec<_> = all.collect();
         cx.audit.deleted += records.len() as u64;
         records
@@ -148,22 +182,25 @@ impl Offsets {
 
     /// Whether there are offsets of topics that are no more.
     pub fn has_gone(&self, image: &Image) -> bool {
-        self.topics.iter().any(|(name, partitions)| {
-            let topic = image.topic(name).map(|topic| topic.id);
-            partitions.values().any(|offset| is_gone(topic, offset))
-        })
+        let committed = self.topics.iter().any(|(name, partitions)| {
+            let id = image.topic(name).map(|topic| topic.id);
+            partitions.values().any(|stored| is_gone(id, &stored.value))
+        });
+        committed || self.pending.all().any(|(name, _, it)| is_gone(image.topic(name).map(|topic| topic.id), &it.value))
     }
 
     /// Takes the offsets of topics that are no more.
     pub fn gone(&self, cx: &mut Context<'_>, group: &Name) -> Vec<GroupRecord> {
         let image = cx.image;
-        let gone = self.topics.iter().flat_map(|(name, partitions)| {
-            let topic = image.topic(name).map(|topic| topic.id);
-            let gone = partitions.iter().filter(move |(_, offset)| is_gone(topic, offset));
-            gone.map(move |(partition, offset)| (name, *partition, offset))
-        });
-        let gone = gone.map(|(topic, partition, offset)| {
-            taken(cx, group, topic, partition, offset, "dropped: its topic was deleted")
+        let gone: BTreeSet<_> = self
+            .values()
+            .filter(|(topic, _, value)| is_gone(image.topic(topic).map(|topic| topic.id), value))
+            .map(|(topic, partition, _)| (topic, partition))
+            .collect();
+        let why = "dropped: its topic was deleted";
+        let gone = gone.into_iter().map(|(topic, partition)| {
+            let stored = self.topics.get(topic).and_then(|partitions| partitions.get(&partition));
+            taken(cx, group, topic, partition, stored, why)
         });
         let records: Vec<_> = gone.collect();
         cx.audit.deleted += records.len() as u64;
@@ -193,22 +230,26 @@ impl Offsets {
             now_ms.saturating_sub(since) >= keep_ms
         };
         // Whether a topic is read is asked only where something is old: the answer takes reading the subscriptions.
-        let unread =
-            self.topics.iter().filter(|(topic, partitions)| partitions.values().any(is_over) && !is_subscribed(topic));
+        let unread = self
+            .topics
+            .iter()
+            .filter(|(topic, partitions)| partitions.values().any(|it| is_over(&it.value)) && !is_subscribed(topic));
+        // Nor does anything expire that a transaction is about to renew.
         let over = unread.flat_map(|(topic, partitions)| {
-            let over = partitions.iter().filter(|(_, offset)| is_over(offset));
-            over.map(move |(partition, offset)| (topic, *partition, offset))
+            let over = partitions.iter().filter(|(at, it)| is_over(&it.value) && !self.pending.has(topic, **at));
+            over.map(move |(partition, stored)| (topic, *partition, stored))
         });
         let over = over.take(OFFSETS_EXPIRED_AT_ONCE);
         let records: Vec<_> =
-            over.map(|(topic, partition, offset)| taken(cx, group, topic, partition, offset, "expired")).collect();
+            over.map(|(topic, partition, it)| taken(cx, group, topic, partition, Some(it), "expired")).collect();
         cx.audit.expired += records.len() as u64;
         records
     }
 
-    /// A record holds.
-    pub fn apply(&mut self, topic: &Name, partition: i32, value: Option<&CommittedOffset>) {
+    /// A record holds that stands at this place of the log: for good, or until the end of a producer's transaction.
+    pub fn apply(&mut self, topic: &Name, partition: i32, value: Option<&CommittedOffset>, position: Position) {
         let Some(value) = value else {
+            self.pending.delete(topic, partition);
             let Some(partitions) = self.topics.get_mut(topic) else { return };
             self.len -= usize::from(partitions.remove(&partition).is_some());
             if partitions.is_empty() {
@@ -220,15 +261,51 @@ impl Offsets {
         if value.metadata.is_empty() {
             value.metadata = self.no_metadata.get_or_insert(value.metadata).clone();
         }
-        let partitions = self.topics.entry(topic.clone()).or_default();
-        self.len += usize::from(partitions.insert(partition, value).is_none());
+        let stored = Stored { value, at: position.offset };
+        match position.producer {
+            Some(producer) => self.pending.put(producer, topic, partition, stored),
+            None => self.put(topic, partition, stored),
+        }
     }
 
-    /// All of them, in order.
-    fn all(&self) -> impl Iterator<Item = (&Name, i32, &CommittedOffset)> {
-        self.topics.iter().flat_map(|(topic, partitions)| {
-            partitions.iter().map(move |(partition, offset)| (topic, *partition, offset))
-        })
+    /// A transaction has ended. Offsets that it took back are told: topic, partition, from, to.
+    pub fn end(&mut self, producer: i64, committed: bool, mut rewound: impl FnMut(&Name, i32, i64, i64)) {
+        for (topic, partition, stored) in self.pending.end(producer) {
+            let before = self.topics.get(&topic).and_then(|partitions| partitions.get(&partition));
+            if !committed || before.is_some_and(|before| before.at > stored.at) {
+                continue;
+            }
+            if let Some(before) = before.filter(|before| stored.value.offset < before.value.offset) {
+                rewound(&topic, partition, before.value.offset, stored.value.offset);
+            }
+            self.put(&topic, partition, stored);
+        }
+    }
+
+    fn put(&mut self, topic: &Name, partition: i32, stored: Stored) {
+        let partitions = self.topics.entry(topic.clone()).or_default();
+        self.len += usize::from(partitions.insert(partition, stored).is_none());
+    }
+
+    /// All partitions with a committed offset, in order; then those with none but a pending one.
+    fn all(&self) -> impl Iterator<Item = (&Name, i32, Option<&Stored>)> {
+        let committed = self.topics.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(partition, stored)| (topic, *partition, Some(stored)))
+        });
+        let pending = self.pending.all().filter(|(topic, partition, _)| !self.is_committed(topic, *partition));
+        committed.chain(pending.map(|(topic, partition, _)| (topic, partition, None)))
+    }
+
+    fn is_committed(&self, topic: &str, partition: i32) -> bool {
+        self.topics.get(topic).is_some_and(|partitions| partitions.contains_key(&partition))
+    }
+
+    /// Whatever is kept, committed or pending.
+    fn values(&self) -> impl Iterator<Item = (&Name, i32, &CommittedOffset)> {
+        let committed = self.topics.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(partition, stored)| (topic, *partition, &stored.value))
+        });
+        committed.chain(self.pending.all().map(|(topic, partition, stored)| (topic, partition, &stored.value)))
     }
 }
 
@@ -237,15 +314,18 @@ fn is_gone(topic: Option<TopicId>, offset: &CommittedOffset) -> bool {
     topic.is_none_or(|id| !offset.topic_id.is_zero() && id != offset.topic_id)
 }
 
-/// A tombstone with its line.
+/// A tombstone with its line; without an offset it is of a pending one.
 fn taken(
     cx: &mut Context<'_>,
     group: &Name,
     topic: &Name,
     partition: i32,
-    offset: &CommittedOffset,
+    stored: Option<&Stored>,
     why: &str,
 ) -> GroupRecord {
-    cx.audit.line(LogLevel::Info, || format!("group {group}: offset {} of {topic}-{partition} {why}", offset.offset));
+    cx.audit.line(LogLevel::Info, || match stored {
+        Some(stored) => format!("group {group}: offset {} of {topic}-{partition} {why}", stored.value.offset),
+        None => format!("group {group}: pending offset of {topic}-{partition} {why}"),
+    });
     GroupRecord::Offset { group: group.clone(), topic: topic.clone(), partition, value: None }
 }

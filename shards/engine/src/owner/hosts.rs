@@ -37,6 +37,15 @@ pub type GroupHost = Host<group::Coordinator>;
 /// Where an answer goes: shard of the connection, token there, place in the request.
 type Place = (ShardId, u64, u32);
 
+/// Why records were not appended.
+enum Refusal {
+    /// What clients get for it.
+    Code(i16),
+    /// They would open a transaction here that nobody has vouched for: they may come back with this guard.
+    #[allow(dead_code)] // Until partitions keep transactions.
+    Unverified(u64),
+}
+
 /// A partition of the topic on this shard.
 #[derive(Debug)]
 struct Home {
@@ -227,8 +236,16 @@ impl<C: Hosted> Host<C> {
         let mut taken = true;
         if !decision.records.is_empty() {
             match self.append(now, log, &decision, full) {
-                Ok(()) => self.coordinator.apply(now, &decision),
-                Err(code) => {
+                Ok(base_offset) => self.coordinator.apply(now, &decision, base_offset),
+                Err(Refusal::Unverified(guard)) => {
+                    taken = false;
+                    let answers = std::mem::take(&mut decision.answers);
+                    let answers =
+                        answers.into_iter().map(|(asker, answer)| (asker, C::unverified(answer, guard))).collect();
+                    decision = self.coordinator.refused(now, decision, codes::NONE);
+                    decision.answers = answers;
+                }
+                Err(Refusal::Code(code)) => {
                     taken = false;
                     self.metrics.refused += 1;
                     decision = self.coordinator.refused(now, decision, code);
@@ -251,10 +268,14 @@ impl<C: Hosted> Host<C> {
     }
 
     /// Appends the records as one batch; an error is the code that clients get for it, as Kafka maps those of its log.
-    fn append(&mut self, now: Time, log: &mut ShardLog, decision: &Decision<C>, full: bool) -> Result<(), i16> {
-        let hosted = self.partitions.get_mut(&decision.partition).ok_or(codes::NOT_COORDINATOR)?;
+    fn append(&mut self, now: Time, log: &mut ShardLog, decision: &Decision<C>, full: bool) -> Result<i64, Refusal> {
+        let hosted = self.partitions.get_mut(&decision.partition).ok_or(Refusal::Code(codes::NOT_COORDINATOR))?;
         if full {
-            return Err(codes::COORDINATOR_NOT_AVAILABLE);
+            return Err(Refusal::Code(codes::COORDINATOR_NOT_AVAILABLE));
+        }
+        // Until partitions keep transactions.
+        if decision.txn.is_some() {
+            return Err(Refusal::Code(codes::INVALID_TXN_STATE));
         }
         let mut builder = BatchBuilder::new(self.codec);
         for record in &decision.records {
@@ -262,21 +283,16 @@ impl<C: Hosted> Host<C> {
             let (key, value) = (Some(&key[..]), value.as_deref());
             builder.push(BatchRecord { timestamp: now.wall_ms, key, value, headers: &[] });
             if builder.records_bytes() > GROUP_BATCH_BYTES_MAX {
-                return Err(codes::UNKNOWN_SERVER_ERROR);
+                return Err(Refusal::Code(codes::UNKNOWN_SERVER_ERROR));
             }
         }
         let batch = builder.finish();
         let header = BatchHeader::decode(&batch).expect("it was just made");
-        let appended = log.append(now, hosted.ix, &batch, &BatchInfo::of(&header), 0).map_err(|error| match error {
-            AppendError::Full => codes::COORDINATOR_NOT_AVAILABLE,
-            AppendError::TooLarge { .. } => codes::UNKNOWN_SERVER_ERROR,
-            AppendError::Storage(_) | AppendError::Closed => codes::NOT_COORDINATOR,
-            error => unreachable!("{error:?} of a batch without a producer"),
-        })?;
+        let appended = log.append(now, hosted.ix, &batch, &BatchInfo::of(&header), 0).map_err(refusal)?;
         hosted.newest = hosted.newest.max(appended.wait);
         self.metrics.records += decision.records.len() as u64;
         self.metrics.record_bytes += batch.len() as u64;
-        Ok(())
+        Ok(appended.base_offset)
     }
 
     fn let_go(&mut self, now: Time, (answers, then): Held<C>) {
@@ -292,4 +308,15 @@ impl<C: Hosted> Host<C> {
             self.ready.push_back((to, token, C::wrap(at, answer)));
         }
     }
+}
+
+/// What clients get for an error of the log, as Kafka maps those of its own.
+fn refusal(error: AppendError) -> Refusal {
+    Refusal::Code(match error {
+        AppendError::Full => codes::COORDINATOR_NOT_AVAILABLE,
+        AppendError::TooLarge { .. } => codes::UNKNOWN_SERVER_ERROR,
+        AppendError::Storage(_) | AppendError::Closed => codes::NOT_COORDINATOR,
+        AppendError::InvalidProducerEpoch { .. } => codes::INVALID_PRODUCER_EPOCH,
+        error => unreachable!("{error:?} of a batch without a sequence"),
+    })
 }

@@ -23,6 +23,8 @@ pub const INVALID_REPLICA_ASSIGNMENT: i16 = ErrorCode::INVALID_REPLICA_ASSIGNMEN
 pub const INVALID_CONFIG: i16 = ErrorCode::INVALID_CONFIG.code();
 pub const INVALID_REQUEST: i16 = ErrorCode::INVALID_REQUEST.code();
 pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER.code();
+/// An open transaction may change the offset.
+pub const UNSTABLE_OFFSET_COMMIT: i16 = ErrorCode::UNSTABLE_OFFSET_COMMIT.code();
 pub const INVALID_PRODUCER_EPOCH: i16 = ErrorCode::INVALID_PRODUCER_EPOCH.code();
 pub const INVALID_TXN_STATE: i16 = ErrorCode::INVALID_TXN_STATE.code();
 pub const TRANSACTION_COORDINATOR_FENCED: i16 = ErrorCode::TRANSACTION_COORDINATOR_FENCED.code();

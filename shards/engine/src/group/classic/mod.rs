@@ -183,6 +183,14 @@ impl ClassicGroup {
         codes::NONE
     }
 
+    /// Whether a member may commit in a transaction: the error code. Other than a plain commit it may do so before it has its assignment.
+    pub fn check_txn_commit(&self, who: &MemberRef) -> i16 {
+        match self.check(who) {
+            codes::NONE if who.generation != self.generation => codes::ILLEGAL_GENERATION,
+            code => code,
+        }
+    }
+
     /// Described for DescribeGroups: subscriptions and assignments only of a stable group.
     pub fn describe(&self) -> Described {
         let stable = self.state == State::Stable;

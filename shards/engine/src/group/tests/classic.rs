@@ -299,7 +299,7 @@ fn a_group_without_a_name_and_partitions_that_are_not_here() {
         (|| Leave(vec![leaver("me")]), 24),
         // Kafka keeps these for groups that committed under the empty name long ago.
         (|| GroupRequest::Commit(commit(who("", -1), 5)), 0),
-        (|| GroupRequest::Fetch(FetchOffsets { who: None, topics: None }), 0),
+        (|| GroupRequest::Fetch(FetchOffsets { who: None, topics: None, require_stable: false }), 0),
         (|| Describe, 0),
         (|| Delete, 0),
     ];

@@ -18,7 +18,7 @@ fn heartbeat(member: &str, member_epoch: i32) -> GroupRequest {
     })
 }
 
-fn spoken(world: &mut World, group: &str, member: &str, epoch: i32) -> ConsumerHeartbeatAnswer {
+pub(super) fn spoken(world: &mut World, group: &str, member: &str, epoch: i32) -> ConsumerHeartbeatAnswer {
     let GroupAnswer::ConsumerHeartbeat(answer) = world.answer(group, heartbeat(member, epoch)) else {
         panic!("heartbeat")
     };
@@ -81,9 +81,9 @@ fn a_group_changes_its_protocol_while_it_is_empty_only() {
     // The offsets stay.
     world.restart();
     world.run();
-    let fetch = FetchOffsets { who: Some(who("m", 1)), topics: None };
+    let fetch = FetchOffsets { who: Some(who("m", 1)), topics: None, require_stable: false };
     let GroupAnswer::Fetched(Ok(fetched)) = world.answer("g", GroupRequest::Fetch(fetch)) else { panic!("offsets") };
-    assert_eq!(fetched[0].partitions[0].1.as_ref().map(|committed| committed.offset), Some(7));
+    assert_eq!(fetched[0].partitions[0].1.as_ref().unwrap().as_ref().map(|committed| committed.offset), Some(7));
     assert_eq!(spoken(&mut world, "g", "m", -1).error_code, codes::NONE);
     assert_eq!(world.stable("g", 2).len(), 2);
     world.restart();

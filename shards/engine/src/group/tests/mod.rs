@@ -8,6 +8,7 @@ mod offsets;
 mod rebalance;
 mod replay;
 mod static_members;
+mod transactional;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::api::*;
 use super::records::GroupRecord;
 use super::{Coordinator, Decision, GroupSettings, Name, partition_of};
 use crate::event::ShardId;
+use crate::hosted::Position;
 use crate::metadata::{Image, Record};
 use crate::requests::codes;
 use crate::time::{Deadline, Time};
@@ -27,12 +29,22 @@ use crate::uuids::Uuids;
 /// The partition that the groups of these tests lie in.
 const PARTITION: i32 = 3;
 
+/// What stands in the log at one offset.
+#[derive(Clone, Debug)]
+enum Entry {
+    /// A record, and whose transaction it belongs to.
+    Record(GroupRecord, Option<i64>),
+    /// The end of a producer's transaction.
+    End { producer: i64, committed: bool },
+}
+
 struct World {
     coordinator: Coordinator,
     settings: GroupSettings,
     now: Time,
     image: Image,
-    log: Vec<GroupRecord>,
+    /// Records with their place, and ends of transactions.
+    log: Vec<Entry>,
     /// Every answer that was given, once.
     answers: BTreeMap<u64, GroupAnswer>,
     lines: Vec<String>,
@@ -111,8 +123,9 @@ impl World {
         let decision = match self.disk_full {
             Some(code) if !decision.records.is_empty() => self.coordinator.refused(self.now, decision, code),
             _ => {
-                self.coordinator.apply(self.now, &decision);
-                self.log.extend(decision.records.iter().cloned());
+                self.coordinator.apply(self.now, &decision, self.log.len() as i64);
+                let producer = decision.txn.map(|txn| txn.producer.id);
+                self.log.extend(decision.records.iter().map(|record| Entry::Record(record.clone(), producer)));
                 decision
             }
         };
@@ -154,10 +167,22 @@ impl World {
     fn restart(&mut self) {
         self.coordinator = Coordinator::new(self.settings.clone(), Uuids::new(&[2; 32], 0));
         self.coordinator.load(PARTITION);
-        for record in &self.log {
-            self.coordinator.replay(PARTITION, record.clone());
+        for (entry, offset) in self.log.iter().zip(0..) {
+            match entry.clone() {
+                Entry::Record(record, producer) => {
+                    self.coordinator.replay(PARTITION, record, Position { offset, producer });
+                }
+                Entry::End { producer, committed } => self.coordinator.end_txn(None, PARTITION, producer, committed),
+            }
         }
         self.coordinator.loaded(self.now, PARTITION);
+    }
+
+    /// The marker of a producer's transaction is written.
+    fn end(&mut self, producer: i64, committed: bool) {
+        self.coordinator.end_txn(Some(self.now), PARTITION, producer, committed);
+        self.log.push(Entry::End { producer, committed });
+        self.lines.extend(self.coordinator.take_lines().into_iter().map(|(_, line)| line));
     }
 
     fn describe(&mut self, group: &str) -> Described {
@@ -281,6 +306,7 @@ fn code_of(answer: &GroupAnswer) -> i16 {
         GroupAnswer::Heartbeat(code) | GroupAnswer::Deleted(code) => *code,
         GroupAnswer::Left(left) => left.as_ref().map_or_else(|code| *code, |codes| codes[0]),
         GroupAnswer::Committed(codes) => codes[0][0],
+        GroupAnswer::Unverified { .. } => panic!("no world asks for a voucher"),
         GroupAnswer::Fetched(fetched) => fetched.as_ref().err().copied().unwrap_or(codes::NONE),
         GroupAnswer::OffsetsDeleted(deleted) => deleted.as_ref().map_or_else(|code| *code, |codes| codes[0][0]),
         GroupAnswer::ConsumerHeartbeat(answer) => answer.error_code,

@@ -7,11 +7,11 @@ use crate::group::records::CommittedOffset;
 const DAY_MS: u64 = 86_400_000;
 
 /// What group `g` has committed, as `orders-0=5`.
-fn committed(world: &mut World, group: &str) -> Vec<String> {
-    let all = world.answer(group, Fetch(FetchOffsets { who: None, topics: None }));
+pub(super) fn committed(world: &mut World, group: &str) -> Vec<String> {
+    let all = world.answer(group, Fetch(FetchOffsets { who: None, topics: None, require_stable: false }));
     let GroupAnswer::Fetched(Ok(topics)) = all else { panic!("{all:?}") };
-    let one = |name: &Name, (partition, offset): (i32, Option<CommittedOffset>)| {
-        format!("{name}-{partition}={}", offset.expect("committed").offset)
+    let one = |name: &Name, (partition, offset): (i32, Result<Option<CommittedOffset>, i16>)| {
+        format!("{name}-{partition}={}", offset.expect("no error").expect("committed").offset)
     };
     topics.into_iter().flat_map(|it| it.partitions.into_iter().map(move |row| one(&it.name, row))).collect()
 }
@@ -68,16 +68,19 @@ fn fetching() {
     let mut world = World::new();
     world.ask("g", Commits(commit(who("", -1), 5)));
     let some = vec![("orders".into(), vec![0, 3]), ("nothing".into(), vec![7])];
-    let some = world.answer("g", Fetch(FetchOffsets { who: Some(who("", -1)), topics: Some(some) }));
+    let some =
+        world.answer("g", Fetch(FetchOffsets { who: Some(who("", -1)), topics: Some(some), require_stable: false }));
     let GroupAnswer::Fetched(Ok(topics)) = some else { panic!("{some:?}") };
     let offsets: Vec<Vec<_>> = topics
         .iter()
-        .map(|it| it.partitions.iter().map(|(at, it)| (*at, it.as_ref().map(|it| it.offset))).collect())
+        .map(|it| {
+            it.partitions.iter().map(|(at, it)| (*at, it.as_ref().unwrap().as_ref().map(|it| it.offset))).collect()
+        })
         .collect();
     assert_eq!(offsets, [vec![(0, Some(5)), (3, None)], vec![(7, None)]]);
-    let nobody = world.answer("nobody", Fetch(FetchOffsets { who: None, topics: None }));
+    let nobody = world.answer("nobody", Fetch(FetchOffsets { who: None, topics: None, require_stable: false }));
     assert!(matches!(nobody, GroupAnswer::Fetched(Ok(topics)) if topics.is_empty()), "no group has no offsets");
-    let epoch = FetchOffsets { who: Some(who("me", 3)), topics: None };
+    let epoch = FetchOffsets { who: Some(who("me", 3)), topics: None, require_stable: false };
     assert_eq!(code_of(&world.answer("nobody", Fetch(epoch))), codes::GROUP_ID_NOT_FOUND);
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::group::api::GroupRequest::{Commit as Commits, Delete, Fetch, Heartbeat, Join as Joins, Leave};
+use crate::group::api::GroupRequest::{
+    Commit as Commits, Delete, DeleteOffsets, Fetch, Heartbeat, Join as Joins, Leave,
+};
 
 /// What somebody does.
 #[derive(Clone, Debug)]
@@ -15,7 +17,10 @@ enum Step {
     Heartbeat { group: usize, member: usize },
     Leave { group: usize, member: usize },
     Commit { group: usize, member: Option<usize>, offset: i64 },
+    TxnCommit { group: usize, producer: i64, offset: i64 },
+    EndTxn { producer: i64, committed: bool },
     Delete { group: usize },
+    DeleteOffset { group: usize },
     Pass { ms: u64 },
     DiskFull(bool),
     Restart,
@@ -31,6 +36,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (group.clone(), member.clone()).prop_map(|(group, member)| Step::Leave { group, member }),
         3 => (group.clone(), proptest::option::of(member), 0..100_i64)
             .prop_map(|(group, member, offset)| Step::Commit { group, member, offset }),
+        3 => (group.clone(), 0..3_i64, 0..100_i64)
+            .prop_map(|(group, producer, offset)| Step::TxnCommit { group, producer, offset }),
+        2 => (0..3_i64, any::<bool>()).prop_map(|(producer, committed)| Step::EndTxn { producer, committed }),
+        1 => group.clone().prop_map(|group| Step::DeleteOffset { group }),
         1 => group.prop_map(|group| Step::Delete { group }),
         4 => prop_oneof![Just(500_u64), Just(3_000), Just(12_000), Just(700_000)].prop_map(|ms| Step::Pass { ms }),
         1 => any::<bool>().prop_map(Step::DiskFull),
@@ -106,6 +115,13 @@ fn take(world: &mut World, clients: &mut Clients, step: Step) {
             let who = member.map_or_else(|| who("", -1), |member| clients.who(group, member));
             world.answer(names[group], Commits(commit(who, offset)));
         }
+        Step::TxnCommit { group, producer, offset } => {
+            world.answer(names[group], super::transactional::in_txn(commit(who("", -1), offset), producer));
+        }
+        Step::EndTxn { producer, committed } => world.end(producer, committed),
+        Step::DeleteOffset { group } => {
+            world.answer(names[group], DeleteOffsets(vec![("orders".into(), vec![0])]));
+        }
         Step::Delete { group } => {
             world.answer(names[group], Delete);
         }
@@ -124,7 +140,8 @@ fn take(world: &mut World, clients: &mut Clients, step: Step) {
 /// Everything durable of a group that is at rest, as its clients see it.
 fn seen(world: &mut World, group: &str) -> String {
     let described = world.describe(group);
-    let offsets = world.answer(group, Fetch(FetchOffsets { who: None, topics: None }));
+    let offsets = world.answer(group, Fetch(FetchOffsets { who: None, topics: None, require_stable: false }));
+    let offsets = (offsets, super::transactional::stable(world, group));
     match described.state {
         // Members in the middle of a rebalance are not durable.
         "PreparingRebalance" | "CompletingRebalance" => format!("{offsets:?}"),
@@ -150,10 +167,12 @@ proptest! {
             let mut other = World::with(settings);
             (other.log, other.now) = (log, now);
             other.restart();
-            let offsets = FetchOffsets { who: None, topics: None };
+            let offsets = FetchOffsets { who: None, topics: None, require_stable: false };
             match state {
                 "PreparingRebalance" | "CompletingRebalance" => {
-                    prop_assert_eq!(live, format!("{:?}", other.answer(group, Fetch(offsets))));
+                    let committed = other.answer(group, Fetch(offsets));
+                    let stable = super::transactional::stable(&mut other, group);
+                    prop_assert_eq!(live, format!("{:?}", (committed, stable)));
                 }
                 _ => prop_assert_eq!(live, seen(&mut other, group)),
             }

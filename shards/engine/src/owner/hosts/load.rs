@@ -8,7 +8,7 @@ use floe_wire::ids::TopicId;
 
 use super::Host;
 use crate::event::{DiskError, DiskOp, DiskOutput, Effect, Effects, LogLevel, OpId, ReplyPart};
-use crate::hosted::Hosted;
+use crate::hosted::{Hosted, Position};
 use crate::limits::{GROUP_LOAD_BYTES, GROUP_LOADS_AT_ONCE};
 use crate::log::{ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog};
 use crate::time::{Deadline, Time};
@@ -176,8 +176,14 @@ impl<C: Hosted> Host<C> {
             let at = batch.header.base_offset;
             self.loading.next = Some(batch.header.last_offset() + 1);
             if batch.header.is_control() {
+                let committed = ends_with(batch.bytes, &mut scratch)
+                    .map_err(|error| format!("the marker at offset {at}: {error}"))?;
+                if let Some(committed) = committed {
+                    self.coordinator.end_txn(None, partition, batch.header.producer_id, committed);
+                }
                 continue;
             }
+            let producer = batch.header.is_transactional().then_some(batch.header.producer_id);
             let all =
                 records(batch.bytes, &mut scratch).map_err(|error| format!("the batch at offset {at}: {error}"))?;
             for record in all {
@@ -188,7 +194,7 @@ impl<C: Hosted> Host<C> {
                 let wrong = |what: String| format!("the record at offset {}: {what}", record.offset);
                 let key = record.key.ok_or_else(|| wrong("it has no key".into()))?;
                 match C::decode(key, record.value).map_err(|error| wrong(error.to_string()))? {
-                    Some(record) => self.replay_one(partition, record),
+                    Some(kept) => self.replay_one(partition, kept, Position { offset: record.offset, producer }),
                     None => self.loading.passed_over += 1,
                 }
             }
@@ -196,9 +202,9 @@ impl<C: Hosted> Host<C> {
         Ok(())
     }
 
-    fn replay_one(&mut self, partition: i32, record: C::Record) {
+    fn replay_one(&mut self, partition: i32, record: C::Record, position: Position) {
         self.metrics.replayed += 1;
-        self.coordinator.replay(partition, record);
+        self.coordinator.replay(partition, record, position);
     }
 
     fn loaded(&mut self, now: Time, partition: i32, fx: &mut Effects) {
@@ -226,6 +232,18 @@ impl<C: Hosted> Host<C> {
         self.loading.failed.extend(self.topic.map(|topic| (topic, partition)));
         self.unload(partition);
     }
+}
+
+/// Whether the transaction that a control batch ends was committed; `None`: it ends none.
+fn ends_with(batch: &[u8], scratch: &mut Vec<u8>) -> Result<Option<bool>, String> {
+    let Some(record) = records(batch, scratch).map_err(|error| error.to_string())?.next() else { return Ok(None) };
+    let record = record.map_err(|error| error.to_string())?;
+    // Version and type: 0 aborts, 1 commits. What else there is (of Raft) ends no transaction.
+    Ok(match record.key.and_then(|key| key.get(2..4)) {
+        Some([0, 0]) => Some(false),
+        Some([0, 1]) => Some(true),
+        _ => None,
+    })
 }
 
 fn name<C: Hosted>(partition: i32) -> String {

@@ -1,6 +1,6 @@
 //! OffsetFetch (9): how far groups have come. One group up to version 7, several from version 8 (KIP-709), topics by id from version 10.
 //!
-//! `require_stable` (KIP-447) asks for nothing yet: there are no transactions that could hold offsets back.
+//! With `require_stable` (KIP-447) an offset that an open transaction may change is answered UNSTABLE_OFFSET_COMMIT.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Shard {
             let group: Arc<str> = group.into();
             let asked =
                 if caller.version < GROUP_ERROR_SINCE { topics.clone().unwrap_or_default() } else { Vec::new() };
-            let request = GroupRequest::Fetch(FetchOffsets { who, topics });
+            let request = GroupRequest::Fetch(FetchOffsets { who, topics, require_stable: request.require_stable });
             calls.push(Shard::group_call(client, group.clone(), request));
             fetching.push(OfGroup { group, asked, unknown });
         };
@@ -146,13 +146,13 @@ pub(super) fn reply(
 
 fn of_one(topic: &FetchedTopic) -> OffsetFetchResponseTopic<'_> {
     let partitions = topic.partitions.iter().map(|(partition_index, committed)| {
-        let (committed_offset, committed_leader_epoch, metadata) = parts(committed.as_ref());
+        let (committed_offset, committed_leader_epoch, metadata, error_code) = parts(committed);
         OffsetFetchResponsePartition {
             partition_index: *partition_index,
             committed_offset,
             committed_leader_epoch,
             metadata: Some(Cow::Borrowed(metadata)),
-            error_code: codes::NONE,
+            error_code,
         }
     });
     OffsetFetchResponseTopic { name: Cow::Borrowed(&topic.name), partitions: partitions.collect() }
@@ -190,13 +190,13 @@ fn of_several<'a>(
             continue;
         }
         let partitions = topic.partitions.iter().map(|(partition_index, committed)| {
-            let (committed_offset, committed_leader_epoch, metadata) = parts(committed.as_ref());
+            let (committed_offset, committed_leader_epoch, metadata, error_code) = parts(committed);
             OffsetFetchResponsePartitions {
                 partition_index: *partition_index,
                 committed_offset,
                 committed_leader_epoch,
                 metadata: Some(Cow::Borrowed(metadata)),
-                error_code: codes::NONE,
+                error_code,
             }
         });
         answer.topics.push(OffsetFetchResponseTopics {
@@ -221,7 +221,11 @@ fn of_several<'a>(
     answer
 }
 
-/// Offset, leader epoch and metadata, as an answer has them where nothing was committed.
-fn parts(committed: Option<&CommittedOffset>) -> (i64, i32, &str) {
-    committed.map_or((-1, -1, ""), |committed| (committed.offset, committed.leader_epoch, &committed.metadata))
+/// Offset, leader epoch, metadata and error code, as an answer has them where nothing was committed.
+fn parts(committed: &Result<Option<CommittedOffset>, i16>) -> (i64, i32, &str, i16) {
+    match committed {
+        Ok(Some(committed)) => (committed.offset, committed.leader_epoch, &committed.metadata, codes::NONE),
+        Ok(None) => (-1, -1, "", codes::NONE),
+        Err(code) => (-1, -1, "", *code),
+    }
 }
