@@ -15,6 +15,7 @@ use floe_wire::compression::Codec;
 use crate::group::GroupSettings;
 use crate::limits::BLOCK_BYTES;
 use crate::log::{Compaction, LogConfig, LogSettings, Tier};
+use crate::txn::TxnSettings;
 
 /// Values by name.
 pub type Values = BTreeMap<String, String>;
@@ -264,6 +265,17 @@ impl BrokerConfig {
         }
     }
 
+    /// What transactions are to be coordinated with.
+    pub fn txn_settings(&self) -> TxnSettings {
+        let number = |name| self.number(name, &Dynamic::default());
+        TxnSettings {
+            timeout_ms_max: number("transaction.max.timeout.ms") as i32,
+            timeout_check_ms: number("transaction.abort.timed.out.transaction.cleanup.interval.ms") as u64,
+            expiration_ms: number("transactional.id.expiration.ms"),
+            expiration_check_ms: number("transaction.remove.expired.transaction.cleanup.interval.ms") as u64,
+        }
+    }
+
     /// What a shard's log is to be made with.
     pub fn log_settings(&self) -> LogSettings {
         let number = |name| self.number(name, &Dynamic::default()) as u64;
@@ -325,6 +337,7 @@ mod tests {
         );
         assert_eq!(BrokerConfig::default().log_settings(), LogSettings::default());
         assert_eq!(BrokerConfig::default().group_settings(), GroupSettings::default());
+        assert_eq!(BrokerConfig::default().txn_settings(), TxnSettings::default());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod batch;
 pub mod config;
 mod connection;
 pub mod event;
+mod expressions;
 pub mod group;
 pub mod hosted;
 mod idle;

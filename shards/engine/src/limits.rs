@@ -194,3 +194,18 @@ pub const GUARDS_MAX: usize = 10_000;
 
 /// How long such an answer is waited for, in milliseconds.
 pub const GUARD_MS_MAX: i64 = 60_000;
+
+/// Transactional ids whose coordinator one shard is; what would make another is answered COORDINATOR_NOT_AVAILABLE.
+pub const TXNS_MAX: usize = 1 << 20;
+
+/// Partitions of one transaction: each request that adds one writes all of them down.
+pub const TXN_PARTITIONS_MAX: usize = 100_000;
+
+/// Requests that wait for the end of one transaction; the next is answered CONCURRENT_TRANSACTIONS.
+pub const TXN_WAITING_MAX: usize = 100;
+
+/// How long they wait, in milliseconds: Kafka's brokers ask that long in each other's place, far more than markers take.
+pub const TXN_WAIT_MS: u64 = 1000;
+
+/// After what time a marker that a partition did not take is sent again, in milliseconds.
+pub const MARKER_RETRY_MS: u64 = 100;

@@ -11,6 +11,7 @@ use crate::group::api::{GroupAnswer, GroupCall};
 use crate::log::{BatchInfo, ReadData};
 use crate::metadata::{Change, ChangeDone, Image};
 pub use crate::producers::Verified;
+use crate::txn::api::{TxnAnswer, TxnCall};
 
 /// A message between shards.
 #[derive(Debug)]
@@ -113,8 +114,6 @@ pub enum Call {
         parts: Arc<[FetchPart]>,
         /// Bytes of all of them together; the first batch of all may be larger.
         bytes_max: u64,
-        /// Only what no open transaction holds back, with the aborted transactions of it (`read_committed`).
-        committed: bool,
         /// When fewer bytes than this can be read at once, send a [`MeshMsg::Wake`] when there is more. 0: never.
         watch_below: u64,
         /// The same partitions as before, after a wake: those that had nothing then and have nothing new are left out of the answer.
@@ -126,6 +125,13 @@ pub enum Call {
     Visit(Vec<Visit>),
     /// End transactions: append their markers.
     Markers(Vec<MarkerPart>),
+    /// Ask a transaction coordinator.
+    Txn {
+        /// Which part of the request.
+        at: u32,
+        /// What.
+        call: Box<TxnCall>,
+    },
     /// Ask a group.
     Group {
         /// Which part of the request.
@@ -222,8 +228,6 @@ pub struct LookupPart {
     pub partition: i32,
     /// Timestamp, or one of the constants of `floe_wire::messages::list_offsets`.
     pub timestamp: i64,
-    /// Only what no open transaction holds back (`read_committed`).
-    pub committed: bool,
 }
 
 /// What came of a call.
@@ -249,6 +253,13 @@ pub enum Answer {
     Visited(Vec<Visited>),
     /// Of markers; those without an error are durable (stable storage, whatever the topic's tier).
     Marked(Vec<Marked>),
+    /// Of a transaction coordinator; what it tells is durable. It may take as long as an end that is under way.
+    Txn {
+        /// Which part of the request.
+        at: u32,
+        /// Its answer.
+        answer: Box<TxnAnswer>,
+    },
     /// Of a group; what it tells is durable. It may take as long as a rebalance.
     Group {
         /// Which part of the request.
@@ -320,10 +331,6 @@ pub struct ProducerSeen {
     pub last_sequence: i32,
     /// Timestamp of its last batch, or -1.
     pub last_timestamp_ms: i64,
-    /// Epoch of the coordinator that ended its last transaction, or -1.
-    pub coordinator_epoch: i32,
-    /// First offset of its open transaction, or -1.
-    pub txn_first_offset: i64,
 }
 
 /// What became of a batch.
@@ -355,16 +362,12 @@ pub struct Fetched {
     pub error_code: i16,
     /// The high watermark, or -1.
     pub high_watermark: i64,
-    /// The last stable offset, or -1.
-    pub last_stable: i64,
     /// First offset of the partition, or -1.
     pub log_start: i64,
     /// Offset that the partition's next record gets, or -1.
     pub log_end: i64,
     /// The batches.
     pub data: ReadData,
-    /// Of a fetch of what is committed: aborted transactions with records in `data`, by producer and first offset.
-    pub aborted: Vec<(i64, i64)>,
 }
 
 /// An offset that was looked for.

@@ -4,6 +4,7 @@ use floe_wire::api::{APIS, Api};
 
 use crate::group::GroupMetrics;
 use crate::log::LogMetrics;
+use crate::txn::TxnMetrics;
 
 /// Buckets of a histogram: four to the doubling, from 1 microsecond to some minutes.
 const BUCKETS: usize = 116;
@@ -228,6 +229,10 @@ pub struct ShardMetrics {
     pub groups: GroupMetrics,
     /// Of the host of their coordinators.
     pub group_host: HostMetrics,
+    /// Of the transactional ids whose coordinator is here.
+    pub txns: TxnMetrics,
+    /// Of their host.
+    pub txn_host: HostMetrics,
 }
 
 #[cfg(test)]

@@ -26,11 +26,12 @@ use crate::mesh::{Answer, Call, MeshMsg};
 use crate::metadata::{self, Change, Controller, Image, Told, Topic};
 use crate::metrics::ShardMetrics;
 use crate::moves::Moves;
-use crate::owner::{GroupHost, Owner};
+use crate::owner::{GroupHost, Owner, TxnHost, is_own};
 use crate::pressure::Pressure;
 use crate::requests::{Caller, Pending, Sessions, Wait};
 use crate::space::Space;
 use crate::time::{Deadline, Time};
+use crate::txn;
 use crate::uuids::Uuids;
 
 /// One core of the broker.
@@ -121,6 +122,8 @@ impl Machine for Shard {
                     }
                 } else if (op.0 >> 56) as u8 == group::Coordinator::OP_TAG {
                     self.owner.groups.handle_disk(op, result, fx);
+                } else if (op.0 >> 56) as u8 == txn::Coordinator::OP_TAG {
+                    self.owner.txns.handle_disk(op, result, fx);
                 } else if let Some(log) = self.log.as_mut() {
                     log.handle_disk(now, op, result, fx);
                 }
@@ -162,6 +165,7 @@ impl Machine for Shard {
         let Some(log) = self.log.as_mut() else { return };
         self.owner.resume(now, log);
         self.owner.groups.load(now, log, fx);
+        self.owner.txns.load(now, log, fx);
         log.end_of_round(now, fx);
         let stalled = log.pressure().stalled;
         if let Some(open) = self.pressure.admission(now, stalled) {
@@ -174,8 +178,8 @@ impl Machine for Shard {
     fn next_deadline(&self) -> Option<Deadline> {
         let fetch = self.fetch_deadlines.first().map(|(deadline, _)| *deadline);
         let log = self.log.as_ref().and_then(ShardLog::next_deadline);
-        let groups = self.owner.groups.next_deadline();
-        [fetch, log, groups, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
+        let coordinators = self.owner.groups.next_deadline().into_iter().chain(self.owner.txns.next_deadline()).min();
+        [fetch, log, coordinators, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -196,6 +200,8 @@ impl Shard {
         let codec = boot.config.number("offsets.topic.compression.codec", &Dynamic::default());
         let codec = Codec::from_number(codec as u8).expect("a checked number");
         let ids = Uuids::new(&boot.seed, u64::from(boot.shard.0) + 1);
+        let txns = txn::Coordinator::new(boot.config.txn_settings());
+        self.owner.txns = TxnHost::new(txns, Codec::None);
         self.owner.groups = GroupHost::new(group::Coordinator::new(boot.config.group_settings(), ids), codec);
         if boot.shard == ShardId(0) {
             let log_bytes =
@@ -228,6 +234,8 @@ impl Shard {
         metrics.durable_ns.clone_from(&self.owner.durable_ns);
         metrics.groups = self.owner.groups.coordinator.metrics();
         metrics.group_host = self.owner.groups.metrics();
+        metrics.txns = self.owner.txns.coordinator.metrics();
+        metrics.txn_host = self.owner.txns.metrics();
         if let Some(log) = self.log.as_mut() {
             metrics.log.clone_from(log.metrics());
         }
@@ -271,7 +279,14 @@ impl Shard {
         loop {
             let mut idle = true;
             if let Some(log) = self.log.as_mut() {
-                self.owner.groups.pump(now, log, self.owner.full.is_some(), fx);
+                let full = self.owner.full.is_some();
+                self.owner.groups.pump(now, log, full, fx);
+                self.owner.txns.pump(now, log, full, fx);
+            }
+            let markers = self.owner.markers.calls(now, &mut self.owner.txns, &self.image, self.shards);
+            for (owner, token, parts) in markers {
+                idle = false;
+                self.call(now, owner, token, Call::Markers(parts), fx);
             }
             while let Some(event) = self.log.as_mut().and_then(ShardLog::poll_event) {
                 idle = false;
@@ -319,6 +334,7 @@ impl Shard {
                 self.ready = true;
                 if let Some(log) = &self.log {
                     self.owner.groups.recovered(log);
+                    self.owner.txns.recovered(log);
                 }
                 fx.push(Effect::Ready);
             }
@@ -328,6 +344,7 @@ impl Shard {
             LogEvent::Advanced { ix } | LogEvent::Trimmed { ix } | LogEvent::Failed { ix, .. } => {
                 if matches!(event, LogEvent::Failed { .. }) {
                     self.owner.groups.partition_failed(ix);
+                    self.owner.txns.partition_failed(ix);
                 }
                 for (to, token) in self.owner.watches.moved(ix) {
                     if to == self.shard {
@@ -337,7 +354,7 @@ impl Shard {
                     }
                 }
             }
-            LogEvent::ReadDone { ticket, result } => self.owner.read_done(self.log.as_ref(), ticket, result, fx),
+            LogEvent::ReadDone { ticket, result } => self.owner.read_done(ticket, result, fx),
             LogEvent::LookupDone { ticket, result } => self.owner.lookup_done(ticket, result),
             LogEvent::JournalFailed { reason } => self.owner.journal_failed(&reason),
             LogEvent::Stopped => fx.push(Effect::Stopped),
@@ -400,7 +417,8 @@ impl Shard {
             log.start(now, new, fx);
             self.log = Some(log);
         }
-        self.owner.groups.show(image, self.log.as_ref());
+        self.owner.groups.show(image.clone(), self.log.as_ref());
+        self.owner.txns.show(image, self.log.as_ref());
     }
 
     fn shown(&mut self, fx: &mut Effects) {
@@ -427,7 +445,11 @@ impl Shard {
             Answer::Fetched { parts, watches } => self.fetched(now, from, token, (parts, watches), fx),
             Answer::Found(parts) => self.found(token, &parts, fx),
             Answer::Visited(visited) => self.visited(token, visited, fx),
-            Answer::Marked(_) => unreachable!("nobody writes markers yet"),
+            Answer::Marked(marked) if is_own(token) => {
+                self.owner.markers.marked(now, &mut self.owner.txns, token, &marked);
+            }
+            Answer::Marked(marked) => self.markers_answered(token, &marked, fx),
+            Answer::Txn { at, answer } => self.txn_answered(token, at, *answer, fx),
             Answer::Group { at, answer } => self.group_answered(token, at, *answer, fx),
         }
     }
@@ -467,6 +489,11 @@ impl Shard {
             format!("The broker's disk has {free} bytes left; it takes records again from {needed} on. Try again.")
         });
         fx.push(Effect::Log { level, line });
+    }
+
+    /// When the input at work came.
+    pub(crate) fn now(&self) -> Time {
+        self.now
     }
 
     /// Lets a request wait: the token by which answers find it.

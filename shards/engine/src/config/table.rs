@@ -289,6 +289,42 @@ pub const CONFIGS: &[ConfigDef] = &[
         "How long an idle producer is remembered by a partition.",
     ),
     broker("socket.request.max.bytes", int(1024, INT_MAX), "104857600", "The largest request taken."),
+    broker(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        int(1, INT_MAX),
+        "10000",
+        "How often open transactions are looked at for those that took too long.",
+    ),
+    broker(
+        "transaction.max.timeout.ms",
+        int(1, INT_MAX),
+        "900000",
+        "The longest time a client may give a transaction.",
+    ),
+    broker(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        int(1, INT_MAX),
+        "3600000",
+        "How often transactional ids are looked at for those that expired.",
+    ),
+    broker(
+        "transaction.state.log.num.partitions",
+        int(1, 10_000),
+        "50",
+        "Partitions of __transaction_state when it is made.",
+    ),
+    broker(
+        "transaction.state.log.segment.bytes",
+        int(MIB, INT_MAX),
+        "104857600",
+        "Segment size of __transaction_state when it is made.",
+    ),
+    broker(
+        "transactional.id.expiration.ms",
+        int(1, INT_MAX),
+        "604800000",
+        "How long a transactional id without a transaction is remembered.",
+    ),
     both(
         "durability",
         "floe.durability",

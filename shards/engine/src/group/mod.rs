@@ -33,6 +33,8 @@ pub use decision::Decision;
 pub use settings::GroupSettings;
 
 use audit::Audit;
+#[cfg(test)]
+pub(crate) use consumer::tests::image as test_image;
 
 use crate::metadata::Image;
 use crate::time::Time;

@@ -11,6 +11,7 @@ use super::records::Record;
 use crate::config::{Dynamic, Values};
 use crate::event::ShardId;
 use crate::group::OFFSETS_TOPIC;
+use crate::txn::TXN_TOPIC;
 
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Topic {
 
     /// Whether it is the broker's own: clients may read it, and leave writing to the broker.
     pub fn is_internal(&self) -> bool {
-        self.name == OFFSETS_TOPIC
+        self.name == OFFSETS_TOPIC || self.name == TXN_TOPIC
     }
 
     /// Whether there is such a partition.

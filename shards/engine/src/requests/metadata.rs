@@ -17,7 +17,6 @@ use super::topics::name_is_valid;
 use super::{Caller, Wait, codes, operations};
 use crate::config::Values;
 use crate::event::Effects;
-use crate::group::OFFSETS_TOPIC;
 use crate::limits::NEW_PARTITIONS_MAX;
 use crate::metadata::{Change, NewTopic, Topic};
 use crate::shard::Shard;
@@ -81,10 +80,12 @@ impl Shard {
                         && room
                         && let Some(name) = by_name
                     {
-                        missing.push(match name {
-                            OFFSETS_TOPIC => self.offsets_topic(),
-                            _ => NewTopic { name: name.to_owned(), partitions, configs: Values::new() },
-                        });
+                        let topic = self.internal_topic(name);
+                        missing.push(topic.unwrap_or_else(|| NewTopic {
+                            name: name.to_owned(),
+                            partitions,
+                            configs: Values::new(),
+                        }));
                     }
                     code
                 }

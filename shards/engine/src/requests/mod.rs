@@ -21,6 +21,7 @@ mod produce;
 mod sessions;
 mod split;
 mod topics;
+mod txn;
 mod visits;
 
 pub use alter_configs::ConfigsWait;
@@ -32,6 +33,7 @@ pub use groups::GroupWait;
 pub use list_offsets::LookupWait;
 pub use produce::ProduceWait;
 pub use sessions::{Session, Sessions};
+pub use txn::{MarkersWait, TxnWait};
 pub use visits::VisitWait;
 
 use bytes::{Bytes, BytesMut};
@@ -41,15 +43,15 @@ use floe_wire::messages::Message;
 use floe_wire::messages::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use floe_wire::piece::Piece;
 use floe_wire::primitives::{DecodeError, Reader, Writer};
 
 use crate::connection::Ending;
 use crate::event::{ConnId, Effects, FileRange, Reply, ReplyPart};
-use crate::metadata::{Change, ChangeDone};
+use crate::metadata::ChangeDone;
 use crate::shard::Shard;
 use crate::time::Time;
+use crate::txn::api::TxnAnswer;
 
 /// Keys of the APIs that are answered. Clients are told these only.
 pub const ANSWERED: &[i16] = &[
@@ -105,12 +107,16 @@ pub enum Wait {
     Grow(GrowWait),
     /// The controller changes settings.
     Configs(ConfigsWait),
-    /// The controller gives a block of producer ids.
-    ProducerId,
-    /// The controller makes the topic of groups' offsets; the request, asked again then.
+    /// The controller gives a block of producer ids; the request, asked again then.
+    ProducerId(Bytes),
+    /// The controller makes a topic of coordinators; the request, asked again then.
     Coordinator(Bytes),
     /// Groups decide.
     Group(Box<GroupWait>),
+    /// Transaction coordinators decide.
+    Txn(Box<TxnWait>),
+    /// Owners write markers.
+    Markers(Box<MarkersWait>),
 }
 
 impl Caller {
@@ -139,6 +145,16 @@ impl Caller {
 }
 
 impl Shard {
+    /// A transaction coordinator has answered to whoever asked it.
+    pub(crate) fn txn_answered(&mut self, token: u64, at: u32, answer: TxnAnswer, fx: &mut Effects) {
+        match self.pending.get(&token).map(|pending| &pending.wait) {
+            Some(Wait::Txn(_)) => self.txn_wait_answered(token, at, answer, fx),
+            // Its connection has ended.
+            None => {}
+            Some(wait) => unreachable!("{wait:?} asks no coordinator"),
+        }
+    }
+
     /// A request begins.
     pub(crate) fn request(&mut self, now: Time, conn: ConnId, request: u64, frame: Bytes, fx: &mut Effects) {
         self.metrics.bytes_in += frame.len() as u64;
@@ -189,7 +205,7 @@ impl Shard {
             19 => self.create_topics(caller, body, fx),
             20 => self.delete_topics(caller, body, fx),
             21 => self.delete_records(now, caller, body, fx),
-            22 => self.init_producer_id(caller, body, fx),
+            22 | 24..=27 | 65 | 66 => self.txn_request(now, caller, body, fx),
             23 => self.offset_for_leader_epoch(now, caller, body, fx),
             32 => self.describe_configs(caller, body, fx),
             33 => self.alter_configs(caller, body, fx),
@@ -209,22 +225,6 @@ impl Shard {
         }
     }
 
-    fn init_producer_id(&mut self, caller: Caller, body: &Bytes, fx: &mut Effects) -> Result<(), DecodeError> {
-        let request = InitProducerIdRequest::decode_all(body, caller.version)?;
-        if request.transactional_id.is_some() {
-            // There is no transaction coordinator; clients understand that and say so after their own timeout.
-            let error_code = codes::COORDINATOR_NOT_AVAILABLE;
-            let response = InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
-            self.finish(caller, caller.reply(&response, Vec::new()), fx);
-        } else if let Some(id) = self.producer_ids.next() {
-            self.finish(caller, producer_id(&caller, id), fx);
-        } else {
-            let token = self.wait(caller, Wait::ProducerId);
-            self.change(token, Change::ProducerIds, fx);
-        }
-        Ok(())
-    }
-
     /// The controller has answered.
     pub(crate) fn changed(&mut self, token: u64, done: ChangeDone, fx: &mut Effects) {
         let Some(Pending { caller, wait }) = self.pending.remove(&token) else { return };
@@ -236,33 +236,26 @@ impl Shard {
             Wait::Metadata(body) => {
                 self.metadata(caller, &body, false, fx).expect("it could be decoded before");
             }
-            Wait::ProducerId => {
-                // Several may have asked; what is left of an older block is lost, and there are enough.
-                if let Some(first) = done.producer_ids {
-                    self.producer_ids = first..first + crate::limits::PRODUCER_ID_BLOCK;
-                }
-                let ending = match self.producer_ids.next() {
-                    Some(id) => producer_id(&caller, id),
-                    None => {
-                        let error_code = codes::COORDINATOR_LOAD_IN_PROGRESS;
-                        let response = InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
-                        caller.reply(&response, Vec::new())
-                    }
-                };
-                self.finish(caller, ending, fx);
-            }
+            Wait::ProducerId(body) => self.producer_ids_came(caller, &body, done.producer_ids, fx),
             Wait::Coordinator(body) => {
-                self.find_coordinator(caller, &body, false, fx).expect("it could be decoded before");
+                let now = self.now();
+                let again = match caller.api.key {
+                    10 => self.find_coordinator(caller, &body, false, fx),
+                    _ => self.add_offsets_to_txn(now, caller, &body, false, fx),
+                };
+                again.expect("it could be decoded before");
             }
-            Wait::Produce(_) | Wait::Fetch(_) | Wait::Lookup(_) | Wait::Visit(_) | Wait::Group(_) => {
+            Wait::Produce(_)
+            | Wait::Fetch(_)
+            | Wait::Lookup(_)
+            | Wait::Visit(_)
+            | Wait::Group(_)
+            | Wait::Txn(_)
+            | Wait::Markers(_) => {
                 unreachable!("the controller was not asked")
             }
         }
     }
-}
-
-fn producer_id(caller: &Caller, producer_id: i64) -> Ending {
-    caller.reply(&InitProducerIdResponse { producer_id, ..InitProducerIdResponse::default() }, Vec::new())
 }
 
 fn api_versions(error_code: i16, version: i16) -> ApiVersionsResponse<'static> {

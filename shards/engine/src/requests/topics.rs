@@ -6,6 +6,7 @@ use crate::group::OFFSETS_TOPIC;
 use crate::limits::{METADATA_FRAME_BYTES_MAX, NEW_PARTITIONS_MAX, TOPIC_NAME_BYTES_MAX};
 use crate::metadata::{NewTopic, Refusal};
 use crate::shard::Shard;
+use crate::txn::TXN_TOPIC;
 
 /// Kafka's rule for the names of topics.
 pub fn name_is_valid(name: &str) -> bool {
@@ -14,19 +15,24 @@ pub fn name_is_valid(name: &str) -> bool {
 }
 
 impl Shard {
-    /// The topic of what group coordinators write down, as the broker makes it.
-    pub(super) fn offsets_topic(&self) -> NewTopic {
-        let fixed = Dynamic::default();
+    /// A topic of what coordinators write down, as the broker makes it; `None`: it is no such topic.
+    pub(super) fn internal_topic(&self, name: &str) -> Option<NewTopic> {
+        let (prefix, compression) = match name {
+            OFFSETS_TOPIC => ("offsets.topic", "producer"),
+            TXN_TOPIC => ("transaction.state.log", "uncompressed"),
+            _ => return None,
+        };
+        let number = |what| self.config.number(&format!("{prefix}.{what}"), &Dynamic::default());
         let configs = [
-            ("segment.bytes", self.config.number("offsets.topic.segment.bytes", &fixed).to_string()),
+            ("segment.bytes", number("segment.bytes").to_string()),
             ("cleanup.policy", "compact".to_owned()),
-            ("compression.type", "producer".to_owned()),
+            ("compression.type", compression.to_owned()),
         ];
-        NewTopic {
-            name: OFFSETS_TOPIC.to_owned(),
-            partitions: self.config.number("offsets.topic.num.partitions", &fixed) as i32,
+        Some(NewTopic {
+            name: name.to_owned(),
+            partitions: number("num.partitions") as i32,
             configs: configs.map(|(name, value)| (name.to_owned(), value)).into(),
-        }
+        })
     }
 }
 

@@ -34,7 +34,6 @@ mod fetch;
 mod list_offsets;
 mod pressure;
 mod produce;
-mod transactions;
 
 const CONN: ConnId = ConnId(1);
 

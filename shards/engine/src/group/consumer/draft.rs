@@ -9,8 +9,8 @@ use rustc_hash::FxBuildHasher;
 
 use super::ConsumerGroup;
 use super::assignors::{self, Assignable, AssignableMember, AssignableTopic};
-use super::expressions::Expression;
 use super::partitions::Partitions;
+use crate::expressions::Expression;
 use crate::group::records::{ExpressionTopics, GroupRecord, MemberMetadata};
 use crate::group::{Context, GroupSettings, Name};
 use crate::metadata::Image;

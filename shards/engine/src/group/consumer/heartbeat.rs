@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use floe_wire::ids::TopicId;
 
 use super::draft::{Draft, supports};
-use super::expressions::Expression;
 use super::partitions::{Partitions, count, sorted, within};
 use super::reconcile::{Goal, reconcile};
 use super::{ConsumerGroup, Member, NO_EPOCH, assignors, default_assignor, nothing_owned};
 use crate::event::LogLevel;
+use crate::expressions::Expression;
 use crate::group::api::{ConsumerHeartbeat, ConsumerHeartbeatAnswer, GroupAnswer};
 use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata, MemberState, TargetEpoch};
 use crate::group::{Caller, Context, Decision, GroupSettings, Name, millis};

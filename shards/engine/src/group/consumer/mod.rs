@@ -11,12 +11,11 @@
 mod apply;
 pub mod assignors;
 mod draft;
-mod expressions;
 mod heartbeat;
 pub mod partitions;
 mod reconcile;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};

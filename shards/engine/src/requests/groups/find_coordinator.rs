@@ -1,4 +1,5 @@
-//! FindCoordinator (10): this broker coordinates every group. The first one to ask for a group has `__consumer_offsets` made, and is answered then.
+//! FindCoordinator (10): this broker coordinates every group and every transactional id. The first one to ask has `__consumer_offsets` or
+//! `__transaction_state` made, and is answered then.
 
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ use crate::event::Effects;
 use crate::group::OFFSETS_TOPIC;
 use crate::metadata::Change;
 use crate::shard::Shard;
+use crate::txn::TXN_TOPIC;
 
 /// First version that names several groups (KIP-699).
 const SEVERAL_SINCE: i16 = 4;
@@ -31,20 +33,23 @@ impl Shard {
     ) -> Result<(), DecodeError> {
         let request = FindCoordinatorRequest::decode_all(body, caller.version)?;
         bounded(std::iter::once(request.coordinator_keys.len()))?;
-        let error_code = match request.key_type {
-            GROUP if self.image.topic(OFFSETS_TOPIC).is_some() => codes::NONE,
-            GROUP if may_create => {
+        let topic = match request.key_type {
+            GROUP => Ok(OFFSETS_TOPIC),
+            TRANSACTION => Ok(TXN_TOPIC),
+            SHARE if caller.version >= SHARES_SINCE => Err(codes::COORDINATOR_NOT_AVAILABLE),
+            _ => Err(codes::INVALID_REQUEST),
+        };
+        let error_code = match topic {
+            Ok(topic) if self.image.topic(topic).is_some() => codes::NONE,
+            Ok(topic) if may_create => {
                 let token = self.wait(caller, Wait::Coordinator(body.clone()));
-                let topic = self.offsets_topic();
+                let topic = self.internal_topic(topic).expect("it is one");
                 self.change(token, Change::Create(vec![topic]), fx);
                 return Ok(());
             }
             // It could not be made: the client asks again.
-            GROUP => codes::COORDINATOR_NOT_AVAILABLE,
-            // There is no coordinator of these; clients understand that and say so after their own timeout.
-            TRANSACTION => codes::COORDINATOR_NOT_AVAILABLE,
-            SHARE if caller.version >= SHARES_SINCE => codes::COORDINATOR_NOT_AVAILABLE,
-            _ => codes::INVALID_REQUEST,
+            Ok(_) => codes::COORDINATOR_NOT_AVAILABLE,
+            Err(code) => code,
         };
         let listener = self.connections.get(&caller.conn).map_or(0, |connection| connection.listener);
         let Some(listener) = self.config.listeners.get(usize::from(listener)) else { return Ok(()) };

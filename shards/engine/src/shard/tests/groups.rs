@@ -209,15 +209,16 @@ fn a_join_whose_connection_is_gone_leaves_nothing_behind() {
 }
 
 #[test]
-fn coordinators_of_other_things_are_not_available() {
+fn coordinators_of_what_there_is_are_found() {
     let mut node = Node::start(1, BTreeMap::new());
     for (key_type, version, code) in [
-        (1, 4, codes::COORDINATOR_NOT_AVAILABLE),
+        (1, 4, codes::NONE),
         (2, 6, codes::COORDINATOR_NOT_AVAILABLE),
         (2, 5, codes::INVALID_REQUEST),
         (9, 6, codes::INVALID_REQUEST),
     ] {
-        assert_eq!(node.find(&["x"], key_type, version), [(code, String::new())], "{key_type} {version}");
+        let host = if code == codes::NONE { "here" } else { "" };
+        assert_eq!(node.find(&["x"], key_type, version), [(code, host.to_owned())], "{key_type} {version}");
     }
     node.send(10, 2, &FindCoordinatorRequest { key: "g".into(), ..FindCoordinatorRequest::default() });
     let response = FindCoordinatorResponse::decode_all(node.reply(10, 2), 2).unwrap();

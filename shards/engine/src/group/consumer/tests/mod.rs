@@ -18,7 +18,7 @@ use crate::time::Time;
 use crate::uuids::Uuids;
 
 /// Topics with their partitions; the nth has the id of n + 1 in each byte.
-pub(super) fn image(topics: &[(&str, i32)]) -> Image {
+pub(crate) fn image(topics: &[(&str, i32)]) -> Image {
     let mut image = Image::default();
     for (at, (name, partitions)) in topics.iter().enumerate() {
         create(&mut image, at as u8 + 1, name, *partitions);

@@ -1,4 +1,4 @@
-//! Subscriptions by regular expression: which topics match. Linear in the length of names; Kafka's syntax is RE2's, ours that of the `regex` crate, which
+//! Regular expressions of clients: subscriptions to topics, and filters of transactional ids. Linear in the length of names; Kafka's syntax is RE2's, ours that of the `regex` crate, which
 //! has the same roots (no back references, no look-around).
 //!
 //! An expression must match a name as a whole. Compiled expressions are not kept: they are needed when topics come or go, or when a member brings one;
@@ -12,11 +12,11 @@ use crate::metadata::Image;
 
 /// An expression, checked and ready.
 #[derive(Debug)]
-pub(super) struct Expression(Regex);
+pub struct Expression(Regex);
 
 impl Expression {
-    /// Checks what a member sent; the error says what is wrong with it.
-    pub(super) fn new(text: &str) -> Result<Expression, String> {
+    /// Checks what a client sent; the error says what is wrong with it.
+    pub fn new(text: &str) -> Result<Expression, String> {
         if text.len() > EXPRESSION_BYTES_MAX {
             return Err(format!("it has {} bytes; {EXPRESSION_BYTES_MAX} are the most", text.len()));
         }
@@ -25,8 +25,13 @@ impl Expression {
         compile(&format!(r"\A(?:{text})\z")).map(Expression)
     }
 
+    /// Whether it matches all of a text.
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+
     /// Names of the topics that match, rising. The broker's own match no expression.
-    pub(super) fn topics(&self, image: &Image) -> Vec<Name> {
+    pub fn topics(&self, image: &Image) -> Vec<Name> {
         let topics = image.topics().filter(|topic| !topic.is_internal() && self.0.is_match(&topic.name));
         topics.map(|topic| Name::from(topic.name.as_str())).collect()
     }
@@ -45,7 +50,7 @@ fn compile(text: &str) -> Result<Regex, String> {
 #[cfg(test)]
 mod tests {
     use super::Expression;
-    use crate::group::consumer::tests::image;
+    use crate::group::test_image as image;
 
     #[test]
     fn expressions_match_whole_names() {

@@ -1,0 +1,100 @@
+//! What the host of transaction coordinators does beside hosting: markers of ends go to the owners of partitions, those of one round together, and what
+//! became of them goes back to their coordinator. Part of the [`super::Owner`].
+//!
+//! Invariants: a marker is sent only when its end is durable (the coordinator sees to that) and answered once; a partition that is not there (its topic
+//! is deleted) needs no marker.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::hosts::Host;
+use crate::event::ShardId;
+use crate::group::Name;
+use crate::mesh::{Marked, Marker, MarkerPart};
+use crate::metadata::Image;
+use crate::requests::codes;
+use crate::time::Time;
+use crate::txn::api::Producer;
+use crate::txn::{Coordinator, Ending, Key};
+
+/// The host of transactions.
+pub type TxnHost = Host<Coordinator>;
+
+/// The highest bit of a token tells calls of this host from those of requests, which never have it.
+const TOKEN_TAG: u64 = 1 << 63;
+
+/// The epoch of every coordinator: there is one broker, and what it sent before a restart is not under way any more.
+const COORDINATOR_EPOCH: i32 = 0;
+
+/// Markers under way.
+#[derive(Debug, Default)]
+pub struct Markers {
+    last_token: u64,
+    /// By token: whose marker stands where in the call.
+    calls: HashMap<u64, Vec<Sent>, FxBuildHasher>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    key: Key,
+    producer: Producer,
+    place: (Name, i32),
+}
+
+/// Whether an answer is to a call of this host.
+pub fn is_own(token: u64) -> bool {
+    token & TOKEN_TAG != 0
+}
+
+impl Markers {
+    /// The calls for all ends whose markers are to go out: receiver, token and markers.
+    pub fn calls(
+        &mut self,
+        now: Time,
+        host: &mut TxnHost,
+        image: &Image,
+        shards: u16,
+    ) -> Vec<(ShardId, u64, Vec<MarkerPart>)> {
+        let mut by_owner: BTreeMap<ShardId, (Vec<MarkerPart>, Vec<Sent>)> = BTreeMap::new();
+        while let Some(Ending { key, producer, committed, version, partitions }) = host.coordinator.next_ending() {
+            for place in partitions {
+                let topic = image.topic(&place.0).filter(|topic| topic.has(place.1));
+                let Some(topic) = topic else {
+                    let code = codes::UNKNOWN_TOPIC_OR_PARTITION;
+                    host.coordinator.marked(now, &key, producer, &place, code);
+                    continue;
+                };
+                let (parts, sent) = by_owner.entry(topic.shard_of(place.1, shards)).or_default();
+                let marker = Marker {
+                    producer_id: producer.id,
+                    producer_epoch: producer.epoch,
+                    coordinator_epoch: COORDINATOR_EPOCH,
+                    committed,
+                    transaction_version: version,
+                };
+                let at = parts.len() as u32;
+                parts.push(MarkerPart { at, topic: topic.id, partition: place.1, marker });
+                sent.push(Sent { key: key.clone(), producer, place });
+            }
+        }
+        let calls = by_owner.into_iter().map(|(owner, (parts, sent))| {
+            self.last_token += 1;
+            let token = self.last_token | TOKEN_TAG;
+            self.calls.insert(token, sent);
+            (owner, token, parts)
+        });
+        calls.collect()
+    }
+
+    /// An owner has answered.
+    pub fn marked(&mut self, now: Time, host: &mut TxnHost, token: u64, marked: &[Marked]) {
+        let sent = self.calls.remove(&token).expect("a call has one answer");
+        assert!(sent.len() == marked.len(), "every marker is answered");
+        for Marked { at, error_code } in marked {
+            let Sent { key, producer, place } = &sent[*at as usize];
+            host.coordinator.marked(now, key, *producer, place, *error_code);
+        }
+    }
+}
