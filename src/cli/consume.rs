@@ -1,5 +1,7 @@
 //! `floe consume`: records to standard output, as values, as JSON or in a format of the person's own.
 
+mod in_group;
+
 use std::io::{IsTerminal, stderr, stdout};
 use std::time::{Duration, Instant};
 
@@ -47,17 +49,26 @@ pub(super) struct ConsumeArgs {
     /// Leave records of aborted and open transactions out.
     #[arg(long)]
     read_committed: bool,
+    /// Read as a member of this consumer group: its share of the partitions, from where the group has come to (--from where it has committed nothing).
+    #[arg(short, long, value_name = "NAME", conflicts_with = "partitions")]
+    group: Option<String>,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
 
 const EXAMPLES: &str = "Without --exit or --count it waits for more; Ctrl-C ends it.
 
+With --group, what was printed is committed every five seconds, when the group changes, and at the end; Ctrl-C (or SIGTERM) commits and leaves the
+group, so that the others go on at once. Killed, or when the broker goes away, it may print the last seconds again the next time. Members of other clients
+may be in the group if they have the assignor `range`; --exit looks at its own share only.
+
 Examples:
   floe consume orders --exit                                 everything there is
   floe consume orders --from end                             only what comes from now on
   floe consume orders --from -10 --exit                      the last ten of each partition
   floe consume orders --from time:2026-01-31T12:00:00Z --count 5
+  floe consume orders --group billing                        share the topic with whoever is in the group
+  floe consume orders --group billing --count 100            the next hundred for this group
   floe consume orders --exit --json | jq -r .key
   floe consume orders --exit --format '%p/%o %T %k=%s %h\\n'";
 
@@ -65,27 +76,20 @@ pub(super) fn run(args: ConsumeArgs) -> Outcome {
     let format = args.format.as_deref().unwrap_or("%s\\n");
     let format = Format::parse(format).map_err(|wrong| Problem::usage(format!("--format: {wrong}")))?;
     let partitions = args.partitions.as_deref().map(partition_list).transpose()?;
+    let left = args.count.unwrap_or(u64::MAX);
+    let mut printer = Printer { topic: &args.topic, json: args.json, format, left, line: Vec::new() };
+    if let Some(group) = &args.group {
+        return in_group::run(&args, group, &mut printer);
+    }
     let mut cluster = Cluster::connect(&args.bootstrap)?;
     let mut consumer = Consumer::new(&mut cluster, &args.topic, partitions.as_deref(), args.from, args.read_committed)?;
     let mut output = Output::new();
-    let mut left = args.count.unwrap_or(u64::MAX);
-    let mut line = Vec::new();
     let progress = progress(&args, &consumer);
     let mut last_flush = Instant::now();
     // A person who sees nothing happen wants to know why; a program does not.
     let mut tell_waiting = !args.exit && !args.follow && stdout().is_terminal() && stderr().is_terminal();
-    while left > 0 && !(args.exit && consumer.at_end()) {
-        let more = consumer.poll(&mut cluster, WAIT, args.exit, |record: ReadRecord| {
-            line.clear();
-            if args.json {
-                output.json(&record.to_json(&args.topic))?;
-            } else {
-                format.write(&args.topic, &record, &mut line);
-                output.bytes(&line)?;
-            }
-            left -= 1;
-            Ok(left > 0)
-        })?;
+    while printer.left > 0 && !(args.exit && consumer.at_end()) {
+        let more = consumer.poll(&mut cluster, WAIT, args.exit, |record| printer.print(&record, &mut output))?;
         progress.set_position(progress.length().unwrap_or(0).saturating_sub(consumer.remaining()));
         // What was read is shown before waiting again: a person follows a topic live.
         if args.exit && last_flush.elapsed() < Duration::from_millis(50) {
@@ -103,6 +107,30 @@ pub(super) fn run(args: ConsumeArgs) -> Outcome {
     }
     progress.finish_and_clear();
     output.flush()
+}
+
+/// Writes records as they are wanted, as many as are wanted.
+struct Printer<'a> {
+    topic: &'a str,
+    json: bool,
+    format: Format,
+    left: u64,
+    line: Vec<u8>,
+}
+
+impl Printer<'_> {
+    /// Writes one; whether more are wanted.
+    fn print(&mut self, record: &ReadRecord, output: &mut Output) -> Outcome<bool> {
+        if self.json {
+            output.json(&record.to_json(self.topic))?;
+        } else {
+            self.line.clear();
+            self.format.write(self.topic, record, &mut self.line);
+            output.bytes(&self.line)?;
+        }
+        self.left -= 1;
+        Ok(self.left > 0)
+    }
 }
 
 /// A bar on the terminal when the records themselves go elsewhere and there is an end to reach.

@@ -2,6 +2,7 @@
 
 mod comings;
 mod crowds;
+mod own;
 mod patterns;
 mod restarts;
 mod scene;

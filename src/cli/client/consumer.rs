@@ -28,7 +28,7 @@ const PARTITION_BYTES: i32 = 2 << 20;
 pub(in crate::cli) const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 
-/// A consumer of one topic, without a group.
+/// A consumer of one topic. It knows of no group: who is in one says which partitions, and where to begin.
 #[derive(Debug)]
 pub(in crate::cli) struct Consumer {
     topic: Topic,
@@ -88,6 +88,29 @@ impl Consumer {
                 (p, offset)
             })
             .collect())
+    }
+
+    /// The next offset to read of every partition.
+    pub(in crate::cli) fn positions(&self) -> &BTreeMap<i32, i64> {
+        &self.next
+    }
+
+    /// Begins at these offsets where there are any. Gives partition, offset and where it begins instead, of those that are not there any more or not yet.
+    pub(in crate::cli) fn go_on_at(
+        &mut self,
+        cluster: &mut Cluster,
+        offsets: &BTreeMap<i32, i64>,
+    ) -> Outcome<Vec<(i32, i64, i64)>> {
+        let starts = self.offsets(cluster, EARLIEST)?;
+        let mut gone = Vec::new();
+        for (partition, next) in &mut self.next {
+            let Some(offset) = offsets.get(partition) else { continue };
+            *next = (*offset).clamp(starts[partition], self.ends[partition].max(starts[partition]));
+            if next != offset {
+                gone.push((*partition, *offset, *next));
+            }
+        }
+        Ok(gone)
     }
 
     /// Whether every partition has been read to where it ended when this consumer began.

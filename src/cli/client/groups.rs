@@ -384,6 +384,11 @@ fn at_coordinator<T>(
     }
 }
 
+/// Node id of a group's coordinator, which is in the cluster's metadata then.
+pub(in crate::cli) fn find(cluster: &mut Cluster, group: &str) -> Outcome<i32> {
+    at_coordinator(cluster, group, |_, node| Ok(Tried::Done(node)))
+}
+
 fn coordinator(cluster: &mut Cluster, group: &str) -> Outcome<Tried<i32>> {
     let connection = cluster.any();
     let version = connection.version(ApiKey::FindCoordinator, 0, 6)?;

@@ -19,6 +19,14 @@ pub(in crate::cli) enum ApiKey {
     OffsetFetch = 9,
     /// Which broker coordinates a group.
     FindCoordinator = 10,
+    /// Comes into a classic group.
+    JoinGroup = 11,
+    /// Says that a member lives.
+    Heartbeat = 12,
+    /// Goes out of a classic group.
+    LeaveGroup = 13,
+    /// Learns what a member gets.
+    SyncGroup = 14,
     /// Shows classic groups.
     DescribeGroups = 15,
     /// The groups there are.
@@ -69,6 +77,10 @@ mod tests {
             ApiKey::OffsetCommit,
             ApiKey::OffsetFetch,
             ApiKey::FindCoordinator,
+            ApiKey::JoinGroup,
+            ApiKey::Heartbeat,
+            ApiKey::LeaveGroup,
+            ApiKey::SyncGroup,
             ApiKey::DescribeGroups,
             ApiKey::ListGroups,
             ApiKey::ApiVersions,

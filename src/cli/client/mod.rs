@@ -2,10 +2,12 @@
 //!
 //! One request at a time on each connection: a person's command does not need pipelining, and its errors stay simple to tell.
 
+mod assignor;
 pub(super) mod connection;
 pub(super) mod consumer;
 pub(super) mod groups;
 pub(super) mod keys;
+pub(super) mod member;
 pub(super) mod partitioner;
 pub(super) mod position;
 pub(super) mod producer;

@@ -169,6 +169,7 @@ fn wrong_flags_of_client_commands_are_refused_before_connecting() {
         (&["consume", "t", "--format", "%q"], "there is no `%q`"),
         (&["consume", "t", "--partitions", "x"], "neither a partition nor a range"),
         (&["consume", "t", "--exit", "--follow"], "cannot be used with"),
+        (&["consume", "t", "--group", "g", "--partitions", "0"], "cannot be used with"),
     ];
     for (args, part) in rows {
         scratch.floe(args).expect(2, &[part]);

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::broker::Broker;
 use crate::clients::{finish, java, limited, node, python};
 
@@ -93,6 +95,20 @@ impl Scene {
         command.args(instance);
         let again = said.try_clone().expect("a second handle");
         let child = command.stdin(Stdio::piped()).stdout(said).stderr(again).spawn().expect("the client starts");
+        Member { child, log }
+    }
+
+    /// `floe consume --group` as a member; it is ended by [`Member::interrupt`] or ends by itself.
+    pub fn floe_member(&mut self, more: &[&str]) -> Member {
+        self.begun += 1;
+        let log = self.broker.dir.join(format!("member-{}", self.begun));
+        let processed = fs::File::create(&log).expect("a log");
+        let said = fs::File::create(log.with_extension("said")).expect("a log of what it says");
+        // No `timeout` between: the signal is for the command.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_floe"), "consume", TOPIC, "--group", GROUP]);
+        command.args(["--format", "%t %p %o\\n", "--bootstrap", &self.broker.bootstrap()]).args(more);
+        let child = command.stdin(Stdio::null()).stdout(processed).stderr(said).spawn().expect("floe starts");
         Member { child, log }
     }
 
@@ -258,8 +274,19 @@ impl Member {
     /// It closes its consumer and ends.
     pub fn leave(mut self) {
         drop(self.child.stdin.take());
+        self.wait();
+    }
+
+    /// Ctrl-C; it ends well.
+    pub fn interrupt(self) {
+        kill_process(Pid::from_raw(self.child.id() as i32).expect("a process id"), Signal::INT).expect("a signal");
+        self.wait();
+    }
+
+    /// It ends by itself.
+    pub fn wait(mut self) {
         let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "a member ended with {status}");
+        assert!(status.success(), "a member ended with {status}: {}", self.said());
     }
 
     /// kill -9; `timeout` stands between and is told to kill what it runs.
