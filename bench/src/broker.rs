@@ -67,6 +67,8 @@ pub struct Place {
     pub port: u16,
     /// Further `NAME=VALUE` settings of Floe.
     pub settings: Vec<String>,
+    /// The same of Kafka.
+    pub kafka_settings: Vec<String>,
 }
 
 impl Place {
@@ -149,6 +151,11 @@ impl Broker {
         // What is dropped now must not take the data with it.
         self.data = PathBuf::new();
         Broker::launch(&place, subject, data)
+    }
+
+    /// Which it is.
+    pub fn subject(&self) -> Subject {
+        self.subject
     }
 
     /// Process id.
@@ -268,6 +275,7 @@ fn kafka_format(place: &Place, subject: Subject, data: &Path) -> Result<(), Stri
     if subject == Subject::KafkaDurable {
         text.push_str("log.flush.interval.messages=1\n");
     }
+    place.kafka_settings.iter().for_each(|setting| text.extend([setting, "\n"]));
     let properties = data.join("server.properties");
     fs::write(&properties, text).map_err(|error| error.to_string())?;
     let mut command = kafka_java("kafka.tools.StorageTool")?;

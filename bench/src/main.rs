@@ -8,10 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
+use floe_bench::groups;
 use floe_bench::instructions::{self, InstructionsArgs};
 use floe_bench::run::{Runs, To};
 use floe_bench::runtimes::{self, RuntimesArgs};
-use floe_bench::{children, compare, disk, fuzz, report, restart, run, sweep};
+use floe_bench::{children, compare, disk, fuzz, rebalance, report, restart, run, sweep};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]
@@ -169,6 +170,37 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// 1,000 groups, 10,000 members, 100,000 offsets: CPU, memory, latency of commits, recovery. About two minutes a broker.
+    Groups {
+        /// Measure this as well, after Floe.
+        #[arg(long)]
+        against: Option<Rival>,
+        /// Leave Floe out.
+        #[arg(long, requires = "against")]
+        without_floe: bool,
+        /// Groups, of ten members and a hundred offsets each; a multiple of ten.
+        #[arg(long, default_value_t = 1000)]
+        groups: usize,
+        /// Seconds that count, of heartbeats alone and of heartbeats with commits; multiples of 15 have as many heartbeats of everybody (every 3 s, every 5 s).
+        #[arg(long, default_value_t = 30.0)]
+        seconds: f64,
+        /// Commits a second; 2,000 is every member every 5 s, as clients commit by default.
+        #[arg(long, default_value_t = 2000)]
+        commits: u32,
+        #[command(flatten)]
+        at: At,
+    },
+    /// The longest gap in consumption while a group changes: A alone, B joins, A leaves, A crashes. About two minutes a broker and turn.
+    Rebalance {
+        /// What is measured, in turns. Kafka shows records that are in the page cache; so does floe-written, floe those that are on stable storage.
+        #[arg(long, value_delimiter = ',', default_value = "floe,floe-written,kafka")]
+        brokers: Vec<Kind>,
+        /// Turns; each figure is the median of as many runs.
+        #[arg(long, default_value_t = 3)]
+        turns: usize,
+        #[command(flatten)]
+        at: At,
+    },
     /// Instructions of the engine for each request, counted by valgrind: no neighbour changes them.
     Instructions(InstructionsArgs),
     /// From kill -9 under load, with much data, to the first acknowledged produce of the restarted broker.
@@ -206,6 +238,17 @@ enum Kind {
     Kafka,
     /// Kafka that acknowledges from the disk.
     KafkaDurable,
+}
+
+impl From<Kind> for Subject {
+    fn from(kind: Kind) -> Subject {
+        match kind {
+            Kind::Floe => Subject::Floe,
+            Kind::FloeWritten => Subject::FloeWritten,
+            Kind::Kafka => Subject::Kafka,
+            Kind::KafkaDurable => Subject::KafkaDurable,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -248,6 +291,7 @@ impl At {
             both_cores: false,
             port: self.port,
             settings: self.settings,
+            kafka_settings: Vec::new(),
         })
     }
 }
@@ -317,10 +361,7 @@ fn main() -> ExitCode {
         Command::Run { workloads, bootstrap, broker_pid, broker, topic_configs, seconds, warm_up_s, json, at } => {
             let to = match (bootstrap, broker) {
                 (Some(bootstrap), _) => To::There { bootstrap, pid: broker_pid },
-                (None, Kind::Floe) => To::Started(Subject::Floe),
-                (None, Kind::FloeWritten) => To::Started(Subject::FloeWritten),
-                (None, Kind::Kafka) => To::Started(Subject::Kafka),
-                (None, Kind::KafkaDurable) => To::Started(Subject::KafkaDurable),
+                (None, broker) => To::Started(broker.into()),
             };
             at.place().and_then(|place| {
                 let runs = Runs { to, place, topic_configs, seconds, warm_up_s };
@@ -331,6 +372,17 @@ fn main() -> ExitCode {
             let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };
             subjects.extend(against.map(|Rival::Kafka| Subject::Kafka));
             at.place().and_then(|place| restart::run(&place, &subjects, partitions, gb))
+        }
+        Command::Groups { against, without_floe, groups, seconds, commits, at } => {
+            let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };
+            subjects.extend(against.map(|Rival::Kafka| Subject::Kafka));
+            // Ten groups share their connections.
+            let groups = groups.next_multiple_of(10).max(10);
+            at.place().and_then(|place| groups::run(&place, &groups::Plan { subjects, groups, seconds, commits }))
+        }
+        Command::Rebalance { brokers, turns, at } => {
+            let subjects: Vec<Subject> = brokers.into_iter().map(Subject::from).collect();
+            at.place().and_then(|place| rebalance::run(&place, &subjects, turns))
         }
         Command::Instructions(args) => instructions::run(&args),
         Command::Runtimes(args) => runtimes::run(&args),

@@ -12,7 +12,7 @@ mod queue;
 pub mod records;
 pub mod schedule;
 pub mod settle;
-mod socket;
+pub(crate) mod socket;
 mod topics;
 mod turns;
 mod wire;
@@ -74,7 +74,7 @@ pub fn run(workload: &Workload, target: &Target) -> Result<Outcome, String> {
 }
 
 /// Thousands of connections need as many descriptors; the hard limit may be used without asking.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
