@@ -12,7 +12,7 @@ pub use table::{CONFIGS, ConfigDef, Kind, broker_def, topic_def};
 
 use floe_wire::compression::Codec;
 
-use crate::group::GroupSettings;
+use crate::group::{GroupSettings, MigrationPolicy};
 use crate::limits::BLOCK_BYTES;
 use crate::log::{Compaction, LogConfig, LogSettings, Tier};
 use crate::txn::TxnSettings;
@@ -262,6 +262,7 @@ impl BrokerConfig {
                 .split(',')
                 .map(|word| word.trim().to_owned())
                 .collect(),
+            consumer_migration: MigrationPolicy::named(&text("group.consumer.migration.policy")),
         }
     }
 

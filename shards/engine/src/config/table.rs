@@ -193,9 +193,9 @@ pub const CONFIGS: &[ConfigDef] = &[
     ),
     broker(
         "group.consumer.migration.policy",
-        Kind::Word(&["disabled"]),
-        "disabled",
-        "Whether groups with members change between classic and consumer protocol: not yet.",
+        Kind::Word(&["bidirectional", "upgrade", "downgrade", "disabled"]),
+        "bidirectional",
+        "Which way a group with members may go between the classic and the consumer protocol.",
     ),
     broker(
         "group.consumer.session.timeout.ms",

@@ -2,13 +2,14 @@
 //!
 //! Invariant: a group of which nothing is known is a classic one without members, never written: it is no different from one that was never there.
 
-use super::api::{ConsumerDescribed, Described, GroupAnswer, GroupRequest, ListedGroup};
+use super::api::{ConsumerDescribed, ConsumerHeartbeat, Described, GroupAnswer, GroupRequest, ListedGroup};
 use super::audit::GroupCounts;
-use super::classic::ClassicGroup;
-use super::consumer::{ConsumerGroup, not_a_consumer_group};
+use super::classic::{ClassicGroup, Protocols};
+use super::consumer::{ConsumerGroup, not_a_consumer_group, upgrade};
 use super::offsets::{Offsets, Retention};
 use super::records::GroupRecord;
 use super::{Caller, Context, Decision, Name};
+use crate::event::LogLevel;
 use crate::hosted::Position;
 use crate::metadata::Image;
 use crate::requests::codes;
@@ -30,6 +31,8 @@ pub struct Entry {
     group: Group,
     /// What it has committed.
     pub offsets: Offsets,
+    /// While a decision is under way that makes it a classic group: what its members keep that is not written down.
+    becomes_classic: Option<Protocols>,
     /// Its entry among the coordinator's deadlines.
     pub scheduled: Option<Deadline>,
 }
@@ -38,12 +41,15 @@ impl Entry {
     /// Nothing is known of it.
     pub fn new(name: Name) -> Entry {
         let group = Group::Classic(Box::new(ClassicGroup::new(name.clone())));
-        Entry { name, group, offsets: Offsets::default(), scheduled: None }
+        Entry { name, group, offsets: Offsets::default(), becomes_classic: None, scheduled: None }
     }
 
     /// Whether there is no trace of it.
     pub fn is_vacant(&self) -> bool {
-        self.offsets.is_empty() && matches!(&self.group, Group::Classic(classic) if classic.is_vacant())
+        // Between the records that forget it as one kind of group and those that make it the other it is not gone.
+        self.offsets.is_empty()
+            && self.becomes_classic.is_none()
+            && matches!(&self.group, Group::Classic(classic) if classic.is_vacant())
     }
 
     /// Decides what is asked.
@@ -53,17 +59,7 @@ impl Entry {
             GroupRequest::Join(_) | GroupRequest::Sync(_) | GroupRequest::Heartbeat(_) | GroupRequest::Leave(_) => {
                 self.classic(cx, caller, request)
             }
-            GroupRequest::ConsumerHeartbeat(heartbeat) => match &mut self.group {
-                Group::Consumer(consumer) => consumer.heartbeat(cx, caller, heartbeat),
-                Group::Classic(classic) if classic.is_empty() => {
-                    let mut decision = ConsumerGroup::new(self.name.clone()).heartbeat(cx, caller, heartbeat);
-                    if !decision.records.is_empty() {
-                        decision.records.splice(0..0, classic.tombstone());
-                    }
-                    decision
-                }
-                Group::Classic(_) => not_a_consumer_group(caller, &self.name),
-            },
+            GroupRequest::ConsumerHeartbeat(heartbeat) => self.consumer_heartbeat(cx, caller, heartbeat),
             GroupRequest::Commit(commit) => {
                 let code = self.check_commit(cx, &commit);
                 if code != codes::NONE {
@@ -80,10 +76,7 @@ impl Entry {
             }
             GroupRequest::Fetch(fetch) => {
                 let code = match (&self.group, &fetch.who) {
-                    (_, Some(who)) if who.generation >= 0 && vacant => codes::GROUP_ID_NOT_FOUND,
-                    (Group::Consumer(consumer), Some(who)) if who.generation >= 0 || !who.member.is_empty() => {
-                        consumer.check_member(who).err().unwrap_or(codes::NONE)
-                    }
+                    (Group::Consumer(consumer), Some(who)) => consumer.check_fetch(who),
                     _ => codes::NONE,
                 };
                 let answer = if code == codes::NONE {
@@ -124,10 +117,11 @@ impl Entry {
 
     /// Something that is due by now.
     pub fn due(&mut self, cx: &mut Context<'_>) -> Option<Decision> {
-        match &mut self.group {
+        let decision = match &mut self.group {
             Group::Classic(classic) => classic.due(cx),
             Group::Consumer(consumer) => consumer.due(cx),
-        }
+        };
+        decision.map(|decision| self.watch(decision))
     }
 
     /// When that is at the latest.
@@ -163,6 +157,9 @@ impl Entry {
             }
             (GroupRecord::Classic { value, .. }, Group::Classic(classic)) => {
                 classic.apply(now, value.as_ref(), counts);
+                if let (Some(now), Some(protocols)) = (now, self.becomes_classic.take()) {
+                    classic.begin_after_migration(now, protocols);
+                }
             }
             (GroupRecord::Classic { value: Some(_), .. }, Group::Consumer(_)) => {
                 self.group = Group::Classic(Box::new(ClassicGroup::new(self.name.clone())));
@@ -184,6 +181,7 @@ impl Entry {
 
     /// A record could not be written.
     pub fn refused(&mut self, now: Time, record: &GroupRecord) {
+        self.becomes_classic = None;
         match (&mut self.group, record) {
             (_, GroupRecord::Offset { .. }) => {}
             (Group::Classic(classic), GroupRecord::Classic { value: Some(_), .. }) => classic.refused(now),
@@ -260,9 +258,56 @@ impl Entry {
         }
         let mut decision = match &mut self.group {
             Group::Classic(classic) => classic.request(cx, caller, request),
-            Group::Consumer(_) => ConsumerGroup::classic(caller, request),
+            Group::Consumer(consumer) => consumer.classic(cx, caller, request),
         };
         decision.records.splice(0..0, tombstones);
+        self.watch(decision)
+    }
+
+    /// A KIP-848 member speaks. When it joins, an empty classic group makes way, and one with members becomes a group of its protocol, if it may.
+    fn consumer_heartbeat(&mut self, cx: &mut Context<'_>, caller: &Caller, heartbeat: ConsumerHeartbeat) -> Decision {
+        let joins = heartbeat.member_epoch == 0;
+        let (mut consumer, records) = match &mut self.group {
+            Group::Consumer(consumer) => {
+                let decision = consumer.heartbeat(cx, caller, heartbeat);
+                return self.watch(decision);
+            }
+            Group::Classic(classic) if classic.is_empty() => (ConsumerGroup::new(self.name.clone()), Vec::new()),
+            Group::Classic(_) if !joins => {
+                return not_a_consumer_group(caller, format!("Group {} is not a consumer group.", self.name));
+            }
+            Group::Classic(classic) => match upgrade(cx, &self.name, classic) {
+                Ok(records) => (ConsumerGroup::new(self.name.clone()), records),
+                Err(message) => return not_a_consumer_group(caller, message),
+            },
+        };
+        // Decided by a group as it will be, which is thrown away: when the records hold they make it again.
+        let mut uncounted = GroupCounts::default();
+        records.iter().for_each(|record| consumer.apply(None, record, &mut uncounted));
+        let mut decision = consumer.heartbeat(cx, caller, heartbeat);
+        if let (Group::Classic(classic), false) = (&mut self.group, decision.records.is_empty()) {
+            if !records.is_empty() {
+                let (name, members, generation) = (&self.name, classic.members(), classic.generation());
+                cx.audit.line(LogLevel::Info, || {
+                    format!(
+                        "group {name}: takes {members} members of generation {generation} into the consumer protocol"
+                    )
+                });
+            }
+            decision.records.splice(0..0, classic.tombstone().into_iter().chain(records));
+            classic.interrupt(codes::REBALANCE_IN_PROGRESS, &mut decision);
+        }
+        decision
+    }
+
+    /// A KIP-848 group has decided. If that makes it a classic one, what is not written down is kept for it.
+    fn watch(&mut self, decision: Decision) -> Decision {
+        let is_classic = |record: &GroupRecord| matches!(record, GroupRecord::Classic { value: Some(_), .. });
+        if let Group::Consumer(consumer) = &self.group
+            && decision.records.last().is_some_and(is_classic)
+        {
+            self.becomes_classic = Some(consumer.protocols());
+        }
         decision
     }
 
@@ -275,10 +320,9 @@ impl Entry {
             group if group.is_empty() && who.generation < 0 => codes::NONE,
             _ if !is_told => codes::NONE,
             Group::Classic(classic) => classic.check_txn_commit(who),
-            Group::Consumer(consumer) => match consumer.check_member(who) {
-                Ok(()) => codes::NONE,
-                Err(codes::STALE_MEMBER_EPOCH) => codes::ILLEGAL_GENERATION,
-                Err(code) => code,
+            Group::Consumer(consumer) => match consumer.check_commit(who, true) {
+                codes::STALE_MEMBER_EPOCH => codes::ILLEGAL_GENERATION,
+                code => code,
             },
         }
     }
@@ -294,12 +338,7 @@ impl Entry {
                 }
             }
             Group::Classic(classic) => classic.check_commit(cx, &commit.who),
-            Group::Consumer(consumer) if consumer.members() == 0 && commit.who.generation < 0 => codes::NONE,
-            Group::Consumer(consumer) => match consumer.check_member(&commit.who) {
-                Ok(()) => codes::NONE,
-                Err(codes::STALE_MEMBER_EPOCH) if !commit.knows_epochs => codes::UNSUPPORTED_VERSION,
-                Err(code) => code,
-            },
+            Group::Consumer(consumer) => consumer.check_commit(&commit.who, commit.knows_epochs),
         }
     }
 

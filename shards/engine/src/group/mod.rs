@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use audit::GroupMetrics;
 pub use coordinator::Coordinator;
 pub use decision::Decision;
-pub use settings::GroupSettings;
+pub use settings::{GroupSettings, MigrationPolicy};
 
 use audit::Audit;
 #[cfg(test)]

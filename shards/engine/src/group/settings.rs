@@ -27,6 +27,44 @@ pub struct GroupSettings {
     pub consumer_group_size_max: usize,
     /// `group.consumer.assignors`; the first is the default one.
     pub consumer_assignors: Vec<String>,
+    /// `group.consumer.migration.policy`.
+    pub consumer_migration: MigrationPolicy,
+}
+
+/// Which way a group with members may go between the classic protocol and KIP-848.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Neither.
+    Disabled,
+    /// From classic to KIP-848, when the first member comes that speaks that.
+    Upgrade,
+    /// Back, when the last such member goes.
+    Downgrade,
+    /// Both.
+    #[default]
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    /// By the name in the settings; the default of any other.
+    pub fn named(name: &str) -> MigrationPolicy {
+        match name {
+            "disabled" => MigrationPolicy::Disabled,
+            "upgrade" => MigrationPolicy::Upgrade,
+            "downgrade" => MigrationPolicy::Downgrade,
+            _ => MigrationPolicy::Bidirectional,
+        }
+    }
+
+    /// Whether a classic group becomes a KIP-848 group.
+    pub fn upgrades(self) -> bool {
+        matches!(self, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
+    }
+
+    /// Whether it may become a classic one again.
+    pub fn downgrades(self) -> bool {
+        matches!(self, MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional)
+    }
 }
 
 impl GroupSettings {
@@ -50,6 +88,7 @@ impl Default for GroupSettings {
             consumer_heartbeat_interval_ms: 5_000,
             consumer_group_size_max: i32::MAX as usize,
             consumer_assignors: vec!["uniform".into(), "range".into()],
+            consumer_migration: MigrationPolicy::default(),
         }
     }
 }

@@ -156,8 +156,7 @@ impl ClassicGroup {
         let Some(mut member) = self.take(old) else { return };
         // Another process has come under its instance's name.
         member.release(old, codes::FENCED_INSTANCE_ID, out);
-        member.client_id.clone_from(&caller.client_id);
-        member.client_host.clone_from(&caller.client_host);
+        // Client id and address stay those of the one it was first, as in Kafka.
         member.is_new = false;
         member.alive(cx.now);
         if self.unsynced.remove(old) {

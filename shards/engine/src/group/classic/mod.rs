@@ -2,13 +2,14 @@
 //! assignment, the coordinator counts generations and times out who is silent.
 //!
 //! - `member.rs`: one member. `join.rs`: who comes. `rebalance.rs`: from the first join to the generation. `sync.rs`: assignments, heartbeats, leaving.
-//! - `subscription.rs`: which topics the members read.
+//! - `subscription.rs`: which topics the members read. `migration.rs`: to and from KIP-848.
 //!
 //! Invariants: durable is only a group at rest (Stable or Empty), and only [`ClassicGroup::apply`] brings it there. A rebalance under way is soft: after
 //! a restart the members join again. Whoever waits in a join or a sync is answered exactly once.
 
 mod join;
 mod member;
+mod migration;
 mod rebalance;
 mod subscription;
 mod sync;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use floe_wire::consumer_protocol::PROTOCOL_TYPE;
 use member::Member;
+pub use migration::Protocols;
 
 use super::api::{Described, GroupRequest, MemberRef};
 use super::audit::GroupCounts;
@@ -81,8 +83,8 @@ pub struct ClassicGroup {
     sync_deadline: Option<Deadline>,
     /// When something may be due: never later than the first deadline in here, often earlier, because heartbeats do not move it.
     wake: Option<Deadline>,
-    /// Its last record was refused: the next rebalance is due.
-    must_rebalance: bool,
+    /// A rebalance is due, and why: its last record was refused, or it has changed its protocol.
+    must_rebalance: Option<&'static str>,
     /// There is a record of it.
     written: bool,
 }
@@ -108,7 +110,7 @@ impl ClassicGroup {
             unsynced: BTreeSet::new(),
             sync_deadline: None,
             wake: None,
-            must_rebalance: false,
+            must_rebalance: None,
             written: false,
         }
     }

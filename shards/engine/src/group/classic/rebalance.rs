@@ -36,7 +36,7 @@ impl ClassicGroup {
         }
         self.unsynced.clear();
         self.sync_deadline = None;
-        self.must_rebalance = false;
+        self.must_rebalance = None;
         self.rebalance_began.get_or_insert(cx.now);
         cx.audit.rebalances += 1;
         let (name, generation) = (&self.name, self.generation);
@@ -151,8 +151,8 @@ impl ClassicGroup {
     /// What time has brought.
     pub fn due(&mut self, cx: &mut Context<'_>) -> Option<Decision> {
         let mut out = Decision::default();
-        if self.must_rebalance {
-            self.prepare(cx, "its assignment could not be written", &mut out);
+        if let Some(why) = self.must_rebalance {
+            self.prepare(cx, why, &mut out);
         }
         self.forget_pending(cx, &mut out);
         self.end_joins(cx, &mut out);
@@ -220,7 +220,7 @@ impl ClassicGroup {
     /// The last record could not be written: the members agree anew.
     pub fn refused(&mut self, now: Time) {
         if matches!(self.state, State::CompletingRebalance | State::Stable) {
-            self.must_rebalance = true;
+            self.must_rebalance = Some("its assignment could not be written");
             wake_at(&mut self.wake, Some(now.after(Duration::ZERO)));
         }
     }

@@ -77,10 +77,15 @@ impl ConsumerGroup {
         let next = current.cloned().unwrap_or_else(nothing_owned);
         let before = std::mem::replace(&mut member.current, next);
         member.revoke_until = None;
-        let must_revoke = member.current.state == MemberState::UnrevokedPartitions;
+        // Members that speak the classic protocol have times for joining again and for asking for their assignment instead.
+        let must_revoke = member.current.state == MemberState::UnrevokedPartitions && member.metadata.classic.is_none();
         if let (Some(now), true) = (now, must_revoke) {
             let until = now.after(millis(member.metadata.rebalance_timeout_ms));
             member.revoke_until = Some(until);
+            self.look_at(name, until);
+        }
+        if let Some((_, until)) = self.joining.take_if(|(joining, _)| joining == name) {
+            self.members.get_mut(name).expect("just put there").sync_until = Some(until);
             self.look_at(name, until);
         }
         self.release(name, &before);

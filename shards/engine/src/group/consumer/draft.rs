@@ -20,8 +20,8 @@ pub(super) struct Draft<'a> {
     pub group: &'a ConsumerGroup,
     /// A member that is new or has changed.
     pub with: Option<(&'a Name, &'a MemberMetadata)>,
-    /// A member that leaves, or whose place `with` takes.
-    pub without: Option<&'a Name>,
+    /// Members that leave; or the one whose place `with` takes.
+    pub without: BTreeSet<&'a Name>,
     /// Expressions that were matched anew; `None`: nobody subscribes to it any more.
     pub expressions: BTreeMap<Name, Option<ExpressionTopics>>,
 }
@@ -29,10 +29,10 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     /// Its members.
     fn members(&self) -> impl Iterator<Item = (&'a Name, &'a MemberMetadata)> {
-        let (with, without) = (self.with, self.without);
+        let (with, without) = (self.with, &self.without);
         let changed = with.map(|(name, _)| name);
         let others = self.group.members.iter().map(|(name, member)| (name, &member.metadata));
-        others.filter(move |(name, _)| Some(*name) != changed && Some(*name) != without).chain(with)
+        others.filter(move |(name, _)| Some(*name) != changed && !without.contains(*name)).chain(with)
     }
 
     /// Whether somebody subscribes to the expression.
@@ -135,7 +135,7 @@ impl<'a> Draft<'a> {
             });
             // A member that takes a static member's place inherits what that one was to own.
             let place = if self.with.is_some_and(|(with, _)| with == name) && !self.group.targets.contains_key(name) {
-                self.without.unwrap_or(name)
+                self.without.first().copied().unwrap_or(name)
             } else {
                 name
             };

@@ -3,21 +3,19 @@
 //!
 //! A heartbeat that changes nothing writes nothing and allocates nothing but its answer.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use floe_wire::ids::TopicId;
 
-use super::draft::{Draft, supports};
-use super::partitions::{Partitions, count, sorted, within};
-use super::reconcile::{Goal, reconcile};
-use super::{ConsumerGroup, Member, NO_EPOCH, assignors, default_assignor, nothing_owned};
+use super::advance::{Brought, Refusal, Speaker};
+use super::draft::supports;
+use super::partitions::{Partitions, sorted, within};
+use super::{ConsumerGroup, Member, NO_EPOCH, assignors};
 use crate::event::LogLevel;
-use crate::expressions::Expression;
 use crate::group::api::{ConsumerHeartbeat, ConsumerHeartbeatAnswer, GroupAnswer};
-use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata, MemberState, TargetEpoch};
-use crate::group::{Caller, Context, Decision, GroupSettings, Name, millis};
+use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata, MemberState};
+use crate::group::{Caller, Context, Decision, GroupSettings, Name};
 use crate::requests::codes;
 
 /// Epoch of a member that joins.
@@ -27,22 +25,6 @@ const LEAVE: i32 = -1;
 /// Epoch of a static member that leaves for a while.
 const LEAVE_STATIC: i32 = -2;
 
-/// What a member shall own, sorted.
-type Target<'a> = Cow<'a, [(TopicId, Vec<i32>)]>;
-
-/// Kafka's code and message.
-#[derive(Debug)]
-struct Refusal(i16, String);
-
-/// Who speaks: where it stood before.
-struct Speaker<'a> {
-    id: Name,
-    /// As it is known; a static member that comes back under another id is known under the old one.
-    known: Option<&'a Member>,
-    /// The id whose place it takes.
-    replaces: Option<&'a Name>,
-}
-
 impl ConsumerGroup {
     /// A member speaks. Changes nothing that [`ConsumerGroup::apply`] of the decision's records would not make by itself: on a new group this is
     /// called on a value that is thrown away.
@@ -50,18 +32,13 @@ impl ConsumerGroup {
         if call.member.is_empty() && call.member_epoch == JOIN {
             call.member = cx.ids.next_text().into();
         }
-        if *self.assignor != *default_assignor(cx.settings) {
-            self.assignor = default_assignor(cx.settings).into();
-        }
-        let must_compare = self.compared != Some(cx.image.version) && cx.now.reached(self.match_from);
+        let must_compare = self.begin(cx);
         match self.decide(cx, caller, &call, must_compare) {
             Ok((records, answer)) => {
                 if must_compare && call.member_epoch >= JOIN {
                     self.seen(cx);
                 }
-                if let Some(member) = self.members.get_mut(&call.member) {
-                    member.session_until = Some(cx.now.after(millis(cx.settings.consumer_session_timeout_ms)));
-                }
+                self.heard(cx, &call.member);
                 let answers = vec![(caller.asker, GroupAnswer::ConsumerHeartbeat(answer))];
                 Decision { records, answers, ..Decision::default() }
             }
@@ -90,7 +67,20 @@ impl ConsumerGroup {
         }
         let owned = call.owned.as_deref().map(sorted);
         let speaker = self.speaker(cx, call, owned.as_deref())?;
-        self.advance(cx, caller, call, owned.as_deref(), &speaker, must_compare)
+        let changed = changed_metadata(speaker.known.map(|member| &member.metadata), caller, call);
+        let step = self.advance(cx, &speaker, Brought { changed, owned: owned.as_deref(), must_compare })?;
+        let full = call.member_epoch == JOIN
+            || call.rebalance_timeout_ms != -1
+                && (call.topics.is_some() || call.expression.is_some())
+                && call.owned.is_some();
+        let answer = ConsumerHeartbeatAnswer {
+            member: Some(speaker.id.clone()),
+            member_epoch: step.after.member_epoch,
+            heartbeat_interval_ms: cx.settings.consumer_heartbeat_interval_ms,
+            assignment: (full || step.moved).then(|| step.after.assigned.clone()),
+            ..ConsumerHeartbeatAnswer::default()
+        };
+        Ok((step.records, answer))
     }
 
     /// Finds out who speaks, and whether it may.
@@ -103,18 +93,20 @@ impl ConsumerGroup {
         let id = call.member.clone();
         let known = self.members.get(&id);
         let placed = call.instance.as_ref().and_then(|instance| self.instances.get(instance));
+        // Whoever comes in a static member's place as well: Kafka counts before it looks at instances.
+        if known.is_none() && self.members.len() >= cx.settings.consumer_group_size_max {
+            let most = cx.settings.consumer_group_size_max;
+            return Err(Refusal(
+                codes::GROUP_MAX_SIZE_REACHED,
+                format!("The consumer group has reached its maximum capacity of {most} members."),
+            ));
+        }
         if call.member_epoch == JOIN {
-            if known.is_none() && placed.is_none() && self.members.len() >= cx.settings.consumer_group_size_max {
-                let most = cx.settings.consumer_group_size_max;
-                return Err(Refusal(
-                    codes::GROUP_MAX_SIZE_REACHED,
-                    format!("The consumer group has reached its maximum capacity of {most} members."),
-                ));
-            }
             return match (placed, &call.instance) {
                 (Some(place), Some(instance)) if *place != id => {
                     let before = &self.members[place];
-                    if before.current.member_epoch != LEAVE_STATIC {
+                    // One that speaks the classic protocol cannot say that it leaves for a while: it is replaced, as in that protocol.
+                    if before.metadata.classic.is_none() && before.current.member_epoch != LEAVE_STATIC {
                         return Err(Refusal(
                             codes::UNRELEASED_INSTANCE_ID,
                             format!(
@@ -135,12 +127,12 @@ impl ConsumerGroup {
         Ok(Speaker { id, known: Some(member), replaces: None })
     }
 
-    fn unknown(&self, id: &Name) -> Refusal {
+    pub(super) fn unknown(&self, id: &Name) -> Refusal {
         Refusal(codes::UNKNOWN_MEMBER_ID, format!("Member {id} is not a member of group {}.", self.group))
     }
 
     /// The static member of this instance, if this is its id.
-    fn placed(&self, id: &Name, instance: &Name) -> Result<&Member, Refusal> {
+    pub(super) fn placed(&self, id: &Name, instance: &Name) -> Result<&Member, Refusal> {
         match self.instances.get(instance) {
             None => Err(Refusal(codes::UNKNOWN_MEMBER_ID, format!("Instance id {instance} is unknown."))),
             Some(place) if place != id => Err(Refusal(
@@ -160,7 +152,7 @@ impl ConsumerGroup {
         };
         if call.member_epoch == LEAVE {
             cx.audit.line(LogLevel::Info, || format!("group {}: member {id} leaves", self.group));
-            return Ok(self.fence(cx, id));
+            return Ok(self.fence(cx, &BTreeSet::from([id])));
         }
         cx.audit.line(LogLevel::Info, || format!("group {}: static member {id} leaves for a while", self.group));
         let current = CurrentAssignment {
@@ -175,132 +167,6 @@ impl ConsumerGroup {
         }
         Ok(vec![self.current_record(id, current)])
     }
-
-    fn current_record(&self, id: &Name, current: CurrentAssignment) -> GroupRecord {
-        GroupRecord::Current { group: self.group.clone(), member: id.clone(), value: Some(current) }
-    }
-
-    /// The heart of it: what the member changes, what follows for the group, and the member's next step.
-    fn advance(
-        &self,
-        cx: &mut Context<'_>,
-        caller: &Caller,
-        call: &ConsumerHeartbeat,
-        owned: Option<&[(TopicId, Vec<i32>)]>,
-        speaker: &Speaker<'_>,
-        must_compare: bool,
-    ) -> Result<(Vec<GroupRecord>, ConsumerHeartbeatAnswer), Refusal> {
-        let (group, id) = (&self.group, &speaker.id);
-        let mut records = Vec::new();
-        let is_new = speaker.known.is_none();
-        let changed = changed_metadata(speaker.known.map(|member| &member.metadata), caller, call);
-        let metadata = changed.as_ref().or(speaker.known.map(|member| &member.metadata)).expect("new members change");
-        let mut draft =
-            Draft { group: self, with: Some((id, metadata)), without: speaker.replaces, expressions: BTreeMap::new() };
-
-        // What the member says of itself.
-        if let Some(place) = speaker.replaces {
-            cx.audit.line(LogLevel::Info, || format!("group {group}: static member {id} takes the place of {place}"));
-            records.extend(self.without_member(place));
-        } else if is_new {
-            cx.audit.line(LogLevel::Info, || format!("group {group}: member {id} joins"));
-        }
-        let mut bump = is_new;
-        if changed.is_some() || speaker.replaces.is_some() {
-            let value = Some(metadata.clone());
-            records.push(GroupRecord::Member { group: group.clone(), member: id.clone(), value });
-            let before = speaker.known.map(|member| &member.metadata);
-            bump |= before.is_none_or(|before| before.topics != metadata.topics);
-            bump |= before.is_none_or(|before| before.expression != metadata.expression);
-            records.extend(expressions_changed(cx, &mut draft, before, metadata)?);
-        }
-
-        // What follows for the group.
-        let mut epoch = self.epoch.epoch;
-        if bump || must_compare {
-            if must_compare {
-                records.extend(draft.match_again(cx));
-            }
-            let metadata_hash = draft.metadata_hash(cx.image);
-            if bump || metadata_hash != self.epoch.metadata_hash {
-                records.push(self.next_epoch(cx, metadata_hash));
-                epoch = self.epoch.epoch.saturating_add(1);
-            }
-        }
-        let (target_epoch, target) = self.target_for(cx, &draft, speaker, epoch, &mut records);
-
-        // The member's next step.
-        let fresh;
-        let before = match speaker.known {
-            Some(member) if speaker.replaces.is_none() => &member.current,
-            // It owns what the one before it owned, and is behind every target.
-            Some(member) => {
-                fresh = CurrentAssignment { assigned: member.current.assigned.clone(), ..nothing_owned() };
-                &fresh
-            }
-            None => {
-                fresh = nothing_owned();
-                &fresh
-            }
-        };
-        let is_mine = |owner: &Name| owner == id || Some(owner) == speaker.replaces;
-        let is_free = |topic, partition| self.owners.get(&(topic, partition)).is_none_or(is_mine);
-        let goal = Goal { epoch: target_epoch, target: &target, owned, is_free };
-        let next = reconcile(before, &goal);
-        let after = next.as_ref().unwrap_or(before);
-        let full = call.member_epoch == JOIN
-            || call.rebalance_timeout_ms != -1
-                && (call.topics.is_some() || call.expression.is_some())
-                && call.owned.is_some();
-        let answer = ConsumerHeartbeatAnswer {
-            member: Some(id.clone()),
-            member_epoch: after.member_epoch,
-            heartbeat_interval_ms: cx.settings.consumer_heartbeat_interval_ms,
-            assignment: (full || after.assigned != before.assigned).then(|| after.assigned.clone()),
-            ..ConsumerHeartbeatAnswer::default()
-        };
-        if is_new || speaker.replaces.is_some() || next.is_some() {
-            records.push(self.current_record(id, next.unwrap_or_else(|| before.clone())));
-        }
-        Ok((records, answer))
-    }
-
-    /// The member's target: as it is, or computed anew for everybody when the group's epoch has passed it by.
-    fn target_for<'a>(
-        &'a self,
-        cx: &mut Context<'_>,
-        draft: &Draft<'_>,
-        speaker: &Speaker<'_>,
-        epoch: i32,
-        records: &mut Vec<GroupRecord>,
-    ) -> (i32, Target<'a>) {
-        let group = &self.group;
-        let place = speaker.replaces.unwrap_or(&speaker.id);
-        let before = self.targets.get(place).map_or(&[][..], Vec::as_slice);
-        if epoch <= self.target_epoch.epoch {
-            if speaker.replaces.is_some() {
-                let (group, member) = (group.clone(), speaker.id.clone());
-                records.push(GroupRecord::Target { group, member, value: Some(before.to_vec()) });
-            }
-            return (self.target_epoch.epoch, before.into());
-        }
-        let mut mine = Partitions::new();
-        for (member, target) in draft.target(cx.image, cx.settings) {
-            if *member == speaker.id {
-                mine.clone_from(&target);
-            }
-            if self.targets.get(member) != Some(&target) {
-                let (group, member) = (group.clone(), member.clone());
-                records.push(GroupRecord::Target { group, member, value: Some(target) });
-            }
-        }
-        cx.audit.line(LogLevel::Info, || {
-            format!("group {group}: epoch {epoch}, {} partitions for {id}", count(&mine), id = speaker.id)
-        });
-        let value = Some(TargetEpoch { epoch, computed_ms: cx.now.wall_ms });
-        records.push(GroupRecord::TargetEpoch { group: group.clone(), value });
-        (epoch, mine.into())
-    }
 }
 
 /// An error as an answer.
@@ -309,9 +175,9 @@ fn refused(caller: &Caller, Refusal(error_code, message): Refusal) -> Decision {
     Decision::answer(caller.asker, GroupAnswer::ConsumerHeartbeat(answer))
 }
 
-/// A consumer comes to a classic group that has members. Kafka with `group.consumer.migration.policy` `disabled` or `downgrade` answers so as well.
-pub(in crate::group) fn not_a_consumer_group(caller: &Caller, group: &str) -> Decision {
-    refused(caller, Refusal(codes::GROUP_ID_NOT_FOUND, format!("Group {group} is not a consumer group.")))
+/// A consumer comes to a classic group that has members and is to stay what it is.
+pub(in crate::group) fn not_a_consumer_group(caller: &Caller, message: String) -> Decision {
+    refused(caller, Refusal(codes::GROUP_ID_NOT_FOUND, message))
 }
 
 /// What the request itself must obey.
@@ -395,7 +261,8 @@ fn changed_metadata(
         });
     };
     let same = |said: &Option<Name>, known: &Option<Name>| said.is_none() || said == known;
-    if same(&call.instance, &before.instance_id)
+    if before.classic.is_none()
+        && same(&call.instance, &before.instance_id)
         && same(&call.rack, &before.rack_id)
         && same(&call.assignor, &before.assignor)
         && caller.client_id == before.client_id
@@ -421,37 +288,4 @@ fn changed_metadata(
         assignor: call.assignor.clone().or_else(|| before.assignor.clone()),
         classic: None,
     })
-}
-
-/// Records about expressions, when a member goes from one to another.
-fn expressions_changed(
-    cx: &Context<'_>,
-    draft: &mut Draft<'_>,
-    before: Option<&MemberMetadata>,
-    metadata: &MemberMetadata,
-) -> Result<Vec<GroupRecord>, Refusal> {
-    let old = before.and_then(|before| before.expression.as_ref());
-    let new = metadata.expression.as_ref();
-    let mut records = Vec::new();
-    if old == new {
-        return Ok(records);
-    }
-    if let Some(text) = new
-        && !draft.group.expressions.contains_key(text)
-    {
-        let expression = Expression::new(text).map_err(|why| {
-            Refusal(
-                codes::INVALID_REGULAR_EXPRESSION,
-                format!("SubscribedTopicRegex `{text}` is not a valid regular expression: {why}."),
-            )
-        })?;
-        let topics = expression.topics(cx.image);
-        records.push(draft.matches(cx, text, topics));
-    }
-    if let Some(text) = old.filter(|text| !draft.uses(text)) {
-        draft.expressions.insert(text.clone(), None);
-        let (group, expression) = (draft.group.group.clone(), text.clone());
-        records.push(GroupRecord::Expression { group, expression, value: None });
-    }
-    Ok(records)
 }

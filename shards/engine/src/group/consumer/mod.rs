@@ -1,17 +1,22 @@
 //! A group of the next-generation protocol (KIP-848): members say by heartbeat what they want and have, the coordinator works out who shall own what, and
 //! leads each member there by itself, so that only partitions that move ever stop.
 //!
-//! - `heartbeat.rs`: what a member's heartbeat does. `draft.rs`: the group as it would be after it: subscriptions, metadata hash, target.
+//! - `heartbeat.rs`: what a member's heartbeat does. `classic.rs`: the same for members that speak the classic protocol in such a group.
+//! - `advance.rs`: what follows from either. `draft.rs`: the group as it would be after it: subscriptions, metadata hash, target.
+//! - `migration.rs`: a classic group becomes one of these while its members stay, and the other way round.
 //! - `reconcile.rs`: one member's way to its target. `apply.rs`: records taken in. `timers.rs`: sessions, revocations, changed topics.
 //! - `assignors/`: who shall own what. `expressions.rs`: topics by regular expression. `partitions.rs`: sets of partitions.
 //!
 //! Invariants: durable fields change in `apply` alone, with `owners` and `instances`, which follow from them; a partition has at most one owner, counting
 //! what members must still give up; timers are soft: after a restart each member has a whole session.
 
+mod advance;
 mod apply;
 pub mod assignors;
+mod classic;
 mod draft;
 mod heartbeat;
+mod migration;
 pub mod partitions;
 mod reconcile;
 #[cfg(test)]
@@ -19,18 +24,20 @@ pub(crate) mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use floe_wire::ids::TopicId;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 pub(in crate::group) use self::heartbeat::not_a_consumer_group;
+pub(in crate::group) use self::migration::upgrade;
 use self::partitions::Partitions;
-use crate::group::api::{ConsumerDescribed, ConsumerDescribedMember, GroupRequest, MemberRef};
+use crate::group::api::{ConsumerDescribed, ConsumerDescribedMember, MemberRef};
 use crate::group::records::{
     CurrentAssignment, ExpressionTopics, GroupEpoch, GroupRecord, MemberMetadata, MemberState, TargetEpoch,
 };
-use crate::group::{Caller, Decision, GroupSettings, Name};
+use crate::group::{GroupSettings, Name, millis};
 use crate::requests::codes;
 use crate::time::Deadline;
 
@@ -62,6 +69,8 @@ pub struct ConsumerGroup {
     match_from: Deadline,
     /// Soft: what this broker offers when no member asks for anything, as the last heartbeat found it.
     assignor: Name,
+    /// Soft: a new member that joins by the classic protocol, and until when it must have asked for its assignment.
+    joining: Option<(Name, Deadline)>,
     /// Soft: since when it rebalances, in nanoseconds of the monotonic clock.
     rebalance_since: Option<u64>,
 }
@@ -77,6 +86,10 @@ struct Member {
     session_until: Option<Deadline>,
     /// Soft: when it must have given up what it has to.
     revoke_until: Option<Deadline>,
+    /// Soft, of a member that speaks the classic protocol: when it must have joined again, after it was told to.
+    join_until: Option<Deadline>,
+    /// Soft, of such a member: when it must have asked for its assignment, after it joined.
+    sync_until: Option<Deadline>,
     /// Its entry in the timers.
     timer: Option<Deadline>,
 }
@@ -101,24 +114,28 @@ impl ConsumerGroup {
             changed: false,
             match_from: Deadline(0),
             assignor: assignors::UNIFORM.into(),
+            joining: None,
             rebalance_since: None,
         }
     }
 
-    /// Join, sync, heartbeat or leave by a member that speaks the classic protocol: it is none of this group's. Kafka with
-    /// `group.consumer.migration.policy` `disabled` answers so as well.
-    pub fn classic(caller: &Caller, request: GroupRequest) -> Decision {
-        let code = match request {
-            GroupRequest::Join(_) => codes::INCONSISTENT_GROUP_PROTOCOL,
-            _ => codes::UNKNOWN_MEMBER_ID,
-        };
-        Decision::answer(caller.asker, request.refuse(code))
+    /// Whether a commit may be taken: from a member at its present epoch, or from anybody while there is no member.
+    pub fn check_commit(&self, who: &MemberRef, knows_epochs: bool) -> i16 {
+        match self.members.get(&who.member) {
+            _ if self.members.is_empty() && who.generation < 0 => codes::NONE,
+            None => codes::UNKNOWN_MEMBER_ID,
+            Some(member) if member.metadata.classic.is_none() && !knows_epochs => codes::UNSUPPORTED_VERSION,
+            Some(member) => member.check_epoch(who.generation),
+        }
     }
 
-    /// Whether this is a member at its present epoch, which may commit and fetch offsets.
-    pub fn check_member(&self, who: &MemberRef) -> Result<(), i16> {
-        let member = self.members.get(&who.member).ok_or(codes::UNKNOWN_MEMBER_ID)?;
-        if member.current.member_epoch == who.generation { Ok(()) } else { Err(codes::STALE_MEMBER_EPOCH) }
+    /// Whether a member may see offsets; who names none may.
+    pub fn check_fetch(&self, who: &MemberRef) -> i16 {
+        match self.members.get(&who.member) {
+            _ if who.member.is_empty() && who.generation < 0 => codes::NONE,
+            None => codes::UNKNOWN_MEMBER_ID,
+            Some(member) => member.check_epoch(who.generation),
+        }
     }
 
     /// Whether offsets of the topic are in use.
@@ -215,8 +232,25 @@ impl Member {
             current: nothing_owned(),
             session_until: None,
             revoke_until: None,
+            join_until: None,
+            sync_until: None,
             timer: None,
         }
+    }
+
+    /// Whether this is its present epoch, which is a generation to members that speak the classic protocol.
+    fn check_epoch(&self, epoch: i32) -> i16 {
+        match &self.metadata.classic {
+            _ if self.current.member_epoch == epoch => codes::NONE,
+            Some(_) => codes::ILLEGAL_GENERATION,
+            None => codes::STALE_MEMBER_EPOCH,
+        }
+    }
+
+    /// How long it may be silent.
+    fn session_timeout(&self, settings: &GroupSettings) -> Duration {
+        let by_classic = self.metadata.classic.as_ref().map(|classic| classic.session_timeout_ms);
+        millis(by_classic.unwrap_or(settings.consumer_session_timeout_ms))
     }
 
     /// Whether it has reached the target of this epoch.

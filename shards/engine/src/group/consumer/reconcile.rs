@@ -27,13 +27,11 @@ pub(super) fn reconcile<F: Fn(TopicId, i32) -> bool>(
 ) -> Option<CurrentAssignment> {
     match current.state {
         MemberState::Stable if current.member_epoch == goal.epoch => None,
-        MemberState::Stable | MemberState::UnreleasedPartitions => advance(current, current.member_epoch, goal),
-        MemberState::UnrevokedPartitions if still_holds(&current.revoking, goal) => None,
-        // It has given up what it had to: so much nearer to the target, which may have moved on meanwhile.
-        MemberState::UnrevokedPartitions => advance(current, current.member_epoch + 1, goal),
-        // A newer broker's state: of what it had to give up all may be held.
-        MemberState::Unknown if still_holds(&current.revoking, goal) => None,
+        MemberState::UnrevokedPartitions | MemberState::Unknown if still_holds(&current.revoking, goal) => None,
+        // A newer broker's state: what the member keeps is measured against the target anew.
         MemberState::Unknown => advance(current, goal.epoch, goal),
+        // After it has given up what it had to, the target may have moved on: it may have to give up more, at the same epoch (Kafka since 4.3).
+        _ => advance(current, current.member_epoch, goal),
     }
 }
 
@@ -118,7 +116,7 @@ mod tests {
             ("not given up yet",                  (UnrevokedPartitions, 5, &[1], &[2]), (6, &[1, 3]), Some(&[1, 2]), &[], (UnrevokedPartitions, 5, &[1], &[2])),
             ("given up",                          (UnrevokedPartitions, 5, &[1], &[2]), (6, &[1, 3]), Some(&[1]), &[], (Stable, 6, &[1, 3], &[])),
             ("given up, the next is held",        (UnrevokedPartitions, 5, &[1], &[2]), (6, &[1, 3]), Some(&[1]), &[3], (UnreleasedPartitions, 6, &[1], &[])),
-            ("given up, but the target moved on", (UnrevokedPartitions, 5, &[1], &[2]), (8, &[3]), Some(&[1]), &[], (UnrevokedPartitions, 6, &[], &[1])),
+            ("given up, but the target moved on", (UnrevokedPartitions, 5, &[1], &[2]), (8, &[3]), Some(&[1]), &[], (UnrevokedPartitions, 5, &[], &[1])),
             ("given up, and it shall have it",    (UnrevokedPartitions, 5, &[1], &[2]), (8, &[1, 2]), Some(&[1]), &[], (Stable, 8, &[1, 2], &[])),
             ("what was held is free",             (UnreleasedPartitions, 6, &[1], &[]), (6, &[1, 2]), None, &[], (Stable, 6, &[1, 2], &[])),
             ("it is still held",                  (UnreleasedPartitions, 6, &[1], &[]), (6, &[1, 2]), None, &[2], (UnreleasedPartitions, 6, &[1], &[])),

@@ -2,11 +2,11 @@
 //!
 //! A heartbeat moves its member's deadline and leaves the timer as it is: when that comes up, it is set anew. So heartbeats cost no search.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::ConsumerGroup;
 use super::draft::Draft;
+use super::{ConsumerGroup, default_assignor};
 use crate::event::LogLevel;
 use crate::group::records::{GroupEpoch, GroupRecord, MemberState};
 use crate::group::{Context, Decision, Name, millis};
@@ -45,7 +45,7 @@ impl ConsumerGroup {
         for name in names {
             let member = self.members.get_mut(&name).expect("just listed");
             member.session_until = None;
-            if member.current.state == MemberState::UnrevokedPartitions {
+            if member.current.state == MemberState::UnrevokedPartitions && member.metadata.classic.is_none() {
                 member.revoke_until = Some(now.after(millis(member.metadata.rebalance_timeout_ms)));
             }
             self.look_at(&name, now_at);
@@ -56,12 +56,29 @@ impl ConsumerGroup {
     /// The records of its last decision could not be written: what was due is tried again.
     pub fn refused(&mut self, now: Time) {
         self.match_from = self.match_from.max(now.after(Duration::from_millis(GROUP_RETRY_MS)));
-        (self.compared, self.changed) = (None, true);
+        (self.compared, self.changed, self.joining) = (None, true, None);
     }
 
     /// Topics have changed.
     pub fn image_changed(&mut self, image: &Image) {
         self.changed |= self.compared != Some(image.version);
+    }
+
+    /// Somebody speaks: whether topics may have changed since the group was last compared with them.
+    pub(super) fn begin(&mut self, cx: &Context<'_>) -> bool {
+        if *self.assignor != *default_assignor(cx.settings) {
+            self.assignor = default_assignor(cx.settings).into();
+        }
+        self.compared != Some(cx.image.version) && cx.now.reached(self.match_from)
+    }
+
+    /// A member was heard: its session begins anew.
+    pub(super) fn heard(&mut self, cx: &Context<'_>, name: &Name) {
+        if let Some(member) = self.members.get_mut(name) {
+            let until = cx.now.after(member.session_timeout(cx.settings));
+            member.session_until = Some(until);
+            self.look_at(name, until);
+        }
     }
 
     /// Looks at a member at this time at the latest.
@@ -82,35 +99,40 @@ impl ConsumerGroup {
         if let Some(at) = member.timer.take() {
             self.timers.remove(&(at, name.clone()));
         }
-        let session = cx.now.after(millis(cx.settings.consumer_session_timeout_ms));
-        let session_until = *member.session_until.get_or_insert(session);
-        let revoke_until = member.revoke_until.unwrap_or(session_until);
-        let next = session_until.min(revoke_until);
+        let session = cx.now.after(member.session_timeout(cx.settings));
+        let waits = [
+            (Some(*member.session_until.get_or_insert(session)), "its session ended"),
+            (member.revoke_until, "it did not give up partitions in time"),
+            (member.join_until, "it did not join again in time"),
+            (member.sync_until, "it did not ask for its assignment in time"),
+        ];
+        let first = waits.into_iter().filter_map(|(until, why)| Some((until?, why))).min_by_key(|(until, _)| *until);
+        let (next, why) = first.expect("a session ends some time");
         if !cx.now.reached(next) {
             self.look_at(name, next);
             return None;
         }
-        let why =
-            if cx.now.reached(session_until) { "its session ended" } else { "it did not give up partitions in time" };
         cx.audit.line(LogLevel::Info, || {
             format!("group {}: member {name} is removed at epoch {}: {why}", self.group, member.current.member_epoch)
         });
         // If this cannot be written now.
         self.look_at(name, cx.now.after(Duration::from_millis(GROUP_RETRY_MS)));
-        Some(self.fence(cx, name))
+        Some(self.fence(cx, &BTreeSet::from([name])))
     }
 
-    /// Removes a member: what it owned is free, and the next heartbeat computes who gets it.
-    pub(super) fn fence(&self, cx: &mut Context<'_>, name: &Name) -> Vec<GroupRecord> {
-        let draft = Draft { group: self, with: None, without: Some(name), expressions: BTreeMap::new() };
-        let mut records = self.without_member(name).to_vec();
-        let expression = self.members.get(name).and_then(|member| member.metadata.expression.as_ref());
-        if let Some(expression) = expression.filter(|expression| !draft.uses(expression)) {
-            records.push(GroupRecord::Expression {
-                group: self.group.clone(),
-                expression: expression.clone(),
-                value: None,
-            });
+    /// Removes members: what they owned is free, and the next heartbeat computes who gets it. When all that stay speak the classic protocol, the group does
+    /// so again.
+    pub(super) fn fence(&self, cx: &mut Context<'_>, leaving: &BTreeSet<&Name>) -> Vec<GroupRecord> {
+        if let Some(records) = self.downgrade(cx, leaving, None) {
+            return records;
+        }
+        let draft = Draft { group: self, with: None, without: leaving.clone(), expressions: BTreeMap::new() };
+        let mut records: Vec<GroupRecord> = leaving.iter().flat_map(|name| self.without_member(name)).collect();
+        let members = leaving.iter().filter_map(|name| self.members.get(*name));
+        let expressions: BTreeSet<&Name> = members.filter_map(|member| member.metadata.expression.as_ref()).collect();
+        for expression in expressions.into_iter().filter(|expression| !draft.uses(expression)) {
+            let (group, expression) = (self.group.clone(), expression.clone());
+            records.push(GroupRecord::Expression { group, expression, value: None });
         }
         let metadata_hash = draft.metadata_hash(cx.image);
         records.push(self.next_epoch(cx, metadata_hash));
@@ -132,7 +154,7 @@ impl ConsumerGroup {
     /// Topics came, went or grew: if those are the group's, its epoch rises, and the next heartbeat computes the target.
     fn topics_changed(&mut self, cx: &mut Context<'_>) -> Vec<GroupRecord> {
         self.changed = false;
-        let mut draft = Draft { group: self, with: None, without: None, expressions: BTreeMap::new() };
+        let mut draft = Draft { group: self, with: None, without: BTreeSet::new(), expressions: BTreeMap::new() };
         let mut records = draft.match_again(cx);
         let metadata_hash = draft.metadata_hash(cx.image);
         if metadata_hash != self.epoch.metadata_hash {

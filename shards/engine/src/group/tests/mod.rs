@@ -4,6 +4,7 @@
 
 mod classic;
 mod consumer;
+mod migration;
 mod offsets;
 mod rebalance;
 mod replay;
@@ -236,7 +237,7 @@ impl World {
 
 /// The metadata of a consumer that subscribes to `topics`.
 fn subscription(topics: &[&str]) -> Bytes {
-    let mut bytes = vec![0, 1];
+    let mut bytes = vec![0, 0];
     bytes.extend((topics.len() as i32).to_be_bytes());
     for topic in topics {
         bytes.extend((topic.len() as i16).to_be_bytes());

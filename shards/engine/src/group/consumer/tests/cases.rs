@@ -64,6 +64,10 @@ fn errors_are_kafkas() {
         Some("The consumer group has reached its maximum capacity of 3 members.")
     );
     assert_eq!(bed.code(join("third", &["t"])), codes::NONE, "a member may join again");
+    // Kafka counts before it looks at who it is.
+    bed.ask(as_instance("i", at("s", -2)));
+    assert_eq!(bed.code(as_instance("i", join("s2", &["t"]))), codes::GROUP_MAX_SIZE_REACHED);
+    assert_eq!(bed.code(at("fourth", 2)), codes::GROUP_MAX_SIZE_REACHED);
 }
 
 #[test]
@@ -133,17 +137,23 @@ fn nothing_is_written_when_nothing_changes() {
 #[test]
 fn commits_are_by_members_at_their_epoch() {
     let bed = two();
-    for (member, generation, expected) in [
-        ("a", 2, Ok(())),
-        ("a", 1, Err(codes::STALE_MEMBER_EPOCH)),
-        ("a", 3, Err(codes::STALE_MEMBER_EPOCH)),
-        ("a", -1, Err(codes::STALE_MEMBER_EPOCH)),
-        ("x", 2, Err(codes::UNKNOWN_MEMBER_ID)),
-        ("", -1, Err(codes::UNKNOWN_MEMBER_ID)),
+    // Who, at which epoch, with OffsetCommit 9 or above; what a commit gives, what a fetch.
+    for (member, generation, knows_epochs, commit, fetch) in [
+        ("a", 2, true, codes::NONE, codes::NONE),
+        ("a", 2, false, codes::UNSUPPORTED_VERSION, codes::NONE),
+        ("a", 1, true, codes::STALE_MEMBER_EPOCH, codes::STALE_MEMBER_EPOCH),
+        ("a", 3, true, codes::STALE_MEMBER_EPOCH, codes::STALE_MEMBER_EPOCH),
+        ("a", -1, true, codes::STALE_MEMBER_EPOCH, codes::STALE_MEMBER_EPOCH),
+        ("x", 2, true, codes::UNKNOWN_MEMBER_ID, codes::UNKNOWN_MEMBER_ID),
+        ("", -1, true, codes::UNKNOWN_MEMBER_ID, codes::NONE),
     ] {
         let who = crate::group::api::MemberRef { member: member.into(), instance: None, generation };
-        assert_eq!(bed.group.check_member(&who), expected, "{member} {generation}");
+        assert_eq!(bed.group.check_commit(&who, knows_epochs), commit, "{member} {generation}");
+        assert_eq!(bed.group.check_fetch(&who), fetch, "{member} {generation}");
     }
+    let empty = Bed::new(&[]);
+    let admin = crate::group::api::MemberRef { member: "".into(), instance: None, generation: -1 };
+    assert_eq!(empty.group.check_commit(&admin, false), codes::NONE);
     assert!(bed.group.is_subscribed("t") && !bed.group.is_subscribed("u"));
 }
 
