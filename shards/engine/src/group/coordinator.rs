@@ -191,10 +191,11 @@ impl Coordinator {
         Decision { partition, answers, ..Decision::default() }
     }
 
-    /// Topics were created, widened or deleted: groups that read them have something due; offsets of deleted topics go.
+    /// Topics were created, widened or deleted: groups that read them have something due; offsets of deleted topics go. A group of which only a part
+    /// has been read has nothing due: what it decided would stand behind records that it has not seen.
     pub fn image_changed(&mut self, image: &Image) {
         let mut gone = false;
-        for (partition, home) in &mut self.partitions {
+        for (partition, home) in self.partitions.iter_mut().filter(|(_, home)| !home.loading) {
             for (name, entry) in &mut home.groups {
                 gone |= entry.image_changed(image);
                 schedule(&mut self.deadlines, *partition, name, entry);

@@ -229,7 +229,7 @@ impl ClassicGroup {
         self.written.then(|| GroupRecord::Classic { group: self.name.clone(), value: None })
     }
 
-    /// A record holds: live, or (without a time) read from the log. Members that are there keep what the record does not say.
+    /// A record holds: live, or (without a time) read from the log. Live, members that are there keep what the record does not say.
     pub fn apply(&mut self, now: Option<Time>, value: Option<&ClassicState>, counts: &mut GroupCounts) {
         let Some(value) = value else {
             let fresh = ClassicGroup::new(self.name.clone());
@@ -242,6 +242,10 @@ impl ClassicGroup {
         self.protocol.clone_from(&value.protocol);
         self.since_ms = value.since_ms;
         let mut members = std::mem::take(&mut self.members);
+        if now.is_none() {
+            // What the record before said of its members is as old as that record.
+            members.clear();
+        }
         self.instances.clear();
         self.supporters.clear();
         self.joined = 0;

@@ -119,3 +119,22 @@ fn topics_that_change_reach_the_group() {
     assert_eq!(told.error_code, codes::NONE);
     assert_eq!(described(&mut world, "g").epoch, 3);
 }
+
+#[test]
+fn topics_that_change_while_a_group_is_read_wait_until_it_has_been() {
+    let mut world = World::new();
+    spoken(&mut world, "g", "m", 0);
+    spoken(&mut world, "g", "n", 0);
+    let log = world.log.clone();
+    world.restart();
+    world.coordinator.load(PARTITION);
+    for (entry, at) in log.iter().zip(0..) {
+        world.replay(entry.clone(), at);
+        world.create(&format!("other-{at}"), 100 + at as u8);
+        world.run();
+    }
+    assert_eq!(world.log.len(), log.len(), "decided by a group of which a part had been read");
+    world.coordinator.loaded(world.now, PARTITION);
+    world.drop_topic(1);
+    assert_eq!(described(&mut world, "g").epoch, 3);
+}

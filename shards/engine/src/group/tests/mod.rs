@@ -168,15 +168,20 @@ impl World {
     fn restart(&mut self) {
         self.coordinator = Coordinator::new(self.settings.clone(), Uuids::new(&[2; 32], 0));
         self.coordinator.load(PARTITION);
-        for (entry, offset) in self.log.iter().zip(0..) {
-            match entry.clone() {
-                Entry::Record(record, producer) => {
-                    self.coordinator.replay(PARTITION, record, Position { offset, producer });
-                }
-                Entry::End { producer, committed } => self.coordinator.end_txn(None, PARTITION, producer, committed),
-            }
+        for (entry, offset) in self.log.clone().into_iter().zip(0..) {
+            self.replay(entry, offset);
         }
         self.coordinator.loaded(self.now, PARTITION);
+    }
+
+    /// What stands there is read.
+    fn replay(&mut self, entry: Entry, offset: i64) {
+        match entry {
+            Entry::Record(record, producer) => {
+                self.coordinator.replay(PARTITION, record, Position { offset, producer });
+            }
+            Entry::End { producer, committed } => self.coordinator.end_txn(None, PARTITION, producer, committed),
+        }
     }
 
     /// The marker of a producer's transaction is written.

@@ -151,6 +151,20 @@ fn seen(world: &mut World, group: &str) -> String {
     }
 }
 
+#[test]
+fn a_member_is_what_the_last_record_says() {
+    let mut world = World::new();
+    let member = world.stable("g", 1).remove(0);
+    let other = Join { protocols: vec![("range".into(), subscription(&["bills"]))], ..old_join(&member.member) };
+    let asked = world.ask("g", Joins(other));
+    let joined = world.joined(asked).expect("the next generation: it is alone");
+    world.sync_all("g", &[joined]);
+    let live = format!("{:?}", world.describe("g"));
+    assert!(live.contains("bills"), "{live}");
+    world.restart();
+    assert_eq!(format!("{:?}", world.describe("g")), live);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
