@@ -1,7 +1,8 @@
-//! Runs of the whole broker: Kafka clients over the simulated network against [`Shard`]s.
+//! Runs of the whole broker: Kafka clients over the simulated network against [`Shard`]s. Those with groups have consumer groups of both protocols and
+//! compacted topics beside the producers and consumers of the others.
 
 use floe_engine::ANSWERED;
-use floe_engine::config::BrokerConfig;
+use floe_engine::config::{BrokerConfig, Values};
 use floe_engine::event::ShardId;
 use floe_engine::shard::Shard;
 use floe_wire::compression::Codec;
@@ -13,6 +14,9 @@ use crate::run::{self, Clientele, Fate, Options, Outcome};
 use crate::workload::admin::{Mix, Operator};
 use crate::workload::api::ApiKey;
 use crate::workload::fetch::{self, Consumer};
+use crate::workload::groups;
+use crate::workload::groups::plan::{self, Plan};
+use crate::workload::groups::portrait::Painter;
 use crate::workload::produce::{self, Producer};
 use crate::workload::sweep::Sweep;
 use crate::workload::topics::{TopicState, Topics};
@@ -27,7 +31,20 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     run::run(seed, rng, fate, clients, options)
 }
 
-/// Producers, consumers and an operator.
+/// Does the run of a seed, with groups.
+pub fn run_groups(seed: u64, options: Options) -> Outcome {
+    let mut rng = Rng::new(seed);
+    let fate = Fate::draw(&mut rng.fork(), &options);
+    let mut clients = KafkaClients::draw(&mut rng.fork(), options.fault);
+    clients.topics.compacted_percent = 40;
+    clients.producers.truncate(2);
+    clients.consumers.truncate(1);
+    clients.operations = clients.operations.min(15);
+    clients.groups = Some(Plan::draw(&mut rng.fork()));
+    run::run(seed, rng, fate, clients, options)
+}
+
+/// Producers, consumers and an operator; perhaps groups.
 struct KafkaClients {
     /// What is wrong with the broker.
     fault: Option<Fault>,
@@ -39,6 +56,7 @@ struct KafkaClients {
     first_topics: u32,
     /// The operator's operations after that.
     operations: u32,
+    groups: Option<Plan>,
 }
 
 impl KafkaClients {
@@ -51,6 +69,7 @@ impl KafkaClients {
             consumers: (0..rng.range(0, 3)).map(|_| draw_consumer(rng)).collect(),
             first_topics: rng.range(1, 4) as u32,
             operations: rng.range(0, 40) as u32,
+            groups: None,
         }
     }
 }
@@ -64,14 +83,19 @@ impl Clientele for KafkaClients {
     }
 
     fn describe_plan(&self, config: &BrokerConfig) -> String {
-        let KafkaClients { producers, consumers, first_topics, operations, .. } = self;
+        let KafkaClients { producers, consumers, first_topics, operations, groups, .. } = self;
         let values = &config.values;
-        format!("{values:#?}\n{producers:#?}\n{consumers:#?}\n{first_topics} topics, {operations} operations")
+        format!(
+            "{values:#?}\n{producers:#?}\n{consumers:#?}\n{groups:#?}\n{first_topics} topics, {operations} operations"
+        )
     }
 
     fn begin(&mut self, world: &mut World<Node>, _oracle: &mut Oracle) {
         for style in &self.producers {
             self.clients.add(world, Box::new(Producer::new(style.clone())));
+        }
+        for style in self.groups.iter().flat_map(|plan| &plan.members) {
+            self.clients.add(world, groups::member(style.clone()));
         }
         for style in &self.consumers {
             self.clients.add(world, Box::new(Consumer::new(style.clone())));
@@ -114,6 +138,25 @@ impl Clientele for KafkaClients {
     fn probe(&mut self, world: &mut World<Node>) {
         self.clients.add(world, Box::new(Producer::new(probe_producer())));
         self.clients.add(world, Box::new(Consumer::new(probe_consumer())));
+        for style in self.groups.iter_mut().flat_map(Plan::probes) {
+            self.clients.add(world, groups::member(style));
+        }
+    }
+
+    fn configure(&self, values: &mut Values) {
+        if let Some(plan) = &self.groups {
+            values.extend(plan.settings.clone());
+        }
+    }
+
+    fn quiet_ns(&self) -> u64 {
+        self.groups.as_ref().map_or(0, |_| plan::QUIET_NS)
+    }
+
+    fn look(&mut self, world: &mut World<Node>, after: bool) {
+        if let Some(plan) = &self.groups {
+            self.clients.add(world, Box::new(Painter::new(plan.groups.clone(), after)));
+        }
     }
 
     fn audit(&mut self, world: &mut World<Node>) {

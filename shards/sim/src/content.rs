@@ -7,6 +7,31 @@ use crate::rng::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(pub u64);
 
+/// Set in the identity of a record that has one of few keys, and that may delete it.
+const KEYED: u64 = 1 << 62;
+/// The header of a record without a value and with such a key: its identity.
+const NAME_HEADER: &str = "name";
+/// Keys of such records.
+const KEYS: u64 = 12;
+
+impl RecordId {
+    /// The same, of a record that has one of few keys.
+    #[must_use]
+    pub fn keyed(self) -> RecordId {
+        RecordId(self.0 | KEYED)
+    }
+
+    /// Whether it is.
+    pub fn is_keyed(self) -> bool {
+        self.0 & KEYED != 0
+    }
+
+    /// Its number in the run.
+    pub fn number(self) -> u64 {
+        self.0 & !KEYED
+    }
+}
+
 /// A record's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
@@ -25,6 +50,16 @@ pub const VALUE_BYTES_MAX: u64 = 40_000;
 pub fn content(id: RecordId) -> Content {
     let mut rng = Rng::new(id.0 ^ 0x666c_6f65);
     let name = id.0.to_be_bytes().to_vec();
+    if id.is_keyed() {
+        let key = Some(format!("key-{}", rng.below(KEYS)).into_bytes());
+        if rng.percent(20) {
+            return Content { key, value: None, headers: vec![(NAME_HEADER.into(), Some(name))] };
+        }
+        let mut value = name;
+        let len = if rng.percent(5) { rng.range(1_000, 8_000) } else { rng.range(0, 300) };
+        value.resize(value.len() + len as usize, b'v');
+        return Content { key, value: Some(value), headers: Vec::new() };
+    }
     if rng.below(24) == 0 {
         return Content { key: Some(name), value: None, headers: Vec::new() };
     }
@@ -52,8 +87,9 @@ pub fn content(id: RecordId) -> Content {
 }
 
 /// Whose bytes these claim to be.
-pub fn identify(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<RecordId> {
-    let name = value.or(key)?.first_chunk::<8>()?;
+pub fn identify(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(String, Option<Vec<u8>>)]) -> Option<RecordId> {
+    let in_header = headers.iter().find(|(name, _)| name == NAME_HEADER).and_then(|(_, value)| value.as_deref());
+    let name = value.or(in_header).or(key)?.first_chunk::<8>()?;
     Some(RecordId(u64::from_be_bytes(*name)))
 }
 
@@ -63,10 +99,10 @@ mod tests {
 
     #[test]
     fn every_record_names_itself() {
-        for n in 0..2000 {
-            let made = content(RecordId(n));
-            assert_eq!(identify(made.key.as_deref(), made.value.as_deref()), Some(RecordId(n)));
-            assert_eq!(made, content(RecordId(n)));
+        for id in (0..2000).flat_map(|n| [RecordId(n), RecordId(n).keyed()]) {
+            let made = content(id);
+            assert_eq!(identify(made.key.as_deref(), made.value.as_deref(), &made.headers), Some(id));
+            assert_eq!(made, content(id));
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::run::{Options, Outcome};
 pub enum Kind {
     /// The whole broker under Kafka clients.
     Broker,
+    /// The broker with consumer groups and compacted topics.
+    Groups,
     /// The log alone, with far smaller journals.
     Log,
     /// The log alone, with journals that are full most of the time.
@@ -17,12 +19,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::Broker, Kind::Log, Kind::Tiny];
+    pub const ALL: [Kind; 4] = [Kind::Broker, Kind::Groups, Kind::Log, Kind::Tiny];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Broker => "broker",
+            Kind::Groups => "groups",
             Kind::Log => "log",
             Kind::Tiny => "tiny",
         }
@@ -37,6 +40,7 @@ impl Kind {
     pub fn run(self, seed: u64, options: Options) -> Outcome {
         match self {
             Kind::Broker => broker::run(seed, options),
+            Kind::Groups => broker::run_groups(seed, options),
             Kind::Log => bare::run(seed, Room::Some, options),
             Kind::Tiny => bare::run(seed, Room::Tiny, options),
         }

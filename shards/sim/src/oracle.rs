@@ -11,9 +11,10 @@
 //!
 //! Excuses are given only by [`Oracle::crashed`], whose caller knows which faults were really injected.
 
+pub mod groups;
 pub mod history;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::content::{self, RecordId};
@@ -68,6 +69,8 @@ pub struct Sent {
     pub tp: Tp,
     /// Its producer's timestamp in milliseconds.
     pub timestamp_ms: i64,
+    /// It has one of few keys, for a compacted topic.
+    pub keyed: bool,
     /// It must not appear twice.
     pub once: bool,
     /// Records with the same key here must stand in the order of `order.1`.
@@ -100,6 +103,21 @@ pub struct Expectation {
     moment: u64,
     /// Lives of the node that had ended in a loss then: an expectation from before one is void.
     losses: u64,
+}
+
+/// One reading of a compacted partition.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// What was known when it began.
+    pub expected: Expectation,
+    /// Where the log began.
+    pub start: i64,
+    /// Where it ended then; what explains that something before is missing came before the reading's own end.
+    pub end: i64,
+    /// Offsets that were there.
+    pub shown: BTreeSet<i64>,
+    /// Milliseconds it took.
+    pub took_ms: i64,
 }
 
 /// A partition's promises.
@@ -140,6 +158,8 @@ struct Topic {
     retention: bool,
     append_time: bool,
     compacted: bool,
+    /// Of a compacted one: how long it keeps a record without a value.
+    delete_retention_ms: i64,
 }
 
 /// The judge.
@@ -154,6 +174,10 @@ pub struct Oracle {
     violations: Vec<String>,
     /// Look-ups may name the batch that holds the record, not the record: of a log whose caller looks into batches.
     pub lookups_name_batches: bool,
+    /// Offsets of a compacted partition that the last answer judged has shown.
+    pub shown_last: Vec<i64>,
+    /// What is known of consumer groups.
+    pub groups: groups::Ledger,
     /// Counters for the report.
     pub tally: Tally,
 }
@@ -171,7 +195,16 @@ pub struct Tally {
     pub lookups: u64,
     /// Connections that changed shards.
     pub moved: u64,
+    /// Assignments of group members judged.
+    pub assigned: u64,
+    /// Offsets committed and acknowledged.
+    pub committed: u64,
+    /// Committed offsets read.
+    pub fetched: u64,
 }
+
+/// No run takes so long.
+const LONG_MS: i64 = 10_000_000;
 
 /// Violations kept; the first is the one that matters.
 const VIOLATIONS_KEPT: usize = 8;
@@ -187,6 +220,13 @@ impl Oracle {
         &self.violations
     }
 
+    /// Takes over what the book of the groups found.
+    pub fn judge_groups(&mut self) {
+        for text in self.groups.take_violations() {
+            self.fail(text);
+        }
+    }
+
     /// Notes a breach found outside (an answer that no rule allows).
     pub fn fail(&mut self, text: String) {
         if self.violations.len() < VIOLATIONS_KEPT {
@@ -196,13 +236,18 @@ impl Oracle {
 
     /// Makes a topic known.
     pub fn add_topic(&mut self, tier: Tier, retention: bool, append_time: bool) -> TopicIx {
-        self.topics.push(Topic { tier, retention, append_time, compacted: false });
+        self.topics.push(Topic { tier, retention, append_time, compacted: false, delete_retention_ms: 0 });
         TopicIx(self.topics.len() - 1)
     }
 
     /// Records of this topic may go when a later one has the same key, or when they have no key or no value.
     pub fn allow_compaction(&mut self, topic: TopicIx) {
         self.topics[topic.0].compacted = true;
+    }
+
+    /// A compacted topic keeps a record that deletes its key for so long.
+    pub fn delete_retention(&mut self, topic: TopicIx, ms: i64) {
+        self.topics[topic.0].delete_retention_ms = ms;
     }
 
     /// Whether offsets may be missing.
@@ -217,10 +262,11 @@ impl Oracle {
 
     /// Of the offsets from `from` up to `to` of a compacted partition, only `shown` are there.
     pub fn compacted(&mut self, tp: Tp, from: i64, to: i64, shown: &[i64]) {
+        let keeps_deletions = self.topics[tp.topic.0].delete_retention_ms > LONG_MS;
         let p = self.partitions.entry(tp).or_default();
         for (offset, fact) in p.facts.range(from..to.max(from)).filter(|(offset, _)| !shown.contains(offset)) {
             let made = content::content(fact.record);
-            if made.key.is_some() && made.value.is_some() {
+            if made.key.is_some() && (made.value.is_some() || keeps_deletions) {
                 p.gone.insert(*offset, fact.record);
             }
         }
@@ -249,6 +295,60 @@ impl Oracle {
         }
     }
 
+    /// A compacted partition has been read once from its start to its end.
+    pub fn passed(&mut self, tp: Tp, pass: &Pass) {
+        let topic = &self.topics[tp.topic.0];
+        let (retention, delete_retention_ms) = (topic.retention, topic.delete_retention_ms);
+        let p = self.partitions.entry(tp).or_default();
+        if retention || pass.expected.losses != p.losses {
+            return;
+        }
+        // What was known when it began, and its key.
+        let low = p.log_start_allowed.max(pass.start);
+        let known = p.facts.range(low..).filter(|(_, fact)| fact.moment <= pass.expected.moment);
+        let known: Vec<(i64, RecordId, content::Content)> =
+            known.map(|(offset, fact)| (*offset, fact.record, content::content(fact.record))).collect();
+        let mut last_of_key: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        for (offset, fact) in &p.facts {
+            if let Some(key) = content::content(fact.record).key {
+                last_of_key.insert(key, *offset);
+            }
+        }
+        let mut deleted: BTreeMap<&[u8], i64> = BTreeMap::new();
+        for (offset, record, made) in known.iter().filter(|(offset, ..)| *offset < pass.end) {
+            let Some(key) = made.key.as_ref().filter(|_| !pass.shown.contains(offset)) else { continue };
+            let stays = made.value.is_some() || delete_retention_ms > LONG_MS;
+            if made.value.is_none() {
+                deleted.insert(key, *offset);
+            }
+            if !stays || last_of_key.get(key).is_some_and(|last| last > offset) {
+                continue;
+            }
+            // A record that deletes it, whose sender never learnt where it is, may have come and gone.
+            let is_that = |(n, sent): (usize, &Sent)| {
+                let other = RecordId(n as u64 + 1);
+                let other = if sent.keyed { other.keyed() } else { other };
+                let made = content::content(other);
+                sent.tp == tp && other != *record && made.value.is_none() && made.key.as_ref() == Some(key)
+            };
+            if delete_retention_ms <= LONG_MS && self.sent.iter().enumerate().any(is_that) {
+                continue;
+            }
+            let text = format!("{tp}: record {} at offset {offset} was the last of its key, and is gone", record.0);
+            return self.fail(text);
+        }
+        // What was deleted goes before the record that deletes it, which stays for a while after that.
+        if pass.took_ms >= delete_retention_ms {
+            return;
+        }
+        for (offset, _, made) in known.iter().filter(|(offset, ..)| pass.shown.contains(offset)) {
+            if let Some(by) = made.key.as_deref().and_then(|key| deleted.get(key)).filter(|by| *by > offset) {
+                let text = format!("{tp}: offset {offset} is there, the record at {by} that deletes its key is not");
+                return self.fail(text);
+            }
+        }
+    }
+
     /// From now on retention may delete records of this topic.
     pub fn allow_retention(&mut self, topic: TopicIx) {
         self.topics[topic.0].retention = true;
@@ -256,13 +356,15 @@ impl Oracle {
 
     /// A producer made a record and is about to send it.
     pub fn sending(&mut self, sent: Sent) -> RecordId {
+        let keyed = sent.keyed;
         self.sent.push(sent);
-        RecordId(self.sent.len() as u64)
+        let id = RecordId(self.sent.len() as u64);
+        if keyed { id.keyed() } else { id }
     }
 
     /// What was sent under this identity.
     pub fn record(&self, id: RecordId) -> Option<&Sent> {
-        self.sent.get((id.0 as usize).wrapping_sub(1))
+        self.sent.get((id.number() as usize).wrapping_sub(1)).filter(|sent| sent.keyed == id.is_keyed())
     }
 
     /// What an answer to a request that is sent now must show.
@@ -295,7 +397,7 @@ impl Oracle {
     pub fn seen(&mut self, tp: Tp, seen: Seen<'_>) {
         self.tally.seen += 1;
         let offset = seen.offset;
-        let known = content::identify(seen.key, seen.value).filter(|id| self.record(*id).is_some());
+        let known = content::identify(seen.key, seen.value, seen.headers).filter(|id| self.record(*id).is_some());
         let Some(record) = known else {
             return self.fail(format!("{tp}: offset {offset} holds bytes that nobody sent"));
         };
@@ -445,6 +547,9 @@ impl Oracle {
     /// A life of the node has ended this way; the broker may have lost what its tiers do not promise.
     pub fn crashed(&mut self, ending: Ending) {
         self.life += 1;
+        if ending == Ending::TailDamaged {
+            self.groups.lost();
+        }
         for (tp, p) in &mut self.partitions {
             let survives = match self.topics[tp.topic.0].tier {
                 Tier::Flushed => ending != Ending::TailDamaged,
@@ -479,7 +584,7 @@ impl Oracle {
         let acked = how == "acknowledged";
         self.moment += 1;
         let moment = self.moment;
-        let sent = &self.sent[record.0 as usize - 1];
+        let sent = &self.sent[record.number() as usize - 1];
         let (once, order) = (sent.once, sent.order);
         let p = self.partitions.entry(tp).or_default();
         match p.facts.get(&offset).copied() {
@@ -553,7 +658,7 @@ impl Oracle {
             if p.places.get(&record) == Some(&offset) {
                 p.places.remove(&record);
             }
-            if let Some((key, _)) = self.sent[record.0 as usize - 1].order
+            if let Some((key, _)) = self.sent[record.number() as usize - 1].order
                 && let Some(places) = p.orders.get_mut(&key)
             {
                 places.remove(&offset);

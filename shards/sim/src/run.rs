@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use floe_engine::config::{BrokerConfig, Listener};
+use floe_engine::config::{BrokerConfig, Listener, Values};
 use floe_engine::event::{AdminRequest, Machine, ShardId};
 
 use crate::disk::{Breach, CrashKind, Disk, DiskFaults, FileKind, InjectedKind};
@@ -137,6 +137,14 @@ pub trait Clientele {
     fn wind_down(&mut self, winding_down: bool);
     /// New clients that must succeed, as the faults have healed.
     fn probe(&mut self, world: &mut World<Self::Machine>);
+    /// Settings of the broker that these clients want otherwise.
+    fn configure(&self, _values: &mut Values) {}
+    /// How long nothing is to be done before [`Clientele::look`], so that all that is due has happened, in nanoseconds.
+    fn quiet_ns(&self) -> u64 {
+        0
+    }
+    /// Somebody who looks at what a restart must not change, before it (`false`) and after it (`true`).
+    fn look(&mut self, _world: &mut World<Self::Machine>, _after: bool) {}
     /// Somebody who reads everything from start to end.
     fn audit(&mut self, world: &mut World<Self::Machine>);
     /// Whether everybody is done.
@@ -153,7 +161,9 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
     trace.event(0, 0, &[seed], || format!("seed {seed}"));
     let disk = Disk::new(rng.fork(), fate.disk.clone());
     let net = Net::new(rng.fork(), fate.net.clone());
-    let config = Arc::new(settings::small(&mut rng.fork(), vec![listener()]));
+    let mut config = settings::small(&mut rng.fork(), vec![listener()]);
+    clients.configure(&mut config.values);
+    let config = Arc::new(config);
     let plan = if trace.prints() { format!("{fate:#?}\n{}", clients.describe_plan(&config)) } else { String::new() };
     if options.print {
         println!("{plan}");
@@ -187,7 +197,13 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
         hash: run.world.trace.hash(),
         events: run.world.trace.events(),
         virtual_ms: run.world.now_ns() / 1_000_000,
-        tally: Tally { moved: run.world.moved, ..run.oracle.tally },
+        tally: Tally {
+            moved: run.world.moved,
+            assigned: run.oracle.groups.assigned,
+            committed: run.oracle.groups.committed,
+            fetched: run.oracle.groups.fetched,
+            ..run.oracle.tally
+        },
         refused_to_start: run.refused_to_start,
         plan,
         last_events: run.world.trace.take_last_events(),
@@ -355,11 +371,19 @@ impl<C: Clientele> Run<C> {
         if !self.rest("a new producer, a new consumer and an audit") {
             return;
         }
+        if self.until(self.clients.quiet_ns(), |_| false) != Stopped::Timeout {
+            return;
+        }
+        self.clients.look(&mut self.world, false);
+        if !self.rest("a look at what a restart must not change") {
+            return;
+        }
         let Some(ending) = self.stop() else { return };
         self.oracle.crashed(ending);
         if !self.boot_to_ready(self.fate.last_shards[1]) {
             return;
         }
+        self.clients.look(&mut self.world, true);
         self.clients.audit(&mut self.world);
         if self.rest("the last audit") {
             self.clients.farewell(&mut self.world, self.damaged, &mut self.oracle);

@@ -11,6 +11,7 @@ pub mod create_topic;
 pub mod delete_records;
 pub mod delete_topic;
 pub mod fetch;
+pub mod groups;
 pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
@@ -80,8 +81,9 @@ pub struct Request {
     pub version: i16,
     /// The actor's own mark.
     pub tag: u64,
+    /// When it was sent.
+    pub sent_ns: u64,
     correlation_id: i32,
-    sent_ns: u64,
 }
 
 /// An actor's connection.

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(read_back.len(), 1);
         for (i, record) in read_back[0].records.iter().enumerate() {
             let made = &record.content;
-            assert_eq!(identify(made.key.as_deref(), made.value.as_deref()), Some(records[i].0));
+            assert_eq!(identify(made.key.as_deref(), made.value.as_deref(), &made.headers), Some(records[i].0));
             assert_eq!((record.offset, record.timestamp_ms), (i as i64, records[i].1));
             assert_eq!(*made, content(records[i].0));
         }

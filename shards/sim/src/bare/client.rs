@@ -161,7 +161,7 @@ impl Writer {
             let jitter = if rng.percent(10) { rng.below(2_000) as i64 - 1_000 } else { 0 };
             let order = self.idempotent.then_some((me << 32 | self.producer as u64, self.place));
             self.place += 1;
-            let sent = Sent { tp, timestamp_ms: now_ms + jitter, once: self.idempotent, order };
+            let sent = Sent { tp, timestamp_ms: now_ms + jitter, keyed: false, once: self.idempotent, order };
             records.push((oracle.sending(sent), now_ms + jitter));
             let made = content::content(records[records.len() - 1].0);
             bytes += made.value.map_or(0, |v| v.len()) + 100;

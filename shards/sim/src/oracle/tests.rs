@@ -27,7 +27,7 @@ fn judge(tier: Tier, steps: &[Step]) -> Vec<String> {
     let tp = Tp { topic, partition: 0 };
     for i in 0..4u64 {
         let (once, order) = if i < 3 { (true, Some((1, i))) } else { (false, None) };
-        oracle.sending(Sent { tp, timestamp_ms: (i as i64 + 1) * 100, once, order });
+        oracle.sending(Sent { tp, timestamp_ms: (i as i64 + 1) * 100, keyed: false, once, order });
     }
     for step in steps {
         let expected = oracle.expect(tp);
@@ -171,7 +171,7 @@ fn compaction_may_take_what_something_later_stands_for() {
         oracle.allow_compaction(topic);
         let tp = Tp { topic, partition: 0 };
         for _ in 0..2000 {
-            oracle.sending(Sent { tp, timestamp_ms: 5, once: true, order: None });
+            oracle.sending(Sent { tp, timestamp_ms: 5, keyed: false, once: true, order: None });
         }
         oracle.acked(tp, 0, &records.map(RecordId), None);
         let offsets: Vec<i64> = shown.iter().map(|i| *i as i64).collect();

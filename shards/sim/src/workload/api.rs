@@ -15,12 +15,23 @@ pub enum ApiKey {
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
+    OffsetCommit = 8,
+    OffsetFetch = 9,
+    FindCoordinator = 10,
+    JoinGroup = 11,
+    Heartbeat = 12,
+    LeaveGroup = 13,
+    SyncGroup = 14,
+    DescribeGroups = 15,
     CreateTopics = 19,
     DeleteTopics = 20,
     DeleteRecords = 21,
     InitProducerId = 22,
     CreatePartitions = 37,
     IncrementalAlterConfigs = 44,
+    OffsetDelete = 47,
+    ConsumerGroupHeartbeat = 68,
+    ConsumerGroupDescribe = 69,
 }
 
 impl ApiKey {

@@ -23,7 +23,9 @@ pub struct DeleteRecords {
 impl DeleteRecords {
     /// Any partition, up to any offset it is known to have reached; now and then up to its end.
     pub fn draw(cx: &mut Cx<'_>) -> DeleteRecords {
-        let partitions = cx.topics.live_partitions();
+        // A topic that is compacted alone has nothing deleted in any other way.
+        let partitions = cx.topics.live_partitions().into_iter().filter(|tp| !cx.oracle.is_compacted(*tp));
+        let partitions: Vec<Tp> = partitions.collect();
         if partitions.is_empty() {
             return DeleteRecords { tp: None, before: 0, expected: None };
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use floe_wire::batch;
+use floe_wire::batch::{self, BatchHeader};
 use floe_wire::errors::ErrorCode;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::fetch::{
@@ -191,8 +191,10 @@ impl Consumer {
         }
         let error = response.responses.iter().flat_map(|t| &t.partitions).any(|p| p.error_code != 0);
         if total == 0 && !error {
-            let there =
-                |w: &&Want| w.expected.high_watermark > w.offset && !cx.oracle.has_lost_since(w.tp, &w.expected);
+            let there = |w: &&Want| {
+                let lost = cx.oracle.has_lost_since(w.tp, &w.expected) || cx.oracle.may_end_in_a_gap(w.tp);
+                w.expected.high_watermark > w.offset && !lost
+            };
             if let Some(want) = self.asked.iter().find(there) {
                 let (tp, offset, end) = (want.tp, want.offset, want.expected.high_watermark);
                 cx.oracle.fail(format!("{tp}: nothing fetched from {offset}, although {end} is the high watermark"));
@@ -378,6 +380,7 @@ pub fn request(
 /// Judges one partition's part of an answer, to the last byte.
 pub fn judge(cx: &mut Cx<'_>, want: &Want, data: &PartitionData<'_>) -> Taken {
     let tp = want.tp;
+    cx.oracle.shown_last.clear();
     let live = cx.topics.is_live(tp.topic);
     match cx.judge(data.error_code, &format!("{tp}: Fetch from {}", want.offset), live) {
         Verdict::Done => {}
@@ -416,17 +419,24 @@ fn judge_records(cx: &mut Cx<'_>, want: &Want, data: &PartitionData<'_>) -> Resu
     let mut rest = bytes;
     let mut next: Option<i64> = None;
     let mut scratch = Vec::new();
+    let compacted = cx.oracle.is_compacted(want.tp);
     while !rest.is_empty() {
-        let info = batch::validate_prefix(rest, BATCH_BYTES_MAX)
-            .map_err(|error| format!("a bad batch was served: {error} ({} bytes left)", rest.len()))?;
+        let judged = match BatchHeader::decode(rest) {
+            // Of a compacted batch records may be missing, up to all of them.
+            Ok(header) if compacted && header.crc_holds(rest) => Ok(header),
+            _ => batch::validate_prefix(rest, BATCH_BYTES_MAX),
+        };
+        let info = judged.map_err(|error| format!("a bad batch was served: {error} ({} bytes left)", rest.len()))?;
         let (this, after) = rest.split_at(info.total_bytes());
         rest = after;
         let (base, last) = (info.base_offset, info.last_offset());
         match next {
-            None if base > want.offset || last < want.offset => {
+            None if last < want.offset || (base > want.offset && !compacted) => {
                 return Err(format!("the first batch has offsets {base} to {last}"));
             }
-            Some(next) if base != next => return Err(format!("after offset {} comes {base}", next - 1)),
+            Some(next) if base < next || (base > next && !compacted) => {
+                return Err(format!("after offset {} comes {base}", next - 1));
+            }
             _ => {}
         }
         if last >= data.high_watermark {
@@ -437,19 +447,24 @@ fn judge_records(cx: &mut Cx<'_>, want: &Want, data: &PartitionData<'_>) -> Resu
             .trace
             .event(now_ns, 23, &[base as u64, last as u64], || format!("{tp}: offsets {base} to {last} are shown"));
         let mut offset = base;
+        let mut shown = Vec::new();
         for record in batch::records(this, &mut scratch).map_err(|error| format!("batch at {base}: {error}"))? {
             let record = record.map_err(|error| format!("batch at {base}: {error}"))?;
-            if record.offset != offset {
+            if record.offset < offset || record.offset > last || (record.offset > offset && !compacted) {
                 return Err(format!("batch at {base} has offset {} where {offset} is next", record.offset));
             }
-            offset += 1;
+            offset = record.offset + 1;
+            shown.push(record.offset);
             let headers: Vec<(String, Option<Vec<u8>>)> =
                 record.headers.iter().map(|h| (h.key.to_string(), h.value.map(<[u8]>::to_vec))).collect();
             let (timestamp_ms, key, value) = (record.timestamp, record.key, record.value);
             cx.oracle.seen(want.tp, Seen { offset: record.offset, timestamp_ms, key, value, headers: &headers });
         }
-        if offset != last + 1 {
+        if offset != last + 1 && !compacted {
             return Err(format!("batch at {base} says it ends at {last}, its records at {}", offset - 1));
+        }
+        if compacted {
+            cx.oracle.shown_last.extend(shown);
         }
         next = Some(last + 1);
     }

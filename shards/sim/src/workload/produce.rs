@@ -174,6 +174,7 @@ impl Producer {
             _ => None,
         };
         let once = self.style.idempotent || self.style.acks == 0;
+        let keyed = cx.oracle.is_compacted(tp);
         let now_ms = cx.world.wall_ms();
         let mut records = Vec::new();
         let mut contents = Vec::new();
@@ -184,7 +185,7 @@ impl Producer {
             let place = self.parts[part].next_place;
             self.parts[part].next_place += 1;
             let order = order_key.map(|key| (key, place));
-            let record = cx.oracle.sending(Sent { tp, timestamp_ms, once, order });
+            let record = cx.oracle.sending(Sent { tp, timestamp_ms, keyed, once, order });
             records.push(record);
             let made = content::content(record);
             bytes += made.value.as_ref().map_or(0, Vec::len);

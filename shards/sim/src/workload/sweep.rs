@@ -1,12 +1,14 @@
 //! The auditor: reads every partition from its start to its end, so that everything the broker is committed to is compared with what it has.
 
+use std::collections::BTreeSet;
+
 use floe_wire::messages::fetch::FetchResponse;
 
 use super::api::ApiKey;
 use super::fetch::{self, Limits, Taken, Want};
 use super::list_offsets::{self, Answer, EARLIEST, LATEST};
 use super::{Actor, Cx, Request, decode};
-use crate::oracle::{Expectation, Tp};
+use crate::oracle::{Expectation, Pass, Tp};
 
 /// Attempts at one partition that refuses before it is left alone (refusing may be excused; an answer that never comes is not).
 const ATTEMPTS_MAX: u32 = 20;
@@ -29,6 +31,8 @@ struct Current {
     attempts: u32,
     stage: Stage,
     expected: Expectation,
+    /// Of a compacted partition: this reading, when it began, and whether it has gone on to the end that there is by now.
+    pass: Option<(Pass, u64, bool)>,
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +86,7 @@ impl Actor for Sweep {
         if self.current.is_none() {
             let tp = self.queue.as_mut()?.pop()?;
             let expected = cx.oracle.expect(tp);
-            self.current = Some(Current { tp, attempts: 0, stage: Stage::Start, expected });
+            self.current = Some(Current { tp, attempts: 0, stage: Stage::Start, expected, pass: None });
         }
         let current = self.current.as_mut()?;
         let tp = current.tp;
@@ -91,7 +95,12 @@ impl Actor for Sweep {
         }
         current.expected = cx.oracle.expect(tp);
         let (api, version, body) = match current.stage {
-            Stage::Start => list_offsets::request(cx, tp, EARLIEST),
+            Stage::Start => {
+                let (expected, shown) = (current.expected, BTreeSet::new());
+                let pass = Pass { expected, start: 0, end: 0, shown, took_ms: 0 };
+                current.pass = cx.oracle.is_compacted(tp).then(|| (pass, cx.world.now_ns(), false));
+                list_offsets::request(cx, tp, EARLIEST)
+            }
             Stage::End { .. } => list_offsets::request(cx, tp, LATEST),
             Stage::Read { at, .. } => {
                 let named = cx.topics.get(tp.topic).id.is_zero();
@@ -117,8 +126,17 @@ impl Actor for Sweep {
                     Answer::Offset(offset) => {
                         current.stage = match current.stage {
                             Stage::Start => Stage::End { start: offset },
-                            Stage::End { start } if start < offset => Stage::Read { at: start, end: offset },
+                            Stage::End { start } if start < offset => {
+                                if let Some((pass, _, false)) = &mut current.pass {
+                                    pass.start = start;
+                                }
+                                Stage::Read { at: start, end: offset }
+                            }
                             _ => {
+                                if let Some((pass, began_ns, true)) = &mut current.pass {
+                                    pass.took_ms = (cx.world.now_ns() - *began_ns) as i64 / 1_000_000;
+                                    cx.oracle.passed(tp, pass);
+                                }
                                 self.read += 1;
                                 self.current = None;
                                 return;
@@ -139,8 +157,23 @@ impl Actor for Sweep {
                     self.current = None;
                     return;
                 };
-                match fetch::judge(cx, &Want { tp, offset: at, expected }, data) {
-                    Taken::Next(next) if next >= end => {
+                let taken = fetch::judge(cx, &Want { tp, offset: at, expected }, data);
+                if let Some((pass, ..)) = &mut current.pass {
+                    pass.shown.extend(cx.oracle.shown_last.drain(..));
+                }
+                match taken {
+                    Taken::Next(next) if next >= end || (next == at && cx.oracle.may_end_in_a_gap(tp)) => {
+                        if let Some((pass, began_ns, again)) = &mut current.pass {
+                            if !*again {
+                                // What explains that something is missing may stand behind the end that was asked for.
+                                (*again, pass.end) = (true, end);
+                                current.stage = Stage::End { start: next.max(end) };
+                                return;
+                            }
+                            pass.took_ms = (cx.world.now_ns() - *began_ns) as i64 / 1_000_000;
+                            let pass = pass.clone();
+                            cx.oracle.passed(tp, &pass);
+                        }
                         self.read += 1;
                         self.current = None;
                     }

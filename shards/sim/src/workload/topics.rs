@@ -45,6 +45,10 @@ pub struct Topic {
 #[derive(Debug, Default)]
 pub struct Topics {
     list: Vec<Topic>,
+    /// Percent of the topics that are compacted.
+    pub compacted_percent: u32,
+    /// What groups looked like before a restart.
+    pub portraits: super::groups::portrait::Portraits,
     producer_ids: BTreeSet<(i64, i16)>,
 }
 
@@ -80,6 +84,16 @@ impl Topics {
         } else {
             configs.push(("retention.ms".into(), "-1".into()));
             configs.push(("retention.bytes".into(), "-1".into()));
+        }
+        if self.compacted_percent > 0 && rng.percent(self.compacted_percent) {
+            let delete_retention_ms = *rng.pick(&[0, 400, 86_400_000]);
+            oracle.allow_compaction(ix);
+            oracle.delete_retention(ix, delete_retention_ms);
+            let policy = if retention { "compact,delete" } else { "compact" };
+            configs.push(("cleanup.policy".into(), policy.into()));
+            configs.push(("min.cleanable.dirty.ratio".into(), rng.pick(&["0.0", "0.0", "0.3"]).to_string()));
+            configs.push(("min.compaction.lag.ms".into(), rng.pick(&[0, 0, 200]).to_string()));
+            configs.push(("delete.retention.ms".into(), delete_retention_ms.to_string()));
         }
         if append_time {
             configs.push(("message.timestamp.type".into(), "LogAppendTime".into()));

@@ -1,0 +1,122 @@
+//! The groups of a run: how many, what they speak, how their members behave, and the broker's settings for them, small enough that sessions end, offsets
+//! expire and the offsets topic is compacted many times within a second or two.
+
+use floe_engine::config::Values;
+
+use super::{Speech, Style};
+use crate::oracle::groups::GroupIx;
+use crate::rng::Rng;
+
+/// Long enough after everybody has stopped that nothing is due any more, except the sessions that outlast every run.
+pub const QUIET_NS: u64 = 20_000_000_000;
+/// The shortest session, of the majority of members.
+const SESSION_MS: (u64, u64) = (200, 3_000);
+/// Such a session never ends in a run.
+const LONG_SESSION_MS: u64 = 1_800_000;
+
+/// The groups of a run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// All of them.
+    pub groups: Vec<(GroupIx, Speech)>,
+    /// Their members.
+    pub members: Vec<Style>,
+    /// The broker's settings.
+    pub settings: Values,
+    /// Of members of consumer groups.
+    session_ms: u64,
+}
+
+impl Plan {
+    /// Draws them.
+    pub fn draw(rng: &mut Rng) -> Plan {
+        let session_ms = if rng.percent(30) { LONG_SESSION_MS } else { rng.range(SESSION_MS.0, SESSION_MS.1) };
+        let mut plan =
+            Plan { groups: Vec::new(), members: Vec::new(), settings: settings(rng, session_ms), session_ms };
+        for n in 0..rng.range(1, 4) {
+            let group = GroupIx(n as usize);
+            let speech = *rng.pick(&[
+                Speech::Eager,
+                Speech::Cooperative,
+                Speech::Cooperative,
+                Speech::Consumer,
+                Speech::Consumer,
+                Speech::Consumer,
+                Speech::Standalone,
+            ]);
+            plan.groups.push((group, speech));
+            let expiring_percent = if rng.percent(20) { 15 } else { 0 };
+            let topics_max = rng.range(1, 3);
+            for i in 0..rng.range(1, if speech == Speech::Standalone { 2 } else { 5 }) {
+                let is_static = speech != Speech::Standalone && rng.percent(25);
+                plan.members.push(Style {
+                    group,
+                    speech,
+                    instance: is_static.then(|| format!("instance-{i}")),
+                    session_ms: plan.session_of(rng, speech),
+                    rebalance_ms: rng.range(50, 1_500),
+                    topics_max,
+                    steps: rng.log_range(5, 150) as u32,
+                    pause_ns: rng.log_range(1_000_000, 100_000_000),
+                    hang_up_percent: if rng.percent(20) { 2 } else { 0 },
+                    expiring_percent,
+                    must_succeed: false,
+                });
+            }
+        }
+        plan
+    }
+
+    fn session_of(&self, rng: &mut Rng, speech: Speech) -> u64 {
+        match speech {
+            Speech::Consumer => self.session_ms,
+            _ if rng.percent(20) => LONG_SESSION_MS,
+            _ => rng.range(SESSION_MS.0, SESSION_MS.1),
+        }
+    }
+
+    /// New groups of one member each that must succeed: each reads back what it has committed.
+    pub fn probes(&mut self) -> Vec<Style> {
+        let speeches = [Speech::Cooperative, Speech::Consumer];
+        let probe = |(speech, group): (Speech, GroupIx)| Style {
+            group,
+            speech,
+            instance: None,
+            session_ms: if speech == Speech::Consumer { self.session_ms } else { 3_000 },
+            rebalance_ms: 1_000,
+            topics_max: 2,
+            steps: 20,
+            pause_ns: 20_000_000,
+            hang_up_percent: 0,
+            expiring_percent: 0,
+            must_succeed: true,
+        };
+        let first = self.groups.len();
+        let probes = speeches.into_iter().zip((first..).map(GroupIx)).map(probe).collect();
+        self.groups.extend(speeches.into_iter().zip((first..).map(GroupIx)).map(|(speech, group)| (group, speech)));
+        probes
+    }
+}
+
+/// The broker's settings for groups and for compaction.
+fn settings(rng: &mut Rng, session_ms: u64) -> Values {
+    let mut values = Values::new();
+    let mut set = |name: &str, value: u64| values.insert(name.into(), value.to_string());
+    set("group.initial.rebalance.delay.ms", *rng.pick(&[0, 0, 30, 300]));
+    set("group.min.session.timeout.ms", 1);
+    set("group.consumer.session.timeout.ms", session_ms);
+    set("group.consumer.heartbeat.interval.ms", (session_ms / 3).min(1_000));
+    set("offsets.topic.num.partitions", rng.range(1, 5));
+    set("offsets.topic.segment.bytes", rng.log_range(4_096, 65_536));
+    set("offsets.topic.compression.codec", *rng.pick(&[0, 0, 1, 2, 3, 4]));
+    set("offsets.retention.check.interval.ms", rng.log_range(20, 1_000));
+    set("log.cleaner.backoff.ms", rng.log_range(10, 1_000));
+    set("log.cleaner.dedupe.buffer.size", rng.log_range(2_000, 1 << 20));
+    set("log.cleaner.delete.retention.ms", *rng.pick(&[0, 300, 86_400_000]));
+    if rng.percent(60) {
+        set("log.roll.ms", rng.range(50, 2_000));
+    }
+    let ratio = *rng.pick(&["0.0", "0.0", "0.3"]);
+    values.insert("log.cleaner.min.cleanable.ratio".into(), ratio.into());
+    values
+}
