@@ -27,7 +27,7 @@ pub(super) fn batch(producer_id: i64, epoch: i16, end: TxnEnd, now_ms: i64) -> B
 
 /// What a control batch says; `None` when it is cut off, emptied by compaction, or of a kind that is not known: higher versions only add to the
 /// end, as Kafka reads them.
-pub(super) fn read(bytes: &[u8]) -> Option<TxnEnd> {
+pub(crate) fn read(bytes: &[u8]) -> Option<TxnEnd> {
     let header = BatchHeader::decode(bytes).ok()?;
     let bytes = bytes.get(..header.total_bytes())?;
     let mut scratch = Vec::new();

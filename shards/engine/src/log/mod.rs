@@ -30,6 +30,7 @@ mod tests;
 
 pub use api::*;
 pub use direct::{DirectFile, DirectOff};
+pub(crate) use end::read as end_of_txn;
 pub use segment::{IndexEntry, Segment, file_name as segment_file_name};
 pub use settle::SettleJob;
 

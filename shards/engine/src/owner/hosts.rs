@@ -22,7 +22,7 @@ use rustc_hash::FxBuildHasher;
 use self::load::Loading;
 use crate::event::{Effect, Effects, ShardId};
 use crate::group;
-use crate::hosted::{Asker, Decision, Hosted};
+use crate::hosted::{Asker, Decision, Hosted, TxnWrite};
 use crate::limits::{GROUP_BATCH_BYTES_MAX, GROUP_DECISIONS_AT_ONCE, GROUP_RETRY_MS};
 use crate::log::{AppendError, BatchInfo, CommitSeq, PartitionIx, ShardLog};
 use crate::mesh::Answer;
@@ -42,7 +42,6 @@ enum Refusal {
     /// What clients get for it.
     Code(i16),
     /// They would open a transaction here that nobody has vouched for: they may come back with this guard.
-    #[allow(dead_code)] // Until partitions keep transactions.
     Unverified(u64),
 }
 
@@ -191,6 +190,16 @@ impl<C: Hosted> Host<C> {
         }
     }
 
+    /// The marker of a producer's transaction was appended to a partition of the shard, and is durable with this commit.
+    pub fn ended(&mut self, now: Time, ix: PartitionIx, (producer, committed): (i64, bool), commit: Option<CommitSeq>) {
+        let Some((partition, home)) = self.partitions.iter_mut().find(|(_, home)| home.ix == ix) else { return };
+        home.newest = home.newest.max(commit);
+        // What is being read may end before it.
+        if !self.loading.keep_end(*partition, producer, committed) {
+            self.coordinator.end_txn(Some(now), *partition, producer, committed);
+        }
+    }
+
     /// No commit completes any more: nobody can be told anything.
     pub fn journal_failed(&mut self) {
         self.journal_failed = true;
@@ -273,11 +282,12 @@ impl<C: Hosted> Host<C> {
         if full {
             return Err(Refusal::Code(codes::COORDINATOR_NOT_AVAILABLE));
         }
-        // Until partitions keep transactions.
-        if decision.txn.is_some() {
-            return Err(Refusal::Code(codes::INVALID_TXN_STATE));
-        }
         let mut builder = BatchBuilder::new(self.codec);
+        if let Some(TxnWrite { producer, .. }) = decision.txn {
+            // Without a sequence: nobody repeats what a coordinator writes.
+            builder.producer(producer.id, producer.epoch, -1);
+            builder.transactional();
+        }
         for record in &decision.records {
             let (key, value) = C::encode(record);
             let (key, value) = (Some(&key[..]), value.as_deref());
@@ -288,7 +298,9 @@ impl<C: Hosted> Host<C> {
         }
         let batch = builder.finish();
         let header = BatchHeader::decode(&batch).expect("it was just made");
-        let appended = log.append(now, hosted.ix, &batch, &BatchInfo::of(&header), 0).map_err(refusal)?;
+        let verified = decision.txn.and_then(|txn| txn.verified);
+        let info = BatchInfo::of(&header);
+        let appended = log.append_verified(now, hosted.ix, &batch, &info, 0, verified).map_err(refusal)?;
         hosted.newest = hosted.newest.max(appended.wait);
         self.metrics.records += decision.records.len() as u64;
         self.metrics.record_bytes += batch.len() as u64;
@@ -317,6 +329,10 @@ fn refusal(error: AppendError) -> Refusal {
         AppendError::TooLarge { .. } => codes::UNKNOWN_SERVER_ERROR,
         AppendError::Storage(_) | AppendError::Closed => codes::NOT_COORDINATOR,
         AppendError::InvalidProducerEpoch { .. } => codes::INVALID_PRODUCER_EPOCH,
+        AppendError::OutOfOrderSequence { .. } => codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        AppendError::NotInTransaction(_) => codes::INVALID_TXN_STATE,
+        AppendError::TooManyTransactions => codes::COORDINATOR_NOT_AVAILABLE,
+        AppendError::Unverified { guard } => return Refusal::Unverified(guard),
         error => unreachable!("{error:?} of a batch without a sequence"),
     })
 }

@@ -1,8 +1,8 @@
 //! Ends of transactions on the owner's side: each partition gets its marker, and the answer goes when all of them are on stable storage.
 
 use super::Owner;
-use crate::log::{AppendError, CommitSeq, ShardLog, TxnEnd};
-use crate::mesh::{Answer, Marked, MarkerPart};
+use crate::log::{AppendError, CommitSeq, PartitionIx, ShardLog, TxnEnd};
+use crate::mesh::{Answer, Marked, Marker, MarkerPart};
 use crate::requests::codes;
 use crate::time::Time;
 
@@ -13,8 +13,10 @@ impl Owner {
         let mut last: Option<CommitSeq> = None;
         let marked = parts.iter().map(|part| {
             let error_code = match write(now, log, part) {
-                Ok(wait) => {
+                Ok((ix, wait)) => {
                     last = last.max(wait);
+                    let Marker { producer_id, committed, .. } = part.marker;
+                    self.groups.ended(now, ix, (producer_id, committed), wait);
                     codes::NONE
                 }
                 Err(error_code) => error_code,
@@ -36,13 +38,13 @@ pub(super) fn fail(marked: &mut [Marked]) {
     }
 }
 
-fn write(now: Time, log: &mut ShardLog, part: &MarkerPart) -> Result<Option<CommitSeq>, i16> {
+fn write(now: Time, log: &mut ShardLog, part: &MarkerPart) -> Result<(PartitionIx, Option<CommitSeq>), i16> {
     let ix = log.find(part.topic, part.partition).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
     let marker = part.marker;
     let end = TxnEnd { committed: marker.committed, coordinator_epoch: marker.coordinator_epoch };
     let producer = (marker.producer_id, marker.producer_epoch);
     let appended = log.append_end(now, ix, producer, end, marker.transaction_version, 0);
-    appended.map(|appended| appended.wait).map_err(|error| match error {
+    appended.map(|appended| (ix, appended.wait)).map_err(|error| match error {
         AppendError::InvalidProducerEpoch { .. } => codes::INVALID_PRODUCER_EPOCH,
         AppendError::CoordinatorFenced { .. } => codes::TRANSACTION_COORDINATOR_FENCED,
         AppendError::Full => codes::NOT_ENOUGH_REPLICAS,

@@ -63,6 +63,11 @@ impl BatchBuilder {
         self.producer = (id, epoch, base_sequence);
     }
 
+    /// Makes it part of its producer's transaction.
+    pub fn transactional(&mut self) {
+        self.attributes |= super::TRANSACTIONAL;
+    }
+
     /// Sets further attributes (transactional, control); for tests of those who refuse them.
     pub fn attributes(&mut self, bits: i16) {
         self.attributes |= bits;

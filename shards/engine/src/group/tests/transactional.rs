@@ -82,7 +82,8 @@ enum Step {
 fn what_counts_and_when() {
     use Step::*;
     const UNSTABLE: Result<Option<i64>, i16> = Err(codes::UNSTABLE_OFFSET_COMMIT);
-    let rows: &[(&str, &[Step], Option<i64>, Result<Option<i64>, i16>)] = &[
+    type Row = (&'static str, &'static [Step], Option<i64>, Result<Option<i64>, i16>);
+    let rows: &[Row] = &[
         ("nothing yet", &[], None, Ok(None)),
         ("pending", &[Txn(1, 5)], None, UNSTABLE),
         ("pending over a committed one", &[Plain(3), Txn(1, 5)], Some(3), UNSTABLE),

@@ -10,7 +10,7 @@ use super::Host;
 use crate::event::{DiskError, DiskOp, DiskOutput, Effect, Effects, LogLevel, OpId, ReplyPart};
 use crate::hosted::{Hosted, Position};
 use crate::limits::{GROUP_LOAD_BYTES, GROUP_LOADS_AT_ONCE};
-use crate::log::{ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog};
+use crate::log::{ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog, end_of_txn};
 use crate::time::{Deadline, Time};
 
 /// What the read under way waits for.
@@ -33,6 +33,8 @@ pub(super) struct Loading {
     parts: VecDeque<ReplyPart>,
     awaited: Option<Awaited>,
     last_op: u64,
+    /// Ends of transactions that were written to partitions that are wanted: in order, by partition, producer, and whether it was committed.
+    ends: Vec<(i32, i64, bool)>,
     /// Those that could not be read are not tried again before a restart.
     failed: BTreeSet<(TopicId, i32)>,
 }
@@ -50,7 +52,17 @@ impl Loading {
         self.wanted.len() as u64
     }
 
+    /// Keeps the end of a transaction for when its partition has been read; `false` when it has been.
+    pub(super) fn keep_end(&mut self, partition: i32, producer: i64, committed: bool) -> bool {
+        let is_wanted = self.wanted.contains(&partition);
+        if is_wanted {
+            self.ends.push((partition, producer, committed));
+        }
+        is_wanted
+    }
+
     pub(super) fn forget(&mut self, partition: i32) {
+        self.ends.retain(|(of, ..)| *of != partition);
         if self.wanted.front() == Some(&partition) {
             self.end();
         } else {
@@ -176,10 +188,8 @@ impl<C: Hosted> Host<C> {
             let at = batch.header.base_offset;
             self.loading.next = Some(batch.header.last_offset() + 1);
             if batch.header.is_control() {
-                let committed = ends_with(batch.bytes, &mut scratch)
-                    .map_err(|error| format!("the marker at offset {at}: {error}"))?;
-                if let Some(committed) = committed {
-                    self.coordinator.end_txn(None, partition, batch.header.producer_id, committed);
+                if let Some(end) = end_of_txn(batch.bytes) {
+                    self.coordinator.end_txn(None, partition, batch.header.producer_id, end.committed);
                 }
                 continue;
             }
@@ -219,6 +229,10 @@ impl<C: Hosted> Host<C> {
             fx.push(Effect::Log { level: LogLevel::Warn, line });
         }
         self.loading.end();
+        // Those that were read as well do nothing again: no transaction can have begun meanwhile.
+        for (_, producer, committed) in self.loading.ends.extract_if(.., |(of, ..)| *of == partition) {
+            self.coordinator.end_txn(None, partition, producer, committed);
+        }
         self.coordinator.loaded(now, partition);
     }
 
@@ -232,18 +246,6 @@ impl<C: Hosted> Host<C> {
         self.loading.failed.extend(self.topic.map(|topic| (topic, partition)));
         self.unload(partition);
     }
-}
-
-/// Whether the transaction that a control batch ends was committed; `None`: it ends none.
-fn ends_with(batch: &[u8], scratch: &mut Vec<u8>) -> Result<Option<bool>, String> {
-    let Some(record) = records(batch, scratch).map_err(|error| error.to_string())?.next() else { return Ok(None) };
-    let record = record.map_err(|error| error.to_string())?;
-    // Version and type: 0 aborts, 1 commits. What else there is (of Raft) ends no transaction.
-    Ok(match record.key.and_then(|key| key.get(2..4)) {
-        Some([0, 0]) => Some(false),
-        Some([0, 1]) => Some(true),
-        _ => None,
-    })
 }
 
 fn name<C: Hosted>(partition: i32) -> String {
