@@ -58,8 +58,8 @@ pub fn judge(
     if header.has_delete_horizon() {
         return invalid("A delete horizon is the broker's own mark.");
     }
-    if header.is_transactional() {
-        return Err(Refused::new(codes::INVALID_TXN_STATE, "Transactions are not there yet."));
+    if header.is_transactional() && header.producer_id < 0 {
+        return invalid("A batch of a transaction has a producer id.");
     }
     if header.is_log_append_time() {
         let why = "Invalid timestamp type: a producer must not set LogAppendTime.";

@@ -114,6 +114,8 @@ pub enum Call {
         parts: Arc<[FetchPart]>,
         /// Bytes of all of them together; the first batch of all may be larger.
         bytes_max: u64,
+        /// Only what no open transaction holds back, with the aborted transactions of it (`read_committed`).
+        committed: bool,
         /// When fewer bytes than this can be read at once, send a [`MeshMsg::Wake`] when there is more. 0: never.
         watch_below: u64,
         /// The same partitions as before, after a wake: those that had nothing then and have nothing new are left out of the answer.
@@ -228,6 +230,8 @@ pub struct LookupPart {
     pub partition: i32,
     /// Timestamp, or one of the constants of `floe_wire::messages::list_offsets`.
     pub timestamp: i64,
+    /// Only what no open transaction holds back (`read_committed`).
+    pub committed: bool,
 }
 
 /// What came of a call.
@@ -331,6 +335,10 @@ pub struct ProducerSeen {
     pub last_sequence: i32,
     /// Timestamp of its last batch, or -1.
     pub last_timestamp_ms: i64,
+    /// Epoch of the coordinator that ended its last transaction, or -1.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction, or -1.
+    pub txn_first_offset: i64,
 }
 
 /// What became of a batch.
@@ -362,12 +370,16 @@ pub struct Fetched {
     pub error_code: i16,
     /// The high watermark, or -1.
     pub high_watermark: i64,
+    /// The last stable offset, or -1.
+    pub last_stable: i64,
     /// First offset of the partition, or -1.
     pub log_start: i64,
     /// Offset that the partition's next record gets, or -1.
     pub log_end: i64,
     /// The batches.
     pub data: ReadData,
+    /// Of a fetch of what is committed: aborted transactions with records in `data`, by producer and first offset.
+    pub aborted: Vec<(i64, i64)>,
 }
 
 /// An offset that was looked for.

@@ -23,7 +23,9 @@ pub use self::txns::{TxnHost, is_own};
 use self::watches::Watches;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};
-use crate::log::{CommitSeq, LookupOutcome, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog};
+use crate::log::{
+    CommitSeq, LookupOutcome, PartitionIx, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog,
+};
 use crate::mesh::{Answer, Call, FetchPart, Fetched, Found, LookupPart, Place, Produced};
 use crate::metrics::Histogram;
 use crate::requests::codes;
@@ -38,6 +40,26 @@ struct Job {
     begun_ns: u64,
     /// Commits and tickets it waits for.
     waits: usize,
+}
+
+/// A part of a job that waits for the disk.
+#[derive(Debug)]
+struct Awaited {
+    job: u64,
+    /// Which of the answer's parts.
+    at: usize,
+    bound: Bound,
+}
+
+/// What may be given of what the disk brings.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    /// All of it.
+    None,
+    /// Only records below this offset.
+    Below(i64),
+    /// What is committed: from this offset, with the aborted transactions that are known, unless some have been forgotten since.
+    Committed { ix: PartitionIx, from: i64, forgotten: u64 },
 }
 
 /// What a look at a fetch's partitions gives.
@@ -65,7 +87,7 @@ pub struct Owner {
     last_job: u64,
     /// Jobs that wait for commits, in the order of these.
     commits: VecDeque<(CommitSeq, u64)>,
-    tickets: HashMap<ReadTicket, (u64, usize), FxBuildHasher>,
+    tickets: HashMap<ReadTicket, Awaited, FxBuildHasher>,
     /// Who waits for more.
     pub watches: Watches,
     /// The coordinators of the groups whose partitions are here.
@@ -93,10 +115,10 @@ impl Owner {
         let job = self.last_job;
         let (answer, waits) = match call {
             Call::Produce { parts, since_ns } => self.produce(now, log, job, parts, since_ns),
-            Call::Fetch { parts, bytes_max, watch_below, again } => {
+            Call::Fetch { parts, bytes_max, committed, watch_below, again } => {
                 let only = if again { self.watches.look_again((from, token)) } else { None };
                 let Look { fetched, found, waits } =
-                    self.fetch(now, log, job, (&parts, only.as_deref()), bytes_max, fx);
+                    self.fetch(now, log, job, (&parts, only.as_deref()), (bytes_max, committed), fx);
                 // Whoever gets enough now need not be told of more.
                 let failed = |part: &Fetched| part.error_code != codes::NONE;
                 let watches = fetched.iter().map(|part| part.data.bytes).sum::<u64>() < watch_below
@@ -158,13 +180,29 @@ impl Owner {
     }
 
     /// A cold read ended.
-    pub fn read_done(&mut self, ticket: ReadTicket, result: Result<ReadData, ReadError>, fx: &mut Effects) {
+    pub fn read_done(
+        &mut self,
+        log: Option<&ShardLog>,
+        ticket: ReadTicket,
+        result: Result<ReadData, ReadError>,
+        fx: &mut Effects,
+    ) {
         let Some(result) = self.groups.read_done(ticket, result, fx) else { return };
         let Some(result) = self.txns.read_done(ticket, result, fx) else { return };
-        let Some((job, at)) = self.tickets.remove(&ticket) else { return };
+        let Some(Awaited { job, at, bound }) = self.tickets.remove(&ticket) else { return };
         if let Some(Job { answer: Answer::Fetched { parts, .. }, .. }) = self.jobs.get_mut(&job) {
             match result {
-                Ok(data) => parts[at].data = data,
+                Ok(data) => match bound {
+                    Bound::Committed { ix, from, forgotten } => {
+                        let known = log.and_then(|log| log.partition(ix)).map(|p| p.producers().transactions());
+                        // Some may have been forgotten that what was read needs: nothing for now, and the client asks again.
+                        if let Some(known) = known.filter(|known| known.forgotten() == forgotten) {
+                            parts[at].aborted = known.aborted_in(from, data.end);
+                            parts[at].data = data;
+                        }
+                    }
+                    _ => parts[at].data = data,
+                },
                 Err(error) => parts[at].error_code = read_code(&error),
             }
         }
@@ -173,10 +211,10 @@ impl Owner {
 
     /// A cold lookup ended.
     pub fn lookup_done(&mut self, ticket: ReadTicket, result: Result<Option<crate::log::Found>, ReadError>) {
-        let Some((job, at)) = self.tickets.remove(&ticket) else { return };
+        let Some(Awaited { job, at, bound }) = self.tickets.remove(&ticket) else { return };
         if let Some(Job { answer: Answer::Found(parts), .. }) = self.jobs.get_mut(&job) {
             match result {
-                Ok(found) => enter_found(&mut parts[at], found),
+                Ok(found) => enter_found(&mut parts[at], found, bound),
                 Err(error) => parts[at].error_code = read_code(&error),
             }
         }
@@ -211,7 +249,7 @@ impl Owner {
         log: &mut ShardLog,
         job: u64,
         (parts, only): (&[FetchPart], Option<&[bool]>),
-        bytes_max: u64,
+        (bytes_max, committed): (u64, bool),
         fx: &mut Effects,
     ) -> Look {
         let count = only.map_or(parts.len(), |only| only.iter().filter(|wanted| **wanted).count());
@@ -225,28 +263,37 @@ impl Owner {
                 at: part.at,
                 error_code: codes::NONE,
                 high_watermark: -1,
+                last_stable: -1,
                 log_start: -1,
                 log_end: -1,
                 data: ReadData::default(),
+                aborted: Vec::new(),
             };
             let ix = log.find(part.topic, part.partition);
             if let Some((ix, p)) = ix.and_then(|ix| Some((ix, log.partition(ix)?))) {
                 (answer.high_watermark, answer.log_start) = (p.high_watermark(), p.log_start());
-                answer.log_end = p.log_end();
+                (answer.last_stable, answer.log_end) = (p.last_stable(), p.log_end());
                 let at_least_one = left == bytes_max;
-                let limits =
-                    ReadLimits { bytes_max: part.bytes_max.min(left), at_least_one, up_to: p.high_watermark() };
+                let up_to = if committed { p.last_stable() } else { p.high_watermark() };
+                let limits = ReadLimits { bytes_max: part.bytes_max.min(left), at_least_one, up_to };
+                let forgotten = p.producers().transactions().forgotten();
                 match log.read(now, ix, part.offset, limits, fx) {
                     Ok(ReadOutcome::Ready(data)) => {
                         left = left.saturating_sub(data.bytes);
                         found[at] = data.bytes > 0;
+                        if committed && data.bytes > 0 {
+                            let p = log.partition(ix).expect("it has just been read");
+                            answer.aborted = p.producers().transactions().aborted_in(part.offset, data.end);
+                        }
                         answer.data = data;
                     }
                     Ok(ReadOutcome::Cold(ticket)) => {
                         left = left.saturating_sub(limits.bytes_max);
                         waits += 1;
                         found[at] = true;
-                        self.tickets.insert(ticket, (job, fetched.len()));
+                        let from = part.offset;
+                        let bound = if committed { Bound::Committed { ix, from, forgotten } } else { Bound::None };
+                        self.tickets.insert(ticket, Awaited { job, at: fetched.len(), bound });
                     }
                     Err(error) => answer.error_code = read_code(&error),
                 }
@@ -278,8 +325,10 @@ impl Owner {
                 all.push(Found { error_code: codes::KAFKA_STORAGE_ERROR, ..answer });
                 continue;
             }
+            let up_to = if part.committed { p.last_stable() } else { p.high_watermark() };
+            let bound = if part.committed { Bound::Below(up_to) } else { Bound::None };
             let outcome = match part.timestamp {
-                places::LATEST => Err(p.high_watermark()),
+                places::LATEST => Err(up_to),
                 places::EARLIEST | places::EARLIEST_LOCAL => Err(p.log_start()),
                 // Nothing is ever in remote storage.
                 places::LATEST_TIERED | places::EARLIEST_PENDING_UPLOAD => Err(-1),
@@ -288,10 +337,10 @@ impl Owner {
             };
             match outcome {
                 Err(place) => answer.offset = place,
-                Ok(Ok(LookupOutcome::Ready(found))) => enter_found(&mut answer, found),
+                Ok(Ok(LookupOutcome::Ready(found))) => enter_found(&mut answer, found, bound),
                 Ok(Ok(LookupOutcome::Cold(ticket))) => {
                     waits += 1;
-                    self.tickets.insert(ticket, (job, all.len()));
+                    self.tickets.insert(ticket, Awaited { job, at: all.len(), bound });
                 }
                 Ok(Err(error)) => answer.error_code = read_code(&error),
             }
@@ -306,8 +355,9 @@ fn not_produced(at: Place, error_code: i16, message: String) -> Produced {
     Produced { at, error_code, message: Some(message), base_offset: -1, append_time_ms: -1, log_start: -1, guard: None }
 }
 
-fn enter_found(answer: &mut Found, found: Option<crate::log::Found>) {
-    if let Some(found) = found {
+fn enter_found(answer: &mut Found, found: Option<crate::log::Found>, bound: Bound) {
+    let may_be_told = |found: &crate::log::Found| !matches!(bound, Bound::Below(end) if found.offset >= end);
+    if let Some(found) = found.filter(may_be_told) {
         (answer.offset, answer.timestamp_ms) = (found.offset, found.timestamp_ms);
     }
 }

@@ -354,7 +354,7 @@ impl Shard {
                     }
                 }
             }
-            LogEvent::ReadDone { ticket, result } => self.owner.read_done(ticket, result, fx),
+            LogEvent::ReadDone { ticket, result } => self.owner.read_done(self.log.as_ref(), ticket, result, fx),
             LogEvent::LookupDone { ticket, result } => self.owner.lookup_done(ticket, result),
             LogEvent::JournalFailed { reason } => self.owner.journal_failed(&reason),
             LogEvent::Stopped => fx.push(Effect::Stopped),

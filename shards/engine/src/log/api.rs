@@ -213,6 +213,8 @@ pub struct ReadData {
     pub parts: Vec<ReplyPart>,
     /// Their number.
     pub bytes: u64,
+    /// Offset behind the last of them, when there are some.
+    pub end: i64,
 }
 
 /// Names a read or a lookup that waits for the disk.

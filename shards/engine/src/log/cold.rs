@@ -365,7 +365,7 @@ impl ShardLog {
                 segment.index[entry].verified |= entry_begun;
                 (entry, entry_begun) = (next, true);
             }
-            answer.boundary(place.position == segment.index[entry].position, seen);
+            answer.boundary(place.position == segment.index[entry].position, seen, place.offset);
             let last_offset = info.base_offset + i64::from(info.last_offset_delta);
             answer.look(cold.want, cold.seek, &info, last_offset, one, seen);
             place = Place {
@@ -424,15 +424,17 @@ struct Answer {
     from: Option<usize>,
     to: usize,
     full: bool,
-    /// The last place where a chunk began, within what is given.
-    boundary: usize,
+    /// Offset behind the last batch to give.
+    end: i64,
+    /// The last place where a chunk began, within what is given, and its offset.
+    boundary: (usize, i64),
     found: Option<Found>,
 }
 
 impl Answer {
-    fn boundary(&mut self, is_chunk: bool, at: usize) {
+    fn boundary(&mut self, is_chunk: bool, at: usize, offset: i64) {
         if is_chunk && self.from.is_some() && !self.full {
-            self.boundary = at;
+            self.boundary = (at, offset);
         }
     }
 
@@ -450,6 +452,7 @@ impl Answer {
                     return;
                 }
                 self.to = at + bytes.len();
+                self.end = last_offset + 1;
                 self.full = over;
             }
             Want::Timestamp { timestamp_ms, .. } => {
@@ -467,8 +470,8 @@ impl Answer {
             return Some(ReadData::default());
         }
         // Ending where a chunk begins lets the next read be sent from the file as it is.
-        let to = if self.boundary > from { self.boundary } else { self.to };
-        Some(ReadData { parts: vec![ReplyPart::Mem(window.slice(from..to))], bytes: (to - from) as u64 })
+        let (to, end) = if self.boundary.0 > from { self.boundary } else { (self.to, self.end) };
+        Some(ReadData { parts: vec![ReplyPart::Mem(window.slice(from..to))], bytes: (to - from) as u64, end })
     }
 }
 

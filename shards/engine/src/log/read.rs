@@ -81,6 +81,7 @@ impl ShardLog {
                 data.parts.push(ReplyPart::Mem(self.journal.slice(entry)));
             }
             data.bytes += u64::from(entry.len);
+            data.end = entry.last_offset + 1;
         }
         if !small.is_empty() {
             data.parts.push(ReplyPart::Mem(small.freeze()));
@@ -162,6 +163,6 @@ fn verified_range(p: &Partition, from: i64, limits: ReadLimits) -> Option<ReadDa
         end += 1;
     }
     let (offset, len) = (segment.index[i].position, segment.index[end].position - segment.index[i].position);
-    (len > 0)
-        .then(|| ReadData { parts: vec![ReplyPart::File(FileRange { file: file.clone(), offset, len })], bytes: len })
+    let part = || ReplyPart::File(FileRange { file: file.clone(), offset, len });
+    (len > 0).then(|| ReadData { parts: vec![part()], bytes: len, end: segment.index[end].offset })
 }

@@ -56,7 +56,9 @@ fn see(now: Time, log: &mut ShardLog, visit: &Visit) -> Result<(Seen, Option<Com
                     id,
                     epoch: producer.epoch,
                     last_sequence: last.map_or(-1, |batch| batch.last_sequence),
-                    last_timestamp_ms: last.map_or(-1, |batch| batch.timestamp_ms),
+                    last_timestamp_ms: producer.last_timestamp_ms(),
+                    coordinator_epoch: producer.coordinator_epoch,
+                    txn_first_offset: producer.txn_first_offset.unwrap_or(-1),
                 }
             });
             Seen::Producers(producers.collect())

@@ -1,4 +1,4 @@
-//! DescribeProducers (61): the idempotent producers that partitions remember (KIP-664). There are no transactions.
+//! DescribeProducers (61): the idempotent producers that partitions remember, with their open transactions (KIP-664).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -65,8 +65,8 @@ pub(super) fn enter(answer: &mut PartitionResponse<'_>, result: Result<Seen, i16
                 producer_epoch: i32::from(producer.epoch),
                 last_sequence: producer.last_sequence,
                 last_timestamp: producer.last_timestamp_ms,
-                coordinator_epoch: -1,
-                current_txn_start_offset: -1,
+                coordinator_epoch: producer.coordinator_epoch,
+                current_txn_start_offset: producer.txn_first_offset,
             });
             answer.active_producers = states.collect();
         }

@@ -9,10 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use floe_wire::compression::Codec;
 use floe_wire::messages::Message;
-use floe_wire::messages::fetch::{EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use floe_wire::messages::fetch::{
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+};
 use floe_wire::piece::Piece;
 use floe_wire::primitives::{DecodeError, Records};
 
+use super::list_offsets::READ_COMMITTED;
 use super::sessions::{Asked, Entry, Mode, SessionTopic, TopicKey};
 use super::split::{Split, bounded};
 use super::{Caller, Pending, Wait, codes};
@@ -76,10 +79,13 @@ struct Part {
     place: u32,
     error_code: i16,
     high_watermark: i64,
+    last_stable: i64,
     log_start: i64,
     /// Where the client's log and this one part, when it has read what is not here any more (KIP-320).
     diverges_at: Option<i64>,
     data: ReadData,
+    /// Aborted transactions with records in it.
+    aborted: Vec<(i64, i64)>,
 }
 
 impl Shard {
@@ -109,7 +115,7 @@ impl Shard {
             owners: Vec::new(),
             mode,
             shape: 0,
-            committed_only: request.isolation_level == 1,
+            committed_only: request.isolation_level == READ_COMMITTED,
             left: 0,
             min_bytes: (request.min_bytes.max(0) as u64).min(bytes_max),
             bytes_max,
@@ -206,7 +212,7 @@ impl Shard {
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
         let asks = |owned: &Owned| !again || owned.woken || owned.found;
         wait.left = wait.owners.iter().filter(|owned| asks(owned)).count();
-        let bytes_max = wait.bytes_max;
+        let (bytes_max, committed) = (wait.bytes_max, wait.committed_only);
         let waits = wait.deadline.is_some_and(|deadline| !now.reached(deadline)) && !wait.failed;
         let watch_below = if waits { wait.min_bytes } else { 0 };
         if wait.left == 0 {
@@ -221,7 +227,7 @@ impl Shard {
             }
             (owned.woken, owned.found) = (false, false);
             let (owner, parts) = (owned.shard, owned.parts.clone());
-            self.call(now, owner, token, Call::Fetch { parts, bytes_max, watch_below, again }, fx);
+            self.call(now, owner, token, Call::Fetch { parts, bytes_max, committed, watch_below, again }, fx);
         }
     }
 
@@ -253,7 +259,7 @@ impl Shard {
         match wait.deadline {
             Some(deadline) if !enough && !now.reached(deadline) => {
                 // What was read is read again: holding it would keep memory for as long as the client waits.
-                wait.parts.iter_mut().for_each(|part| part.data = ReadData::default());
+                wait.parts.iter_mut().for_each(Part::drop_data);
                 if wait.owners.iter().any(|owned| owned.woken) {
                     self.read(now, token, true, fx);
                 }
@@ -353,7 +359,7 @@ impl FetchWait {
         for part in &mut self.parts {
             let too_large = part.data.bytes > part.asked.bytes_max || sent + part.data.bytes > self.bytes_max;
             if sent > 0 && too_large {
-                part.data = ReadData::default();
+                part.drop_data();
             }
             sent += part.data.bytes;
         }
@@ -386,15 +392,23 @@ impl Part {
             place,
             error_code: codes::NONE,
             high_watermark: -1,
+            last_stable: -1,
             log_start: -1,
             diverges_at: None,
             data: ReadData::default(),
+            aborted: Vec::new(),
         }
     }
 
+    /// Lets go of what was read.
+    fn drop_data(&mut self) {
+        (self.data, self.aborted) = (ReadData::default(), Vec::new());
+    }
+
     fn take(&mut self, fetched: Fetched) {
-        (self.error_code, self.data) = (fetched.error_code, fetched.data);
+        (self.error_code, self.data, self.aborted) = (fetched.error_code, fetched.data, fetched.aborted);
         (self.high_watermark, self.log_start) = (fetched.high_watermark, fetched.log_start);
+        self.last_stable = fetched.last_stable;
         if self.error_code == codes::OFFSET_OUT_OF_RANGE
             && self.asked.last_epoch == LEADER_EPOCH
             && self.asked.offset > fetched.log_end
@@ -403,7 +417,7 @@ impl Part {
             self.diverges_at = Some(fetched.log_end);
             self.error_code = codes::NONE;
         } else if self.error_code != codes::NONE {
-            (self.high_watermark, self.log_start) = (-1, -1);
+            (self.high_watermark, self.last_stable, self.log_start) = (-1, -1, -1);
         }
     }
 
@@ -418,6 +432,8 @@ impl Part {
     }
 
     fn answer(self, committed_only: bool, files: &mut Vec<FileRange>) -> PartitionData<'static> {
+        let aborted = self.aborted.into_iter();
+        let aborted = aborted.map(|(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset });
         let mut pieces = Vec::with_capacity(self.data.parts.len());
         for part in self.data.parts {
             match part {
@@ -432,12 +448,12 @@ impl Part {
             partition_index: self.partition,
             error_code: self.error_code,
             high_watermark: self.high_watermark,
-            last_stable_offset: self.high_watermark,
+            last_stable_offset: self.last_stable,
             log_start_offset: self.log_start,
             diverging_epoch: self
                 .diverges_at
                 .map_or_else(EpochEndOffset::default, |end_offset| EpochEndOffset { epoch: LEADER_EPOCH, end_offset }),
-            aborted_transactions: committed_only.then(Vec::new),
+            aborted_transactions: committed_only.then(|| aborted.collect()),
             records: Records::Gather(pieces),
             ..PartitionData::default()
         }

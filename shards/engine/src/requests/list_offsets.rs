@@ -18,6 +18,9 @@ use crate::mesh::{Call, Found, LookupPart};
 use crate::shard::Shard;
 use crate::time::Time;
 
+/// Readers with this isolation level see what no open transaction holds back, and nothing of aborted ones.
+pub(super) const READ_COMMITTED: i8 = 1;
+
 /// A lookup whose owners work.
 #[derive(Debug)]
 pub struct LookupWait {
@@ -35,6 +38,7 @@ impl Shard {
     ) -> Result<(), DecodeError> {
         let request = ListOffsetsRequest::decode_all(body, caller.version)?;
         bounded(request.topics.iter().map(|topic| topic.partitions.len()))?;
+        let committed = request.isolation_level == READ_COMMITTED;
         let mut wait = LookupWait { response: ListOffsetsResponse::default(), left: 0 };
         let mut split = Split::new(self.shards);
         let twice = named_twice(&request);
@@ -58,7 +62,7 @@ impl Shard {
                     Some(_) if part.current_leader_epoch > 0 => answer.error_code = codes::UNKNOWN_LEADER_EPOCH,
                     Some(topic) => {
                         let at = (topic_at, partition_at);
-                        let part = LookupPart { at, topic: topic.id, partition, timestamp };
+                        let part = LookupPart { at, topic: topic.id, partition, timestamp, committed };
                         split.push(topic.shard_of(partition, self.shards), part);
                     }
                 }

@@ -172,6 +172,14 @@ impl Shard {
 
 impl ProduceWait {
     fn enter(&mut self, part: Produced) {
+        let part = match part.guard {
+            Some(_) => Produced {
+                error_code: codes::INVALID_TXN_STATE,
+                message: Some("The batch is not of an open transaction.".to_owned()),
+                ..part
+            },
+            None => part,
+        };
         let (topic, partition) = part.at;
         let answer = &mut self.response.responses[topic as usize].partition_responses[partition as usize];
         self.failed |= part.error_code != codes::NONE;

@@ -34,6 +34,7 @@ mod fetch;
 mod list_offsets;
 mod pressure;
 mod produce;
+mod transactions;
 
 const CONN: ConnId = ConnId(1);
 

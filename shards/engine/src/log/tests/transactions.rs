@@ -6,6 +6,11 @@ use crate::producers::Verified;
 /// What a partition knows of transactions: last stable offset, producers (id, epoch, coordinator epoch, first offset), aborted ones.
 type Known = (i64, Vec<(i64, i16, i32, Option<i64>)>, Vec<(i64, i64, i64, i64)>);
 
+/// Kafka's fetch ranges: from, up to, the aborted transactions in it, what it shows.
+type Range<'a> = (i64, i64, &'a [(i64, i64)], &'a str);
+/// Producer, epoch of its end, of the coordinator, transaction version, what becomes of it, what it shows.
+type End<'a> = (i64, i16, i32, i16, Result<(), AppendError>, &'a str);
+
 impl Node {
     /// Appends a batch of a transaction, asking nobody where somebody has to be asked.
     fn in_txn(&mut self, bytes: usize, producer: (i64, i16, i32)) -> Result<Appended, AppendError> {
@@ -67,7 +72,7 @@ fn what_is_open_holds_the_last_stable_offset_back() {
     assert_eq!(node.p(0).last_stable(), 7);
     let txns = node.p(0).producers.transactions();
     // (2: offsets 2 to 5; 1: offsets 4 to 6).
-    let rows: &[(i64, i64, &[(i64, i64)], &str)] = &[
+    let rows: &[Range] = &[
         (0, 2, &[], "before both"),
         (0, 3, &[(2, 2)], "up to the second's first"),
         (0, 7, &[(2, 2), (1, 4)], "all"),
@@ -86,7 +91,7 @@ fn ends_are_fenced_by_both_epochs() {
     let fenced = Err(AppendError::InvalidProducerEpoch { known: 3, got: 2 });
     let late = Err(AppendError::InvalidProducerEpoch { known: 3, got: 3 });
     let coordinator = Err(AppendError::CoordinatorFenced { known: 5, got: 4 });
-    let rows: &[(i64, i16, i32, i16, Result<(), AppendError>, &str)] = &[
+    let rows: &[End] = &[
         (1, 3, 0, 0, Ok(()), "version 0: the epoch of the records"),
         (1, 3, 0, 1, Ok(()), "version 1: the epoch of the records"),
         (1, 2, 0, 1, fenced.clone(), "an older epoch"),

@@ -1,0 +1,182 @@
+//! What readers see of transactions, over whole shards: `read_committed` and `read_uncommitted` in Fetch and ListOffsets, and who waits for what.
+
+use floe_wire::batch::{BatchBuilder, BatchHeader, BatchRecord};
+use floe_wire::compression::Codec;
+use floe_wire::messages::describe_producers::{DescribeProducersRequest, DescribeProducersResponse, TopicRequest};
+
+use super::*;
+use crate::log::{AppendError, BatchInfo, TxnEnd};
+use crate::mesh::Verified;
+
+/// Offsets of the batches, last stable offset, high watermark, aborted transactions (producer, first offset).
+type Seen = (Vec<i64>, i64, i64, Option<Vec<(i64, i64)>>);
+
+const T: i64 = 1_700_000_000_000;
+
+/// A batch of one record of a producer's transaction.
+fn of_txn(producer: (i64, i16, i32), timestamp: i64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.producer(producer.0, producer.1, producer.2);
+    builder.attributes(0x10);
+    builder.push(BatchRecord { timestamp, value: Some(b"value"), ..BatchRecord::default() });
+    builder.finish().to_vec()
+}
+
+impl Node {
+    fn log(&mut self) -> &mut ShardLog {
+        self.shards[0].log.as_mut().expect("it is ready")
+    }
+
+    fn ix(&mut self) -> crate::log::PartitionIx {
+        let topic = self.shards[0].image.topic("t").expect("it was made").id;
+        self.log().find(topic, 0).expect("it is there")
+    }
+
+    /// Appends a batch of a transaction on shard 0 as if its coordinator had been asked.
+    fn in_txn(&mut self, producer: (i64, i16, i32), timestamp: i64) {
+        let (now, ix, batch) = (self.now, self.ix(), of_txn(producer, timestamp));
+        let info = BatchInfo::of(&BatchHeader::decode(&batch).unwrap());
+        if let Err(AppendError::Unverified { guard }) = self.log().append(now, ix, &batch, &info, 0) {
+            let verified = Some(Verified { guard, epoch_rises: true });
+            self.log().append_verified(now, ix, &batch, &info, 0, verified).unwrap();
+        }
+        self.round();
+    }
+
+    fn end_txn(&mut self, producer: (i64, i16), committed: bool) {
+        let (now, ix) = (self.now, self.ix());
+        self.log().append_end(now, ix, producer, TxnEnd { committed, coordinator_epoch: 4 }, 2, 0).unwrap();
+        self.round();
+    }
+
+    /// Lets what was appended reach the disk.
+    fn round(&mut self) {
+        self.input(0, Input::Mesh { from: ShardId(0), msg: MeshMsg::Unwatch { token: 0 } });
+    }
+
+    fn fetch_from(&mut self, fetch_offset: i64, isolation_level: i8, max_wait_ms: i32) {
+        let partition = FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+        let topic = FetchTopic { topic: "t".into(), partitions: vec![partition], ..FetchTopic::default() };
+        let request =
+            FetchRequest { max_wait_ms, min_bytes: 1, isolation_level, topics: vec![topic], ..FetchRequest::default() };
+        self.send(1, 11, &request);
+    }
+
+    fn seen(&mut self) -> Seen {
+        let response = FetchResponse::decode_all(self.reply(1, 11), 11).unwrap();
+        let p = &response.responses[0].partitions[0];
+        assert_eq!(p.error_code, codes::NONE);
+        let Records::Borrowed(records) = p.records else { panic!("records, if only none") };
+        let offsets = floe_wire::batch::batches(records).map(|batch| batch.unwrap().header.base_offset).collect();
+        let aborted = p.aborted_transactions.as_ref();
+        let aborted = aborted.map(|all| all.iter().map(|a| (a.producer_id, a.first_offset)).collect());
+        (offsets, p.last_stable_offset, p.high_watermark, aborted)
+    }
+
+    fn read_as(&mut self, offset: i64, isolation_level: i8) -> Seen {
+        self.fetch_from(offset, isolation_level, 0);
+        self.seen()
+    }
+
+    fn offset_for(&mut self, timestamp: i64, isolation_level: i8) -> i64 {
+        let partition = ListOffsetsPartition { timestamp, ..ListOffsetsPartition::default() };
+        let topic = ListOffsetsTopic { name: "t".into(), partitions: vec![partition] };
+        let request = ListOffsetsRequest { isolation_level, topics: vec![topic], ..ListOffsetsRequest::default() };
+        self.send(2, 7, &request);
+        ListOffsetsResponse::decode_all(self.reply(2, 7), 7).unwrap().topics[0].partitions[0].offset
+    }
+}
+
+#[test]
+fn readers_of_what_is_committed_stop_at_the_last_stable_offset() {
+    let mut node = Node::start(1, BTreeMap::new());
+    node.create("t", 1, 1);
+    node.produce("t", 0, &batch(), -1);
+    node.produced();
+    node.in_txn((1, 0, 0), T + 10);
+    node.in_txn((2, 0, 0), T + 20);
+    node.end_txn((1, 1), true);
+    assert_eq!(node.read_as(0, 0), (vec![0, 1, 2, 3], 2, 4, None));
+    assert_eq!(node.read_as(0, 1), (vec![0, 1], 2, 4, Some(vec![])));
+    assert_eq!(node.read_as(2, 1), (vec![], 2, 4, Some(vec![])), "from there on nothing");
+    node.end_txn((2, 1), false);
+    assert_eq!(node.read_as(0, 1), (vec![0, 1, 2, 3, 4], 5, 5, Some(vec![(2, 2)])));
+    assert_eq!(node.read_as(3, 1), (vec![3, 4], 5, 5, Some(vec![(2, 2)])), "it began before, and ends here");
+    assert_eq!(node.read_as(5, 1), (vec![], 5, 5, Some(vec![])));
+    let mut again = Node::start(1, node.files);
+    assert_eq!(again.read_as(0, 1), (vec![0, 1, 2, 3, 4], 5, 5, Some(vec![(2, 2)])), "after a restart");
+}
+
+#[test]
+fn a_waiting_reader_of_what_is_committed_is_woken_by_the_end() {
+    let mut node = Node::start(1, BTreeMap::new());
+    node.create("t", 1, 1);
+    node.in_txn((1, 0, 0), T);
+    node.fetch_from(0, 1, 500);
+    assert!(node.replies.is_empty());
+    node.in_txn((1, 0, 1), T);
+    assert!(node.replies.is_empty(), "there is more, and none of it for this one");
+    node.end_txn((1, 1), true);
+    assert_eq!(node.seen(), (vec![0, 1, 2], 3, 3, Some(vec![])));
+    node.in_txn((1, 1, 0), T);
+    node.fetch_from(3, 0, 500);
+    assert_eq!(node.seen(), (vec![3], 3, 4, None), "the others wait for nothing");
+}
+
+#[test]
+fn offsets_by_time_are_those_that_may_be_read() {
+    let mut node = Node::start(1, BTreeMap::new());
+    node.create("t", 1, 1);
+    node.produce("t", 0, &batch(), -1);
+    node.produced();
+    node.in_txn((1, 0, 0), T + 10);
+    let rows = [
+        (LATEST, 2, 1, "the end"),
+        (EARLIEST, 0, 0, "the start"),
+        (T, 0, 0, "what is stable"),
+        (T + 10, 1, -1, "what is open"),
+        (-3, 1, -1, "the highest timestamp stands in what is open"),
+    ];
+    for (timestamp, uncommitted, committed, why) in rows {
+        assert_eq!((node.offset_for(timestamp, 0), node.offset_for(timestamp, 1)), (uncommitted, committed), "{why}");
+    }
+    node.end_txn((1, 1), false);
+    assert_eq!((node.offset_for(LATEST, 1), node.offset_for(T + 10, 1)), (3, 1), "aborted records have offsets");
+}
+
+#[test]
+fn producers_are_described_with_their_transactions() {
+    let mut node = Node::start(1, BTreeMap::new());
+    node.create("t", 1, 1);
+    node.in_txn((1, 0, 0), T + 5);
+    node.in_txn((2, 3, 0), T + 6);
+    node.end_txn((1, 1), true);
+    let topic = TopicRequest { name: "t".into(), partition_indexes: vec![0] };
+    node.send(61, 0, &DescribeProducersRequest { topics: vec![topic] });
+    let response = DescribeProducersResponse::decode_all(node.reply(61, 0), 0).unwrap();
+    let all = response.topics[0].partitions[0].active_producers.iter();
+    let seen: Vec<_> = all
+        .map(|p| {
+            (
+                p.producer_id,
+                p.producer_epoch,
+                p.last_sequence,
+                p.last_timestamp,
+                p.coordinator_epoch,
+                p.current_txn_start_offset,
+            )
+        })
+        .collect();
+    let now = node.now.wall_ms;
+    assert_eq!(seen, [(1, 1, -1, now, 4, -1), (2, 3, 0, T + 6, -1, 1)]);
+}
+
+/// Nobody vouches for a batch without a transactional id.
+#[test]
+fn a_transactional_batch_of_nobody_is_refused() {
+    let mut node = Node::start(1, BTreeMap::new());
+    node.create("t", 1, 1);
+    node.produce("t", 0, &of_txn((1, 0, 0), T), -1);
+    assert_eq!(node.produced(), (codes::INVALID_TXN_STATE, -1));
+    assert_eq!(node.read_as(0, 0).0, [0; 0]);
+}
