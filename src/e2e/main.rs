@@ -9,6 +9,7 @@ mod broker;
 mod clients;
 mod connections;
 mod crash;
+mod delivery;
 mod exchange;
 mod groups;
 mod hostile;
