@@ -10,6 +10,7 @@ use super::keys::Keys;
 use super::leave::{Left, Rules, Scratch, enter, leave};
 use super::output::Output;
 use super::plan::Plan;
+use super::txns::{Fate, Txns};
 use crate::event::{DirEntry, DiskOp, DiskOutput, FileHandle};
 use crate::limits::{BLOCK_BYTES, COMPACTION_STEP_BYTES};
 use crate::log::buffer::Buffers;
@@ -83,6 +84,8 @@ pub(super) struct Job {
     pub(super) output: Option<Output>,
     version: u32,
     scratch: Scratch,
+    /// Of the pass under way, once it has met a batch.
+    txns: Option<Txns>,
     /// Bytes read of segments, for the counters.
     pub(super) read_bytes: u64,
 }
@@ -106,6 +109,7 @@ impl Job {
             output: None,
             version: 0,
             scratch: Scratch::default(),
+            txns: None,
             read_bytes: 0,
         }
     }
@@ -162,6 +166,7 @@ impl Job {
     fn begin_group(&mut self, p: &Partition) -> Result<bool, Stop> {
         if std::mem::take(&mut self.mapping) {
             self.groups = groups(p, self.end);
+            self.txns = None;
         }
         let Some(sources) = self.groups.pop_front() else { return Ok(false) };
         let all = || sources.iter().map(|(base, version)| find(p, *base, *version));
@@ -225,7 +230,12 @@ impl Job {
             let one = &rest[..info.bytes as usize];
             let last_offset = info.base_offset + i64::from(info.last_offset_delta);
             check(p, source, one, &info, last_offset)?;
-            let records = if self.mapping { self.map(one, &info) } else { self.leave(p, one, &info, last_offset) };
+            let from = if self.mapping { self.first_dirty } else { 0 };
+            let fate = self.txns.get_or_insert_with(|| Txns::new(p, from)).next(&info, last_offset);
+            let records = match self.mapping {
+                true => self.map(one, &info, fate),
+                false => self.leave(p, one, &info, (fate, last_offset)),
+            };
             looked_at += records.max(one.len());
             let source = self.source.as_mut().expect("as above");
             source.position += info.bytes;
@@ -241,7 +251,10 @@ impl Job {
         Ok(())
     }
 
-    fn map(&mut self, one: &[u8], info: &BatchInfo) -> usize {
+    fn map(&mut self, one: &[u8], info: &BatchInfo, fate: Fate) -> usize {
+        if fate != Fate::Records {
+            return 0;
+        }
         let (looked_at, no_room) = enter(&mut self.keys, one, info, self.first_dirty, &mut self.scratch);
         if let Some(offset) = no_room {
             // The rest has its turn with the next run.
@@ -251,18 +264,21 @@ impl Job {
         looked_at
     }
 
-    fn leave(&mut self, p: &Partition, one: &[u8], info: &BatchInfo, last_offset: i64) -> usize {
+    fn leave(&mut self, p: &Partition, one: &[u8], info: &BatchInfo, (fate, last_offset): (Fate, i64)) -> usize {
         let rules = Rules {
             keys: &self.keys,
             end: self.end,
             now_ms: self.now_ms,
             delete_retention_ms: self.settings.delete_retention_ms,
         };
-        let last = p.producers.get(info.producer_id).and_then(|producer| producer.batches.back());
-        let is_last = last.is_some_and(|last| last.base_offset == info.base_offset);
+        let is_last = p.producers.get(info.producer_id).is_some_and(|producer| match producer.batches.back() {
+            Some(last) => last.base_offset == info.base_offset,
+            // Only an end is left of it, which says which epochs are over.
+            None => info.is_control() && info.producer_epoch == producer.epoch,
+        });
         let output = self.output.as_mut().expect("something is being written");
         let from = output.pending.len();
-        let (left, looked_at) = leave(&rules, one, info, is_last, &mut self.scratch, &mut output.pending);
+        let (left, looked_at) = leave(&rules, one, info, (fate, is_last), &mut self.scratch, &mut output.pending);
         if left == Left::Same {
             output.pending.extend_from_slice(one);
         } else {

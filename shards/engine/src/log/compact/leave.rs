@@ -6,15 +6,17 @@
 //! - A record without a key goes: it came before the topic was compacted.
 //! - A batch without records goes as well, unless it is the last of a producer: recovery without a checkpoint reads from it which
 //!   sequence comes next.
-//! - Control batches, and what cannot be read, stay as they are.
+//! - Records of an aborted transaction go, whatever their keys. The end of a transaction of which nothing is left gets a delete horizon when that is first
+//!   seen, and goes when it is reached.
+//! - What cannot be read stays as it is.
 
 use floe_wire::batch::{RawRecord, empty, raw_records, rewrite};
 use floe_wire::limits::DECOMPRESSED_BYTES_MAX;
 
 use super::keys::Keys;
+use super::txns::Fate;
 use crate::log::BatchInfo;
 
-const CONTROL: i16 = 0x20;
 const DELETE_HORIZON: i16 = 0x40;
 
 /// By what it is decided.
@@ -50,15 +52,22 @@ pub(super) fn leave(
     rules: &Rules<'_>,
     batch: &[u8],
     info: &BatchInfo,
-    is_last_of_producer: bool,
+    (fate, is_last_of_producer): (Fate, bool),
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> (Left, usize) {
-    if info.attributes & CONTROL != 0 || info.base_offset >= rules.end {
+    if info.base_offset >= rules.end {
         return (Left::Same, 0);
     }
     if info.record_count == 0 {
         return (if is_last_of_producer { Left::Same } else { Left::Nothing }, 0);
+    }
+    match fate {
+        Fate::Aborted => return (nothing(batch, is_last_of_producer, out), 0),
+        Fate::EndOfNothing => return (leave_end(rules, batch, info, is_last_of_producer, out), batch.len()),
+        // Also control batches of a kind that is not known.
+        Fate::End | Fate::Records if info.is_control() => return (Left::Same, 0),
+        Fate::End | Fate::Records => {}
     }
     let Scratch { plain, kept } = scratch;
     plain.clear();
@@ -93,6 +102,32 @@ pub(super) fn leave(
     (Left::Less, looked_at)
 }
 
+/// The end of a transaction of which nothing is left.
+fn leave_end(rules: &Rules<'_>, batch: &[u8], info: &BatchInfo, is_last_of_producer: bool, out: &mut Vec<u8>) -> Left {
+    if info.attributes & DELETE_HORIZON != 0 {
+        let is_over = rules.now_ms >= info.base_timestamp;
+        return if is_over { nothing(batch, is_last_of_producer, out) } else { Left::Same };
+    }
+    let horizon = rules.now_ms.saturating_add(rules.delete_retention_ms);
+    let (from, mut plain) = (out.len(), Vec::new());
+    let records = raw_records(batch, &mut plain, DECOMPRESSED_BYTES_MAX);
+    let is_written = records.is_ok_and(|records| rewrite(batch, records.flatten(), Some(horizon), out).is_ok());
+    if !is_written {
+        out.truncate(from);
+        return Left::Same;
+    }
+    Left::Less
+}
+
+/// Nothing of a batch stays, but for what it says of its producer if it is the last.
+fn nothing(batch: &[u8], is_last_of_producer: bool, out: &mut Vec<u8>) -> Left {
+    if !is_last_of_producer {
+        return Left::Nothing;
+    }
+    empty(batch, out).expect("a whole batch has a header");
+    Left::Less
+}
+
 fn stays(rules: &Rules<'_>, record: &RawRecord<'_>, offset: i64, horizon: Option<i64>) -> bool {
     let Some(key) = record.key else { return false };
     let is_last = rules.keys.last(key).is_none_or(|last| offset >= last);
@@ -107,7 +142,7 @@ pub(super) fn enter(
     from: i64,
     scratch: &mut Scratch,
 ) -> (usize, Option<i64>) {
-    if info.attributes & CONTROL != 0 || info.record_count == 0 {
+    if info.record_count == 0 {
         return (0, None);
     }
     scratch.plain.clear();

@@ -10,6 +10,7 @@ mod keys;
 mod leave;
 mod output;
 mod plan;
+mod txns;
 
 use super::ops::Op;
 use super::read::segment_end;
@@ -123,6 +124,10 @@ impl ShardLog {
                 Ok(Want::End) => {
                     let p = self.partitions[ix.0 as usize].as_mut().expect("as above");
                     p.cleaned_to = p.cleaned_to.max(job.end);
+                    // Of aborted transactions that ended below, no record is left: not in segments, and not in memory either.
+                    let below = job.end.min(p.released_end);
+                    p.forget_tail(below);
+                    p.producers.forget_aborted(below);
                     self.metrics.compaction_read_bytes += job.read_bytes;
                     self.cleaner.no_space_told = false;
                     self.settle.checkpoint_wanted = true;

@@ -1,5 +1,7 @@
 //! Compaction: what stays, what goes, what readers see meanwhile and what a crash leaves.
 
+mod transactions;
+
 use floe_wire::batch::{BatchBuilder, BatchHeader, BatchRecord, records};
 use floe_wire::compression::Codec;
 
