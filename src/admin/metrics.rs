@@ -1,6 +1,7 @@
 //! The shards' counters as rows of the metrics page, labelled by shard.
 
 use floe_engine::metrics::{Histogram, RequestKind, ShardMetrics};
+use floe_engine::txn::records::State;
 use floe_wire::errors::ErrorCode;
 
 use super::page::{Buckets, Labels, Number, Page};
@@ -87,6 +88,7 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         );
     }
     groups(page, shard, metrics);
+    transactions(page, shard, metrics);
     spreads(page, shard, metrics);
     for (tier, count) in ["flushed", "written", "memory"].into_iter().zip(log.acks) {
         let mut labels = label(shard);
@@ -174,6 +176,43 @@ fn groups(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
             &groups.counts.rebalance_ns,
         ),
         ("floe_group_load_seconds", "From beginning to read a partition of groups to serving them", &host.load_ns),
+    ];
+    for (name, about, histogram) in spreads {
+        page.add(name, about, label(shard), spread(histogram));
+    }
+}
+
+fn transactions(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
+    let (txns, host) = (&metrics.txns, &metrics.txn_host);
+    for (state, count) in State::ALL.iter().zip(txns.states).filter(|(_, count)| *count > 0) {
+        let mut labels = label(shard);
+        labels.push(("state", state.name().to_owned()));
+        page.add("floe_transactional_ids", "Transactional ids, by state", labels, Number::Level(count as f64));
+    }
+    let counts = [
+        ("floe_transactions_committed", "Transactions committed", txns.committed),
+        ("floe_transactions_aborted", "Transactions aborted", txns.aborted),
+        ("floe_transaction_markers", "Markers that partitions took", txns.markers),
+        ("floe_transaction_marker_retries", "Ends some of whose markers had to be sent again", txns.marker_retries),
+        ("floe_transaction_records", "Records appended to __transaction_state", host.records),
+        ("floe_transaction_record_bytes", "Bytes of their batches", host.record_bytes),
+        ("floe_transaction_refusals", "Decisions about transactions that could not be written", host.refused),
+        ("floe_transaction_replayed_records", "Records of __transaction_state read back at start", host.replayed),
+    ];
+    for (name, help, count) in counts {
+        page.add(name, help, label(shard), Number::Count(count));
+    }
+    let levels = [
+        ("floe_transaction_partitions", "Partitions of __transaction_state whose ids are here", host.partitions),
+        ("floe_transaction_partitions_loading", "Of them, those whose ids are not served yet", host.loading),
+        ("floe_transaction_requests_waiting", "Requests about transactions that are not answered yet", host.waiting),
+    ];
+    for (name, help, value) in levels {
+        page.add(name, help, label(shard), Number::Level(value as f64));
+    }
+    let spreads = [
+        ("floe_transaction_marker_seconds", "From an end's being durable to its completion", &txns.marker_ns),
+        ("floe_transaction_load_seconds", "From beginning to read a partition of ids to serving them", &host.load_ns),
     ];
     for (name, about, histogram) in spreads {
         page.add(name, about, label(shard), spread(histogram));

@@ -12,6 +12,7 @@ mod output;
 mod produce;
 mod serve;
 mod topic;
+mod txn;
 mod why_slow;
 
 use std::process::ExitCode;
@@ -50,6 +51,9 @@ enum Command {
     /// List and describe consumer groups, move their offsets, delete them.
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// List and describe transactions, and abort one that hangs.
+    #[command(subcommand)]
+    Txn(txn::TxnCommand),
     /// Write records: lines of standard input, JSON lines or whole files.
     Produce(produce::ProduceArgs),
     /// Read records and print them.
@@ -107,6 +111,7 @@ fn run(command: Command) -> Outcome {
         Command::Serve(args) => serve::run(args),
         Command::Topic(command) => topic::run(command),
         Command::Group(command) => group::run(command),
+        Command::Txn(command) => txn::run(command),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Check(args) => check::run(args),

@@ -39,6 +39,8 @@ pub(in crate::cli) enum ApiKey {
     DeleteTopics = 20,
     /// Gives a producer its id.
     InitProducerId = 22,
+    /// Ends transactions in partitions.
+    WriteTxnMarkers = 27,
     /// Shows settings.
     DescribeConfigs = 32,
     /// Adds partitions.
@@ -47,6 +49,12 @@ pub(in crate::cli) enum ApiKey {
     DeleteGroups = 42,
     /// Changes settings.
     IncrementalAlterConfigs = 44,
+    /// Who writes to partitions.
+    DescribeProducers = 61,
+    /// Shows transactional ids.
+    DescribeTransactions = 65,
+    /// The transactional ids there are.
+    ListTransactions = 66,
     /// Shows groups of the next-generation protocol.
     ConsumerGroupDescribe = 69,
 }

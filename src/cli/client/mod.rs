@@ -12,6 +12,7 @@ pub(super) mod partitioner;
 pub(super) mod position;
 pub(super) mod producer;
 pub(super) mod record;
+pub(super) mod txns;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
