@@ -449,8 +449,8 @@ impl Shard {
                 self.owner.markers.marked(now, &mut self.owner.txns, token, &marked);
             }
             Answer::Marked(marked) => self.markers_answered(token, &marked, fx),
-            Answer::Txn { at, answer } => self.txn_answered(token, at, *answer, fx),
-            Answer::Group { at, answer } => self.group_answered(token, at, *answer, fx),
+            Answer::Txn { at, answer } => self.txn_answered(now, token, at, *answer, fx),
+            Answer::Group { at, answer } => self.group_answered(now, token, at, *answer, fx),
         }
     }
 

@@ -146,9 +146,10 @@ impl Caller {
 
 impl Shard {
     /// A transaction coordinator has answered to whoever asked it.
-    pub(crate) fn txn_answered(&mut self, token: u64, at: u32, answer: TxnAnswer, fx: &mut Effects) {
+    pub(crate) fn txn_answered(&mut self, now: Time, token: u64, at: u32, answer: TxnAnswer, fx: &mut Effects) {
         match self.pending.get(&token).map(|pending| &pending.wait) {
             Some(Wait::Txn(_)) => self.txn_wait_answered(token, at, answer, fx),
+            Some(Wait::Group(_)) => self.txn_commit_vouched(now, token, answer, fx),
             // Its connection has ended.
             None => {}
             Some(wait) => unreachable!("{wait:?} asks no coordinator"),
@@ -200,7 +201,7 @@ impl Shard {
             1 => self.fetch(now, caller, body, fx),
             2 => self.list_offsets(now, caller, body, fx),
             3 => self.metadata(caller, body, true, fx),
-            8 | 9 | 11..=16 | 42 | 47 | 68 | 69 => self.group_request(now, caller, client_id, body, fx),
+            8 | 9 | 11..=16 | 28 | 42 | 47 | 68 | 69 => self.group_request(now, caller, client_id, body, fx),
             10 => self.find_coordinator(caller, body, true, fx),
             19 => self.create_topics(caller, body, fx),
             20 => self.delete_topics(caller, body, fx),

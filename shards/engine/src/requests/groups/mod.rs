@@ -16,6 +16,7 @@ mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod sync;
+mod txn_offset_commit;
 
 use std::borrow::Cow;
 use std::iter::once;
@@ -49,6 +50,7 @@ enum Kind {
     Heartbeat,
     Leave(leave::Leaving),
     Commit(offset_commit::Committing),
+    TxnCommit(txn_offset_commit::TxnCommitting),
     Fetch(offset_fetch::Fetching),
     DeleteOffsets(offset_delete::Deleting),
     ConsumerHeartbeat,
@@ -95,6 +97,7 @@ impl Shard {
             14 => self.sync_group(now, caller, &client, body, fx),
             15 => self.describe_groups(now, caller, &client, body, fx),
             16 => self.list_groups(now, caller, &client, body, fx),
+            28 => self.txn_offset_commit(now, caller, &client, body, fx),
             42 => self.delete_groups(now, caller, &client, body, fx),
             47 => self.offset_delete(now, caller, &client, body, fx),
             68 => self.consumer_heartbeat(now, caller, &client, body, fx),
@@ -152,7 +155,14 @@ impl Shard {
     }
 
     /// A group has answered.
-    pub(crate) fn group_answered(&mut self, token: u64, at: u32, answer: GroupAnswer, fx: &mut Effects) {
+    pub(crate) fn group_answered(&mut self, now: Time, token: u64, at: u32, answer: GroupAnswer, fx: &mut Effects) {
+        let answer = match answer {
+            GroupAnswer::Unverified { guard, codes } => match self.vouch(now, token, (guard, codes), fx) {
+                Ok(()) => return,
+                Err(refused) => refused,
+            },
+            answer => answer,
+        };
         let Some(Pending { wait: Wait::Group(wait), .. }) = self.pending.get_mut(&token) else { return };
         let before = wait.answers[at as usize].replace(answer);
         assert!(before.is_none(), "a call has one answer");
@@ -174,6 +184,7 @@ impl Shard {
             Kind::Heartbeat => heartbeat::reply(caller, one()),
             Kind::Leave(leaving) => leave::reply(caller, &leaving, one()),
             Kind::Commit(committing) => offset_commit::reply(caller, committing, answers.next()),
+            Kind::TxnCommit(committing) => txn_offset_commit::reply(caller, committing, one()),
             Kind::Fetch(fetching) => offset_fetch::reply(caller, &fetching, answers, &self.image),
             Kind::DeleteOffsets(deleting) => offset_delete::reply(caller, &deleting, one()),
             Kind::ConsumerHeartbeat => consumer_heartbeat::reply(caller, one()),
