@@ -3,10 +3,12 @@
 //!
 //! A [`Mutant`] sees what goes in and what comes out and lies about it, so the engine itself has no code for it.
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use floe_engine::event::{DiskOp, DiskOutput, Effect, Effects, Input, Machine, OpId};
+use floe_engine::event::{ConnId, DiskOp, DiskOutput, Effect, Effects, Input, Machine, OpId};
 use floe_engine::time::{Deadline, Time};
 use floe_wire::frame::RequestHeader;
 use floe_wire::messages::Message;
@@ -45,13 +47,21 @@ pub enum Fault {
     ForgetsCheckpoints,
     /// Files of deleted topics stay.
     ForgetsRemoval,
+    /// Commits of offsets are answered when they are asked for.
+    AnswersCommitsEarly,
+    /// Compaction loses records that nothing has taken the place of.
+    DropsLiveKeys,
+    /// Members of one generation are given the same partitions.
+    GivesTwice,
+    /// What a member of a consumer group says that it owns is not heard: what it must give up counts as given up.
+    ForgetsWhoHolds,
     /// Whoever stopped reading from clients never goes on.
     StaysDeaf,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 14] = [
+    pub const ALL: [Fault; 18] = [
         Fault::AcknowledgesBeforeWritten,
         Fault::CommitsBeforeWritten,
         Fault::SkipsChecksums,
@@ -65,6 +75,10 @@ impl Fault {
         Fault::LosesReplies,
         Fault::ForgetsCheckpoints,
         Fault::ForgetsRemoval,
+        Fault::AnswersCommitsEarly,
+        Fault::DropsLiveKeys,
+        Fault::GivesTwice,
+        Fault::ForgetsWhoHolds,
         Fault::StaysDeaf,
     ];
 
@@ -87,6 +101,11 @@ pub struct Mutant<M> {
     /// Operations under way whose end is to be changed.
     watched: BTreeMap<OpId, FileKind>,
     replies: u64,
+    /// Answers given early, on their way, and on which connections the real ones are still to come.
+    early: Vec<Effect>,
+    answered: BTreeMap<ConnId, u32>,
+    /// Batches that compaction wrote.
+    compacted: u64,
     /// It has started.
     ready: bool,
 }
@@ -94,7 +113,18 @@ pub struct Mutant<M> {
 impl<M: Machine> Mutant<M> {
     /// `inner`, with a bug or without.
     pub fn new(inner: M, fault: Option<Fault>) -> Mutant<M> {
-        Mutant { inner, fault, lied_about: BTreeSet::new(), watched: BTreeMap::new(), replies: 0, ready: false }
+        let (lied_about, watched) = (BTreeSet::new(), BTreeMap::new());
+        Mutant {
+            inner,
+            fault,
+            lied_about,
+            watched,
+            replies: 0,
+            early: Vec::new(),
+            answered: BTreeMap::new(),
+            compacted: 0,
+            ready: false,
+        }
     }
 
     fn change_input(&mut self, input: Input) -> Option<Input> {
@@ -110,6 +140,21 @@ impl<M: Machine> Mutant<M> {
             }
             (Fault::ForgetsProducers, Input::Frame { conn, frame }) => {
                 let frame = without_producers(&frame).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::AnswersCommitsEarly, Input::Frame { conn, frame }) => {
+                if let Some(reply) = groups::commit_answer(&frame) {
+                    self.early.push(Effect::Reply { conn, reply });
+                    *self.answered.entry(conn).or_default() += 1;
+                }
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::GivesTwice, Input::Frame { conn, frame }) => {
+                let frame = groups::all_get_the_same(&frame).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::ForgetsWhoHolds, Input::Frame { conn, frame }) => {
+                let frame = groups::owns_nothing(&frame).unwrap_or(frame);
                 Some(Input::Frame { conn, frame })
             }
             (_, input) => Some(input),
@@ -160,12 +205,18 @@ impl<M: Machine> Mutant<M> {
         done
     }
 
-    fn weaken(&self, fault: Fault, kind: FileKind, what: DiskOp) -> DiskOp {
+    fn weaken(&mut self, fault: Fault, kind: FileKind, what: DiskOp) -> DiskOp {
         match what {
             DiskOp::Write { file, offset, data, .. }
                 if fault == Fault::ForgetsMetadataSync && kind == FileKind::Metadata =>
             {
                 DiskOp::Write { file, offset, data, dsync: false }
+            }
+            DiskOp::Write { file, offset: 0, data, dsync }
+                if fault == Fault::DropsLiveKeys && groups::is_compacted_segment(path_of(&file)) =>
+            {
+                let data = groups::without_some_records(&data, &mut self.compacted);
+                DiskOp::Write { file, offset: 0, data, dsync }
             }
             what => what,
         }
@@ -176,6 +227,12 @@ impl<M: Machine> Mutant<M> {
             Fault::LosesReplies => effects.retain(|effect| {
                 self.replies += u64::from(matches!(effect, Effect::Reply { .. }));
                 !matches!(effect, Effect::Reply { .. }) || !self.replies.is_multiple_of(REPLIES_PER_LOSS)
+            }),
+            Fault::AnswersCommitsEarly => effects.retain(|effect| {
+                let Effect::Reply { conn, .. } = effect else { return true };
+                let Some(left) = self.answered.get_mut(conn).filter(|left| **left > 0) else { return true };
+                *left -= 1;
+                false
             }),
             Fault::StaysDeaf => effects.retain(|effect| !matches!(effect, Effect::Admission { open: true })),
             Fault::SwapsReplies => {
@@ -208,6 +265,7 @@ impl<M: Machine> Machine for Mutant<M> {
         loop {
             let done = self.change_effects(fault, from, effects);
             if done.is_empty() {
+                effects.append(&mut self.early);
                 return;
             }
             from = effects.len();

@@ -318,7 +318,8 @@ impl Oracle {
         for (offset, record, made) in known.iter().filter(|(offset, ..)| *offset < pass.end) {
             let Some(key) = made.key.as_ref().filter(|_| !pass.shown.contains(offset)) else { continue };
             let stays = made.value.is_some() || delete_retention_ms > LONG_MS;
-            if made.value.is_none() {
+            // One that something later has taken the place of goes with what it deletes.
+            if made.value.is_none() && last_of_key.get(key) == Some(offset) {
                 deleted.insert(key, *offset);
             }
             if !stays || last_of_key.get(key).is_some_and(|last| last > offset) {

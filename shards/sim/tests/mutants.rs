@@ -127,3 +127,32 @@ fn leaving_files_of_deleted_topics() {
 fn not_hearing_clients_any_more() {
     found_out(Fault::StaysDeaf, &["has read nothing from its clients"]);
 }
+
+/// The reasons for which the book of the groups condemns.
+const OFFSET_LOST: [&str; 2] = ["no offset is committed", "the committed offset of"];
+
+#[test]
+fn answering_commits_before_they_are_durable() {
+    let options = Options { fault: Some(Fault::AnswersCommitsEarly), ..Options::default() };
+    found_out_in(Kind::Groups, 0..RUNS, options, &OFFSET_LOST);
+}
+
+#[test]
+fn dropping_live_keys_in_compaction() {
+    let options = Options { fault: Some(Fault::DropsLiveKeys), ..Options::default() };
+    found_out_in(Kind::Groups, 0..RUNS, options, &["was the last of its key"]);
+    // What groups have written is lost the same way.
+    found_out_in(Kind::Groups, 0..RUNS, options, &[OFFSET_LOST[0], OFFSET_LOST[1], "looked, before the restart"]);
+}
+
+#[test]
+fn giving_a_partition_to_two_members_of_a_generation() {
+    let options = Options { fault: Some(Fault::GivesTwice), ..Options::default() };
+    found_out_in(Kind::Groups, 0..RUNS, options, &["which belongs to"]);
+}
+
+#[test]
+fn giving_away_what_a_consumer_still_holds() {
+    let options = Options { fault: Some(Fault::ForgetsWhoHolds), ..Options::default() };
+    found_out_in(Kind::Groups, 0..RUNS, options, &["holds and need not have given up"]);
+}

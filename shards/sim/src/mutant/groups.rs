@@ -1,0 +1,110 @@
+//! Lies about consumer groups and compacted segments: requests that say something else than was sent, and batches that compaction writes without
+//! their records.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use floe_engine::event::{Reply, ReplyPart};
+use floe_wire::api::Api;
+use floe_wire::frame::{RequestHeader, encode_response_header};
+use floe_wire::messages::Message;
+use floe_wire::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+use floe_wire::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use floe_wire::messages::sync_group::SyncGroupRequest;
+use floe_wire::primitives::{Reader, Writer};
+
+use crate::bare::batch::crc32c;
+
+/// One of so many batches that compaction writes loses its records.
+const BATCHES_PER_LOSS: u64 = 4;
+
+/// A request with its header.
+fn framed<'a>(header: &RequestHeader<'_>, request: &impl Message<'a>) -> Bytes {
+    let mut writer = Writer::new();
+    header.encode(&mut writer);
+    request.encode(&mut writer, header.api_version);
+    writer.finish_contiguous()
+}
+
+/// The answer to this request, if it is a commit of offsets: all of them are committed.
+pub(super) fn commit_answer(frame: &Bytes) -> Option<Reply> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == 8)?;
+    let (version, api) = (header.api_version, Api::of(8)?);
+    let request = OffsetCommitRequest::decode(&mut reader, version).ok()?;
+    let topics = request.topics.iter().map(|topic| OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|p| OffsetCommitResponsePartition { partition_index: p.partition_index, error_code: 0 })
+            .collect(),
+    });
+    let response = OffsetCommitResponse { throttle_time_ms: 0, topics: topics.collect() };
+    let mut writer = Writer::new();
+    encode_response_header(&mut writer, api, version, header.correlation_id);
+    response.encode(&mut writer, version);
+    let body = writer.finish_contiguous();
+    let size = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
+    Some(Reply { parts: vec![ReplyPart::Mem(size), ReplyPart::Mem(body)] })
+}
+
+/// The same request, if it is a leader's, that gives every member what the first one gets.
+pub(super) fn all_get_the_same(frame: &Bytes) -> Option<Bytes> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == 14)?;
+    let mut request = SyncGroupRequest::decode(&mut reader, header.api_version).ok()?;
+    let first = request.assignments.first()?.assignment.clone().into_owned();
+    for one in &mut request.assignments {
+        one.assignment = Cow::Owned(first.clone());
+    }
+    Some(framed(&header, &request))
+}
+
+/// The same request, if it is the heartbeat of a member with an epoch, that says it owns nothing.
+pub(super) fn owns_nothing(frame: &Bytes) -> Option<Bytes> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == 68)?;
+    let mut request = ConsumerGroupHeartbeatRequest::decode(&mut reader, header.api_version).ok()?;
+    if request.member_epoch <= 0 {
+        return None;
+    }
+    request.topic_partitions = Some(Vec::new());
+    Some(framed(&header, &request))
+}
+
+/// Whether a file is a compacted segment: its version stands behind its base offset.
+pub(super) fn is_compacted_segment(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    path.starts_with("partitions/") && name.ends_with(".log") && name.contains('-')
+}
+
+/// Takes the records out of some of the whole batches in these bytes of a segment; `count` goes on from file to file.
+pub(super) fn without_some_records(data: &[u8], count: &mut u64) -> Bytes {
+    const HEADER: usize = 61;
+    const ALIGNED: usize = 4096;
+    // Direct writes come from aligned memory.
+    let mut memory = vec![0; data.len() + ALIGNED];
+    let from = memory.as_ptr().align_offset(ALIGNED);
+    let out = &mut memory[from..from + data.len()];
+    out.copy_from_slice(data);
+    let mut at = 0;
+    while at + HEADER <= out.len() {
+        let len = i32::from_be_bytes(out[at + 8..at + 12].try_into().expect("4 bytes"));
+        let end = at + 12 + len.max(0) as usize;
+        if out[at + 16] != 2 || len < (HEADER - 12) as i32 || end > out.len() {
+            break;
+        }
+        *count += 1;
+        if count.is_multiple_of(BATCHES_PER_LOSS) {
+            out[at + 57..at + 61].fill(0);
+            let crc = crc32c(&out[at + 21..end]).to_be_bytes();
+            out[at + 17..at + 21].copy_from_slice(&crc);
+        }
+        at = end;
+    }
+    Bytes::from(memory).slice(from..from + data.len())
+}
