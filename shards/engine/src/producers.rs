@@ -148,6 +148,9 @@ impl Producers {
         if matches!(verdict, Verdict::Fenced { .. } | Verdict::Duplicate(_)) {
             return verdict;
         }
+        if !info.is_transactional() && !self.txns.is_any_open() {
+            return verdict;
+        }
         let producer = self.by_id.get(&id);
         let is_open = producer.is_some_and(|producer| producer.txn_first_offset.is_some());
         if !info.is_transactional() {

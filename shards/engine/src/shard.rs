@@ -28,7 +28,7 @@ use crate::metrics::ShardMetrics;
 use crate::moves::Moves;
 use crate::owner::{GroupHost, Owner, TxnHost, is_own};
 use crate::pressure::Pressure;
-use crate::requests::{Caller, Pending, Sessions, Wait};
+use crate::requests::{Caller, Pending, Sessions, Vouching, Wait};
 use crate::space::Space;
 use crate::time::{Deadline, Time};
 use crate::txn;
@@ -60,6 +60,8 @@ pub struct Shard {
     pub(crate) answers: BytesMut,
     /// Answers to Produce that were given, for their memory.
     pub(crate) spare_answers: Vec<ProduceResponse<'static>>,
+    /// Connections of which a transactional produce is being asked about.
+    pub(crate) vouching: HashMap<ConnId, Vouching, FxBuildHasher>,
     boot: Option<Boot>,
     /// From the first image on.
     log: Option<ShardLog>,

@@ -98,6 +98,11 @@ impl Transactions {
         self.forgotten
     }
 
+    /// Whether a transaction is open.
+    pub(super) fn is_any_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Whether another one may begin.
     pub(super) fn has_room(&self) -> bool {
         self.aborted.len() + self.open.len() < ABORTED_MAX

@@ -31,7 +31,7 @@ pub use delete_topics::DeleteWait;
 pub use fetch::FetchWait;
 pub use groups::GroupWait;
 pub use list_offsets::LookupWait;
-pub use produce::ProduceWait;
+pub use produce::{ProduceWait, Vouching};
 pub use sessions::{Session, Sessions};
 pub use txn::{MarkersWait, TxnWait};
 pub use visits::VisitWait;
@@ -55,8 +55,8 @@ use crate::txn::api::TxnAnswer;
 
 /// Keys of the APIs that are answered. Clients are told these only.
 pub const ANSWERED: &[i16] = &[
-    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 44, 46, 47, 60, 61, 68,
-    69, 74, 75,
+    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 32, 33, 35, 37, 42, 44, 46,
+    47, 60, 61, 65, 66, 68, 69, 74, 75,
 ];
 
 /// First version of ApiVersions whose clients understand that a feature's lowest level is 0.
@@ -91,6 +91,8 @@ pub struct Pending {
 pub enum Wait {
     /// Owners append.
     Produce(ProduceWait),
+    /// A transaction's coordinator is asked about an earlier produce of the connection: who sends this one, and the request.
+    ProduceLater(Option<Box<str>>, Bytes),
     /// Owners read, or there is not enough yet.
     Fetch(FetchWait),
     /// Owners look for offsets.
@@ -150,6 +152,7 @@ impl Shard {
         match self.pending.get(&token).map(|pending| &pending.wait) {
             Some(Wait::Txn(_)) => self.txn_wait_answered(token, at, answer, fx),
             Some(Wait::Group(_)) => self.txn_commit_vouched(now, token, answer, fx),
+            Some(Wait::Produce(_)) => self.produce_vouched(now, token, answer, fx),
             // Its connection has ended.
             None => {}
             Some(wait) => unreachable!("{wait:?} asks no coordinator"),
@@ -247,6 +250,7 @@ impl Shard {
                 again.expect("it could be decoded before");
             }
             Wait::Produce(_)
+            | Wait::ProduceLater(..)
             | Wait::Fetch(_)
             | Wait::Lookup(_)
             | Wait::Visit(_)

@@ -2,6 +2,8 @@
 //!
 //! `acks=0` gets no answer; an error then closes the connection, as that is all a client can notice.
 
+mod vouched;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use floe_wire::messages::produce::{
 };
 use floe_wire::primitives::{DecodeError, Records};
 
+use self::vouched::Vouched;
+pub use self::vouched::Vouching;
 use super::split::{Split, bounded};
 use super::{Caller, Pending, Wait, codes};
 use crate::batch::{Refused, check_keys, judge};
@@ -38,6 +42,8 @@ pub struct ProduceWait {
     durable_ns: u64,
     silent: bool,
     failed: bool,
+    /// Of a produce with a transactional id.
+    vouched: Option<Box<Vouched>>,
 }
 
 impl Shard {
@@ -51,9 +57,12 @@ impl Shard {
     ) -> Result<(), DecodeError> {
         let request = ProduceRequest::decode_all(body, caller.version)?;
         bounded(request.topic_data.iter().map(|data| data.partition_data.len()))?;
+        if request.transactional_id.is_some() && self.waits_for_coordinator(caller.conn) {
+            self.produce_later(caller, client_id, body.clone());
+            return Ok(());
+        }
         let refusal = match request.acks {
-            -1..=1 if request.transactional_id.is_none() => None,
-            -1..=1 => Some(Refused::new(codes::INVALID_TXN_STATE, "Transactions are not there yet.")),
+            -1..=1 => None,
             _ => Some(Refused::new(codes::INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1.")),
         };
         let mut wait = ProduceWait {
@@ -62,6 +71,7 @@ impl Shard {
             durable_ns: now.mono_ns,
             silent: request.acks == 0,
             failed: false,
+            vouched: request.transactional_id.as_deref().map(|id| Box::new(Vouched::new(id))),
         };
         let mut spare = wait.response.responses.pop();
         wait.response.responses.reserve_exact(request.topic_data.len());
@@ -80,12 +90,17 @@ impl Shard {
             for (partition, partition_at) in data.partition_data.into_iter().zip(0..) {
                 let index = partition.index;
                 let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
-                match accept(&target, index, partition.records, body, caller.version, now.wall_ms) {
-                    Ok((topic, batch, info)) => {
-                        let at = (topic_at, partition_at);
-                        let part = ProducePart { at, topic: topic.id, partition: index, batch, info, verified: None };
-                        split.push(topic.shard_of(index, self.shards), part);
+                let accepted = accept(&target, index, partition.records, body, caller.version, now.wall_ms);
+                let accepted = accepted.and_then(|(topic, batch, info)| {
+                    let at = (topic_at, partition_at);
+                    let part = ProducePart { at, topic: topic.id, partition: index, batch, info, verified: None };
+                    if let Some(vouched) = &mut wait.vouched {
+                        vouched.push(&part)?;
                     }
+                    Ok((topic, part))
+                });
+                match accepted {
+                    Ok((topic, part)) => split.push(topic.shard_of(index, self.shards), part),
                     Err(refused) => {
                         wait.failed = true;
                         self.metrics.errors.count(refused.code);
@@ -134,12 +149,22 @@ impl Shard {
         let caller = *caller;
         wait.left = wait.left.saturating_sub(1);
         wait.durable_ns = wait.durable_ns.max(durable_ns);
-        for part in parts {
+        for mut part in parts {
+            if wait.vouched.as_mut().is_some_and(|vouched| !vouched.answered(&part)) {
+                continue;
+            }
+            if part.guard.is_some() {
+                part.error_code = codes::INVALID_TXN_STATE;
+                part.message = Some("The batch is not of an open transaction.".to_owned());
+            }
             self.metrics.errors.count(part.error_code);
             wait.enter(part);
         }
         if wait.left > 0 {
             return;
+        }
+        if wait.vouched.as_ref().is_some_and(|vouched| vouched.has_unverified()) {
+            return self.ask_for_produce(now, token, fx);
         }
         let Some(Pending { wait: Wait::Produce(wait), .. }) = self.pending.remove(&token) else { return };
         self.metrics.acknowledge_ns.record(now.mono_ns.saturating_sub(wait.durable_ns));
@@ -172,17 +197,8 @@ impl Shard {
 
 impl ProduceWait {
     fn enter(&mut self, part: Produced) {
-        let part = match part.guard {
-            Some(_) => Produced {
-                error_code: codes::INVALID_TXN_STATE,
-                message: Some("The batch is not of an open transaction.".to_owned()),
-                ..part
-            },
-            None => part,
-        };
-        let (topic, partition) = part.at;
-        let answer = &mut self.response.responses[topic as usize].partition_responses[partition as usize];
         self.failed |= part.error_code != codes::NONE;
+        let answer = self.answer(part.at);
         answer.error_code = part.error_code;
         answer.base_offset = part.base_offset;
         answer.log_append_time_ms = part.append_time_ms;

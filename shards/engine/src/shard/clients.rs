@@ -86,6 +86,7 @@ impl Shard {
         self.metrics.connections -= 1;
         self.idle.forget(conn, connection.idle_check);
         self.sessions.disconnected(conn);
+        self.vouching.remove(&conn);
         self.left_home(connection.home, fx);
         if connection.standing == Standing::Counted {
             self.went(connection.peer.ip(), fx);

@@ -180,3 +180,162 @@ fn a_transactional_batch_of_nobody_is_refused() {
     assert_eq!(node.produced(), (codes::INVALID_TXN_STATE, -1));
     assert_eq!(node.read_as(0, 0).0, [0; 0]);
 }
+
+/// What a Java producer with a transactional id does, over shards that need not own the same partitions.
+mod producer {
+    use floe_wire::messages::add_partitions_to_txn::{
+        AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnTopic,
+    };
+    use floe_wire::messages::end_txn::{EndTxnRequest, EndTxnResponse};
+    use floe_wire::messages::find_coordinator::FindCoordinatorRequest;
+
+    use super::*;
+
+    const ID: &str = "app";
+
+    impl Node {
+        /// A node with topic `t` and a producer: its id and epoch.
+        fn with_producer(shards: u16) -> (Node, (i64, i16)) {
+            let mut node = Node::start(shards, BTreeMap::new());
+            node.create("t", 2, 1);
+            let request = FindCoordinatorRequest {
+                key_type: 1,
+                coordinator_keys: vec![ID.into()],
+                ..FindCoordinatorRequest::default()
+            };
+            node.send(10, 5, &request);
+            node.replies.clear();
+            let request = InitProducerIdRequest {
+                transactional_id: Some(ID.into()),
+                transaction_timeout_ms: 60_000,
+                ..InitProducerIdRequest::default()
+            };
+            node.send(22, 4, &request);
+            let response = InitProducerIdResponse::decode_all(node.reply(22, 4), 4).unwrap();
+            assert_eq!(response.error_code, codes::NONE);
+            (node, (response.producer_id, response.producer_epoch))
+        }
+
+        /// A request with a batch for each of these partitions: producer and epoch, then partition and sequence.
+        fn txn_frame(&self, version: i16, producer: (i64, i16), parts: &[(i32, i32)]) -> Input {
+            let batches: Vec<_> =
+                parts.iter().map(|(_, sequence)| of_txn((producer.0, producer.1, *sequence), T)).collect();
+            let data = parts.iter().zip(&batches);
+            let data = data
+                .map(|((index, _), batch)| PartitionProduceData { index: *index, records: Records::Borrowed(batch) });
+            let topic =
+                TopicProduceData { name: "t".into(), partition_data: data.collect(), ..TopicProduceData::default() };
+            let request = ProduceRequest {
+                acks: -1,
+                transactional_id: Some(ID.into()),
+                topic_data: vec![topic],
+                ..ProduceRequest::default()
+            };
+            let mut writer = Writer::new();
+            let header = RequestHeader { api_key: 0, api_version: version, correlation_id: 5, client_id: None };
+            header.encode(&mut writer);
+            request.encode(&mut writer, version);
+            Input::Frame { conn: self.conn, frame: writer.finish_contiguous() }
+        }
+
+        fn send_txn(&mut self, version: i16, producer: (i64, i16), parts: &[(i32, i32)]) {
+            let frame = self.txn_frame(version, producer, parts);
+            self.input(self.at, frame);
+        }
+
+        /// The answers to them: error and offset.
+        fn answers(&mut self, version: i16) -> Vec<(i16, i64)> {
+            let response = ProduceResponse::decode_all(self.reply(0, version), version).unwrap();
+            let parts = response.responses[0].partition_responses.iter();
+            parts.map(|part| (part.error_code, part.base_offset)).collect()
+        }
+
+        fn end(&mut self, version: i16, producer: (i64, i16), committed: bool) -> (i16, i64, i16) {
+            let (producer_id, producer_epoch) = producer;
+            let request = EndTxnRequest { transactional_id: ID.into(), producer_id, producer_epoch, committed };
+            self.send(26, version, &request);
+            let response = EndTxnResponse::decode_all(self.reply(26, version), version).unwrap();
+            (response.error_code, response.producer_id, response.producer_epoch)
+        }
+    }
+
+    #[test]
+    fn transactions_of_version_2_begin_by_being_written_to() {
+        for shards in [1, 2, 3] {
+            let (mut node, (id, epoch)) = Node::with_producer(shards);
+            node.send_txn(12, (id, epoch), &[(0, 0), (1, 0)]);
+            assert_eq!(node.answers(12), [(codes::NONE, 0), (codes::NONE, 0)], "{shards} shards");
+            node.send_txn(12, (id, epoch), &[(0, 1)]);
+            assert_eq!(node.answers(12), [(codes::NONE, 1)]);
+            assert_eq!(node.read_as(0, 1), (vec![], 0, 2, Some(vec![])));
+            let (error, same, next) = node.end(5, (id, epoch), true);
+            assert_eq!((error, same, next), (codes::NONE, id, epoch + 1));
+            assert_eq!(node.read_as(0, 1), (vec![0, 1, 2], 3, 3, Some(vec![])));
+            // What was delayed past the end opens nothing.
+            node.send_txn(12, (id, epoch), &[(0, 2)]);
+            assert_eq!(node.answers(12), [(codes::INVALID_PRODUCER_EPOCH, -1)]);
+            node.send_txn(12, (id, next), &[(0, 0)]);
+            assert_eq!(node.answers(12), [(codes::NONE, 3)]);
+            assert_eq!(node.end(5, (id, next), false).0, codes::NONE);
+            assert_eq!(node.read_as(3, 1), (vec![3, 4], 5, 5, Some(vec![(id, 3)])));
+            assert_eq!(node.shards.iter().map(|shard| shard.vouching.len()).sum::<usize>(), 0);
+        }
+    }
+
+    #[test]
+    fn batches_sent_together_go_in_together() {
+        for shards in [1, 2, 3] {
+            let (mut node, producer) = Node::with_producer(shards);
+            // Before any of them is answered: the first is asked about, the others are not taken for gaps.
+            let frames =
+                (0..20).map(|sequence| (node.at, node.txn_frame(12, producer, &[(0, sequence), (1, sequence)])));
+            let frames = frames.collect();
+            node.inputs(frames);
+            let replies = std::mem::take(&mut node.replies);
+            assert_eq!(replies.len(), 20, "{shards} shards");
+            for (reply, offset) in replies.into_iter().zip(0..) {
+                node.replies = vec![reply];
+                assert_eq!(node.answers(12), [(codes::NONE, offset); 2], "{shards} shards");
+            }
+            assert!(node.shards.iter().all(|shard| shard.vouching.is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_connection_that_goes_takes_what_waits_along() {
+        let (mut node, producer) = Node::with_producer(3);
+        let frames = (0..5).map(|sequence| (node.at, node.txn_frame(12, producer, &[(0, sequence)])));
+        let mut inputs: std::collections::VecDeque<_> = frames.collect();
+        inputs.push_back((node.at, Input::Disconnected { conn: node.conn }));
+        node.inputs(inputs);
+        assert!(node.shards.iter().all(|shard| shard.vouching.is_empty() && shard.pending.is_empty()));
+    }
+
+    #[test]
+    fn older_clients_have_to_add_partitions_first() {
+        let (mut node, (id, epoch)) = Node::with_producer(2);
+        for (version, code) in [(9, codes::INVALID_TXN_STATE), (11, codes::TRANSACTION_ABORTABLE)] {
+            node.send_txn(version, (id, epoch), &[(1, 0)]);
+            assert_eq!(node.answers(version), [(code, -1)], "version {version}");
+        }
+        let topic = AddPartitionsToTxnTopic { name: "t".into(), partitions: vec![1] };
+        let request = AddPartitionsToTxnRequest {
+            v3_and_below_transactional_id: ID.into(),
+            v3_and_below_producer_id: id,
+            v3_and_below_producer_epoch: epoch,
+            v3_and_below_topics: vec![topic],
+            ..AddPartitionsToTxnRequest::default()
+        };
+        node.send(24, 3, &request);
+        let response = AddPartitionsToTxnResponse::decode_all(node.reply(24, 3), 3).unwrap();
+        let code = response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
+        assert_eq!(code, codes::NONE);
+        node.send_txn(9, (id, epoch), &[(0, 0), (1, 0)]);
+        assert_eq!(node.answers(9), [(codes::INVALID_TXN_STATE, -1), (codes::NONE, 0)], "each for itself");
+        assert_eq!(node.end(3, (id, epoch), true).0, codes::NONE);
+        node.send_txn(9, (id, epoch), &[(1, 1)]);
+        assert_eq!(node.answers(9), [(codes::INVALID_TXN_STATE, -1)], "the next transaction has to be begun");
+        node.send_txn(12, (id + 1, 0), &[(1, 0)]);
+        assert_eq!(node.answers(12), [(codes::INVALID_PRODUCER_ID_MAPPING, -1)]);
+    }
+}

@@ -1,0 +1,236 @@
+//! Produce in a transaction: what would open one on a partition is asked of the transaction's coordinator first, then sent to its owner again (KIP-890).
+//!
+//! While a connection's request is being asked about, its later transactional produces wait, as those of a Kafka connection do: a batch that passed the
+//! first one of a transaction would look like a gap. Those that were on their way already come back to be asked about as well, in their order.
+
+use std::collections::VecDeque;
+
+use floe_wire::errors::ErrorCode;
+
+use super::super::split::Split;
+use super::super::{Caller, Pending, Wait, codes};
+use super::{PartitionProduceResponse, ProduceWait, refuse};
+use crate::batch::Refused;
+use crate::event::{ConnId, Effects};
+use crate::group::Name;
+use crate::mesh::{Call, ProducePart, Produced, Verified};
+use crate::shard::Shard;
+use crate::time::Time;
+use crate::txn::api::{Adding, Producer, TxnAnswer, TxnRequest};
+
+/// From this version on a partition comes into a transaction by being written to, and epochs rise with each transaction.
+const ADDS_SINCE: i16 = 12;
+/// From this version on clients know TRANSACTION_ABORTABLE.
+const ABORTABLE_SINCE: i16 = 11;
+
+/// What of a produce belongs to a transaction.
+#[derive(Debug)]
+pub struct Vouched {
+    id: Name,
+    /// Whose transaction it is, by the first of its batches.
+    producer: Option<Producer>,
+    /// Batches that have not been appended, to be sent again.
+    parts: Vec<ProducePart>,
+    /// Those that would open a transaction.
+    unverified: Vec<ProducePart>,
+}
+
+/// A connection whose transactional produces wait.
+#[derive(Debug, Default)]
+pub struct Vouching {
+    /// Its requests that are being asked about.
+    asked: usize,
+    /// Those that wait for them: tokens.
+    waiting: VecDeque<u64>,
+}
+
+impl Vouched {
+    pub(super) fn new(id: &str) -> Vouched {
+        Vouched { id: id.into(), producer: None, parts: Vec::new(), unverified: Vec::new() }
+    }
+
+    /// A batch of the request; one that is not of the request's producer is refused.
+    pub(super) fn push(&mut self, part: &ProducePart) -> Result<(), Refused> {
+        if !part.info.is_transactional() {
+            return Ok(());
+        }
+        let producer = Producer { id: part.info.producer_id, epoch: part.info.producer_epoch };
+        if self.producer.get_or_insert(producer).id != producer.id {
+            let why = "Transactional records contained more than one producer ID";
+            return Err(Refused::new(codes::INVALID_PRODUCER_ID_MAPPING, why));
+        }
+        self.parts.push(part.clone());
+        Ok(())
+    }
+
+    /// An owner has answered about one of the batches. `false`: it is to be asked about.
+    pub(super) fn answered(&mut self, produced: &Produced) -> bool {
+        let Some(at) = self.parts.iter().position(|part| part.at == produced.at) else { return true };
+        let part = self.parts.swap_remove(at);
+        let Some(guard) = produced.guard else { return true };
+        // Filled in with what the version of the request says when it is sent again.
+        self.unverified.push(ProducePart { verified: Some(Verified { guard, epoch_rises: false }), ..part });
+        false
+    }
+
+    pub(super) fn has_unverified(&self) -> bool {
+        !self.unverified.is_empty()
+    }
+}
+
+impl Shard {
+    /// Whether a transactional produce of this connection has to wait for those before it.
+    pub(super) fn waits_for_coordinator(&self, conn: ConnId) -> bool {
+        !self.vouching.is_empty() && self.vouching.contains_key(&conn)
+    }
+
+    /// It waits.
+    pub(super) fn produce_later(&mut self, caller: Caller, client_id: Option<&str>, body: bytes::Bytes) {
+        let token = self.wait(caller, Wait::ProduceLater(client_id.map(Into::into), body));
+        self.vouching.entry(caller.conn).or_default().waiting.push_back(token);
+    }
+
+    /// Asks the coordinator about what would open a transaction.
+    pub(super) fn ask_for_produce(&mut self, now: Time, token: u64, fx: &mut Effects) {
+        let Some(Pending { caller, wait: Wait::Produce(wait) }) = self.pending.get_mut(&token) else { return };
+        let caller = *caller;
+        let vouched = wait.vouched.as_mut().expect("it has batches to ask about");
+        vouched.unverified.sort_unstable_by_key(|part| part.at);
+        let mut topics: Vec<(Name, Vec<i32>)> = Vec::new();
+        let mut last = None;
+        for part in &vouched.unverified {
+            if last != Some(part.at.0) {
+                last = Some(part.at.0);
+                let name = self.image.topic_by_id(part.topic).map_or("", |topic| &topic.name);
+                topics.push((Name::from(name), Vec::new()));
+            }
+            topics.last_mut().expect("pushed above").1.push(part.partition);
+        }
+        let producer = vouched.producer.expect("it has batches");
+        let adding = if caller.version >= ADDS_SINCE { Adding::Implicit } else { Adding::Verify };
+        let request = TxnRequest::AddPartitions { producer, topics, adding };
+        let id = vouched.id.clone();
+        self.vouching.entry(caller.conn).or_default().asked += 1;
+        if let Err(code) = self.call_txn(now, (token, 0), id, request, fx) {
+            self.produce_vouched(now, token, TxnAnswer::Added(Err(code)), fx);
+        }
+    }
+
+    /// The coordinator has answered: what it vouches for goes to the owners again.
+    pub(in crate::requests) fn produce_vouched(&mut self, now: Time, token: u64, answer: TxnAnswer, fx: &mut Effects) {
+        let shards = self.shards;
+        let Some(Pending { caller, wait: Wait::Produce(wait) }) = self.pending.get_mut(&token) else { return };
+        let caller = *caller;
+        let TxnAnswer::Added(added) = answer else { unreachable!("{answer:?} to added partitions") };
+        let parts = std::mem::take(&mut wait.vouched.as_mut().expect("it was asked about").unverified);
+        let codes: Vec<i16> = match added {
+            Ok(codes) => codes.into_iter().flatten().collect(),
+            Err(code) => vec![code; parts.len()],
+        };
+        assert!(codes.len() == parts.len(), "every partition is answered");
+        let mut split = Split::new(shards);
+        for (mut part, code) in parts.into_iter().zip(codes) {
+            let topic = self.image.topic_by_id(part.topic);
+            match topic.filter(|topic| topic.has(part.partition)) {
+                Some(topic) if code == codes::NONE => {
+                    let verified = part.verified.as_mut().expect("it has a guard");
+                    verified.epoch_rises = caller.version >= ADDS_SINCE;
+                    split.push(topic.shard_of(part.partition, shards), part);
+                }
+                Some(_) => {
+                    let refused = not_vouched_for(code, caller.version);
+                    self.metrics.errors.count(refused.code);
+                    wait.refuse(&part, refused);
+                }
+                None => {
+                    let code = codes::UNKNOWN_TOPIC_OR_PARTITION;
+                    wait.refuse(&part, Refused::new(code, "The topic has been deleted."));
+                }
+            }
+        }
+        wait.left = split.owners().count();
+        if wait.left == 0 {
+            self.produced(now, token, (Vec::new(), now.mono_ns), fx);
+        }
+        for (owner, parts) in split.into_calls() {
+            self.call(now, owner, token, Call::Produce { parts, since_ns: now.mono_ns }, fx);
+        }
+        self.stop_asking(now, caller.conn, fx);
+    }
+
+    /// What a connection's request was asked is known: the requests behind it go on, if none before them is still asked about.
+    fn stop_asking(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
+        let Some(vouching) = self.vouching.get_mut(&conn) else { return };
+        vouching.asked -= 1;
+        if vouching.asked > 0 {
+            return;
+        }
+        let waiting = self.vouching.remove(&conn).map(|vouching| vouching.waiting).unwrap_or_default();
+        for token in waiting {
+            let Some(Pending { caller, wait: Wait::ProduceLater(client_id, body) }) = self.pending.remove(&token)
+            else {
+                continue;
+            };
+            self.produce(now, caller, client_id.as_deref(), &body, fx).expect("it could be decoded before");
+        }
+    }
+}
+
+impl ProduceWait {
+    fn refuse(&mut self, part: &ProducePart, refused: Refused) {
+        self.failed = true;
+        refuse(self.answer(part.at), refused);
+    }
+
+    pub(super) fn answer(&mut self, (topic, partition): (u32, u32)) -> &mut PartitionProduceResponse<'static> {
+        &mut self.response.responses[topic as usize].partition_responses[partition as usize]
+    }
+}
+
+/// A coordinator's code as Kafka tells it to producers: what is over soon becomes an error that clients of every age try again after.
+fn not_vouched_for(code: i16, version: i16) -> Refused {
+    let code = match code {
+        codes::PRODUCER_FENCED => codes::INVALID_PRODUCER_EPOCH,
+        codes::TRANSACTION_ABORTABLE if version < ABORTABLE_SINCE => codes::INVALID_TXN_STATE,
+        code => code,
+    };
+    match code {
+        codes::INVALID_TXN_STATE => Refused::new(code, "Partition was not added to the transaction"),
+        codes::COORDINATOR_LOAD_IN_PROGRESS | codes::COORDINATOR_NOT_AVAILABLE | codes::NOT_COORDINATOR => later(code),
+        codes::CONCURRENT_TRANSACTIONS if version < ADDS_SINCE => later(code),
+        code => Refused::new(code, "The transaction's coordinator does not know of this."),
+    }
+}
+
+fn later(code: i16) -> Refused {
+    let name = ErrorCode::from_code(code).map_or("?", |error| error.name());
+    let why = "Unable to verify the partition has been added to the transaction. Underlying error";
+    Refused::new(codes::NOT_ENOUGH_REPLICAS, format!("{why}: {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinators_codes_as_producers_get_them() {
+        let retry = codes::NOT_ENOUGH_REPLICAS;
+        let rows = [
+            (codes::PRODUCER_FENCED, codes::INVALID_PRODUCER_EPOCH, codes::INVALID_PRODUCER_EPOCH),
+            (codes::INVALID_TXN_STATE, codes::INVALID_TXN_STATE, codes::INVALID_TXN_STATE),
+            (codes::TRANSACTION_ABORTABLE, codes::INVALID_TXN_STATE, codes::TRANSACTION_ABORTABLE),
+            (codes::COORDINATOR_LOAD_IN_PROGRESS, retry, retry),
+            (codes::COORDINATOR_NOT_AVAILABLE, retry, retry),
+            (codes::NOT_COORDINATOR, retry, retry),
+            (codes::CONCURRENT_TRANSACTIONS, retry, codes::CONCURRENT_TRANSACTIONS),
+            (
+                codes::INVALID_PRODUCER_ID_MAPPING,
+                codes::INVALID_PRODUCER_ID_MAPPING,
+                codes::INVALID_PRODUCER_ID_MAPPING,
+            ),
+        ];
+        for (code, old, new) in rows {
+            assert_eq!((not_vouched_for(code, 10).code, not_vouched_for(code, 12).code), (old, new), "{code}");
+        }
+    }
+}
