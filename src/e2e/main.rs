@@ -17,5 +17,6 @@ mod load;
 mod moving;
 mod restart;
 mod storage;
+mod transactions;
 mod volume;
 mod why_slow;

@@ -55,9 +55,12 @@ use crate::txn::api::TxnAnswer;
 
 /// Keys of the APIs that are answered. Clients are told these only.
 pub const ANSWERED: &[i16] = &[
-    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 32, 33, 35, 37, 42, 44, 46,
-    47, 60, 61, 65, 66, 68, 69, 74, 75,
+    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 35, 37, 42, 44,
+    46, 47, 60, 61, 65, 66, 68, 69, 74, 75,
 ];
+
+/// Features in force and their levels, in Kafka's words: the group protocol of KIP-848, and transactions whose epoch rises with every end (KIP-890).
+const FEATURES: [(&str, i16); 2] = [("group.version", 1), ("transaction.version", 2)];
 
 /// First version of ApiVersions whose clients understand that a feature's lowest level is 0.
 const ZERO_LEVEL_SINCE: i16 = 4;
@@ -264,8 +267,6 @@ impl Shard {
 }
 
 fn api_versions(error_code: i16, version: i16) -> ApiVersionsResponse<'static> {
-    // Kafka's word for its having the group protocol of KIP-848.
-    let name = "group.version";
     // Java clients before version 4 fail on a lowest level of 0 (KAFKA-17011).
     let min_version = i16::from(version < ZERO_LEVEL_SINCE);
     let apis = ANSWERED.iter().filter_map(|key| Api::of(*key));
@@ -274,9 +275,17 @@ fn api_versions(error_code: i16, version: i16) -> ApiVersionsResponse<'static> {
     ApiVersionsResponse {
         error_code,
         api_keys: api_keys.collect(),
-        supported_features: vec![SupportedFeatureKey { name: name.into(), min_version, max_version: 1 }],
+        supported_features: FEATURES
+            .map(|(name, level)| SupportedFeatureKey { name: name.into(), min_version, max_version: level })
+            .to_vec(),
         finalized_features_epoch: 0,
-        finalized_features: vec![FinalizedFeatureKey { name: name.into(), max_version_level: 1, min_version_level: 1 }],
+        finalized_features: FEATURES
+            .map(|(name, level)| FinalizedFeatureKey {
+                name: name.into(),
+                max_version_level: level,
+                min_version_level: level,
+            })
+            .to_vec(),
         ..ApiVersionsResponse::default()
     }
 }
