@@ -35,8 +35,10 @@ pub struct Member {
     owned: BTreeSet<Tp>,
     /// What it shall have.
     target: BTreeSet<Tp>,
-    /// From when it must give something up, and when it will.
-    revoking: Option<(u64, u64)>,
+    /// It must give something up: when it will.
+    revoking: Option<u64>,
+    /// When it may be removed for not having given up something: until an answer shows that the coordinator has heard that it has.
+    revoke_until_ns: u64,
     /// The coordinator does not know what it has; or it must be told everything.
     must_say: bool,
     must_say_all: bool,
@@ -65,6 +67,7 @@ impl Member {
             owned: BTreeSet::new(),
             target: BTreeSet::new(),
             revoking: None,
+            revoke_until_ns: u64::MAX,
             must_say: true,
             must_say_all: true,
             alive_ns: 0,
@@ -95,7 +98,7 @@ impl Member {
         self.epoch = JOIN_EPOCH;
         self.owned.clear();
         self.target.clear();
-        self.revoking = None;
+        (self.revoking, self.revoke_until_ns) = (None, u64::MAX);
         (self.must_say, self.must_say_all, self.leaving) = (true, true, false);
         self.next_heartbeat_ns = 0;
     }
@@ -112,17 +115,16 @@ impl Member {
     /// Until when the coordinator must count what it has as held, by what it has answered.
     fn note_holdings(&mut self, cx: &mut Cx<'_>) {
         let session_ns = self.alive_ns + self.style.session_ms * 1_000_000;
-        let revoke_ns = self.revoking.map_or(u64::MAX, |(since, _)| since + self.style.rebalance_ms * 1_000_000);
         let who = self.identity(cx.me);
         // Of a member that is too slow everything goes.
-        let until_ns = session_ns.min(revoke_ns);
+        let until_ns = session_ns.min(self.revoke_until_ns);
         let held: Vec<(Tp, u64)> = self.owned.iter().map(|tp| (*tp, until_ns)).collect();
         cx.oracle.groups.holds(self.style.group, &who, held.into_iter());
     }
 
     fn heartbeat(&mut self, cx: &mut Cx<'_>, epoch: i32) {
         let now_ns = cx.world.now_ns();
-        if self.revoking.is_some_and(|(_, at)| at <= now_ns) {
+        if self.revoking.is_some_and(|at| at <= now_ns) {
             self.owned = self.owned.intersection(&self.target).copied().collect();
             self.revoking = None;
             self.must_say = true;
@@ -202,6 +204,9 @@ impl Member {
         self.epoch = response.member_epoch;
         self.alive_ns = request.sent_ns;
         (self.must_say, self.must_say_all) = (false, false);
+        if self.revoking.is_none() {
+            self.revoke_until_ns = u64::MAX;
+        }
         if let Some(assignment) = &response.assignment {
             self.target = BTreeSet::new();
             for given in &assignment.topic_partitions {
@@ -230,7 +235,8 @@ impl Member {
             self.revoking = None;
         } else if self.revoking.is_none() {
             let takes_ms = if cx.rng.percent(5) { self.style.rebalance_ms * 2 } else { self.style.rebalance_ms / 4 };
-            self.revoking = Some((sent_ns, now_ns + cx.rng.below(takes_ms * 1_000_000 + 1)));
+            self.revoking = Some(now_ns + cx.rng.below(takes_ms * 1_000_000 + 1));
+            self.revoke_until_ns = self.revoke_until_ns.min(sent_ns + self.style.rebalance_ms * 1_000_000);
         }
     }
 
