@@ -2,6 +2,7 @@
 
 mod comings;
 mod crowds;
+mod migration;
 mod own;
 mod patterns;
 mod restarts;

@@ -152,7 +152,7 @@ pub const GROUPS_MAX: usize = 1 << 20;
 /// Members of one group that were given an id and have not come back with it (KIP-394): an id costs the client nothing.
 pub const PENDING_MEMBERS_MAX: usize = 10_000;
 
-/// Offsets that one decision lets expire; the rest is for the next one.
+/// Offsets that one decision lets expire, or deletes with their group; the rest is for the next one.
 pub const OFFSETS_EXPIRED_AT_ONCE: usize = 1000;
 
 /// How long a new classic member may wait in a join, in milliseconds (Kafka's number): it cannot send heartbeats, and its connection may be gone.

@@ -29,6 +29,8 @@ pub struct GroupCounts {
     pub commits: u64,
     /// Of them lower than the one before.
     pub rewinds: u64,
+    /// Offsets moved ahead by hand: by somebody who is no member, in a group whose members commit.
+    pub skips: u64,
     /// Offsets that expired.
     pub expired: u64,
     /// Offsets deleted on request, with their group or their topic.
@@ -44,6 +46,8 @@ pub struct Audit {
     pub rebalances: u64,
     /// Offsets going back.
     pub rewinds: u64,
+    /// Offsets moved ahead by hand.
+    pub skips: u64,
     /// Offsets expiring.
     pub expired: u64,
     /// Offsets deleted.
@@ -68,6 +72,7 @@ impl Audit {
         }
         counts.rebalances += self.rebalances;
         counts.rewinds += self.rewinds;
+        counts.skips += self.skips;
         counts.expired += self.expired;
         counts.deleted += self.deleted;
         *self = Audit::default();

@@ -177,12 +177,13 @@ impl Coordinator {
     /// They were not, for `error_code`: groups take back what they had begun. The answers, as errors.
     pub fn refused(&mut self, now: Time, decision: Decision, error_code: i16) -> Decision {
         self.audit.forget();
-        let Decision { partition, records, answers, .. } = decision;
+        let Decision { partition, records, mut answers, .. } = decision;
         if let Some(home) = self.partitions.get_mut(&partition) {
             for record in &records {
                 let name = record.group();
                 if let Some(entry) = home.groups.get_mut(name) {
-                    entry.refused(now, record);
+                    let deleter = entry.refused(now, record);
+                    answers.extend(deleter.map(|asker| (asker, GroupAnswer::Deleted(error_code))));
                     schedule(&mut self.deadlines, partition, name, entry);
                 }
             }

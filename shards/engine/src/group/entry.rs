@@ -2,11 +2,11 @@
 //!
 //! Invariant: a group of which nothing is known is a classic one without members, never written: it is no different from one that was never there.
 
-use super::api::{ConsumerDescribed, ConsumerHeartbeat, Described, GroupAnswer, GroupRequest, ListedGroup};
+use super::api::{Asker, ConsumerDescribed, ConsumerHeartbeat, Described, GroupAnswer, GroupRequest, ListedGroup};
 use super::audit::GroupCounts;
 use super::classic::{ClassicGroup, Protocols};
 use super::consumer::{ConsumerGroup, not_a_consumer_group, upgrade};
-use super::offsets::{Offsets, Retention};
+use super::offsets::{Committer, Offsets, Retention};
 use super::records::GroupRecord;
 use super::{Caller, Context, Decision, Name};
 use crate::event::LogLevel;
@@ -31,6 +31,8 @@ pub struct Entry {
     group: Group,
     /// What it has committed.
     pub offsets: Offsets,
+    /// While it is deleted, a bounded number of offsets at a time: who asked for it.
+    deleting: Option<Asker>,
     /// While a decision is under way that makes it a classic group: what its members keep that is not written down.
     becomes_classic: Option<Protocols>,
     /// Its entry among the coordinator's deadlines.
@@ -41,7 +43,7 @@ impl Entry {
     /// Nothing is known of it.
     pub fn new(name: Name) -> Entry {
         let group = Group::Classic(Box::new(ClassicGroup::new(name.clone())));
-        Entry { name, group, offsets: Offsets::default(), becomes_classic: None, scheduled: None }
+        Entry { name, group, offsets: Offsets::default(), deleting: None, becomes_classic: None, scheduled: None }
     }
 
     /// Whether there is no trace of it.
@@ -49,12 +51,17 @@ impl Entry {
         // Between the records that forget it as one kind of group and those that make it the other it is not gone.
         self.offsets.is_empty()
             && self.becomes_classic.is_none()
+            && self.deleting.is_none()
             && matches!(&self.group, Group::Classic(classic) if classic.is_vacant())
     }
 
     /// Decides what is asked.
     pub fn request(&mut self, cx: &mut Context<'_>, caller: &Caller, request: GroupRequest) -> Decision {
         let vacant = self.is_vacant();
+        // What comes while it is deleted would be lost, or keep it: clients ask again.
+        if self.deleting.is_some() && !matches!(request, GroupRequest::Describe | GroupRequest::ConsumerDescribe) {
+            return Decision::answer(caller.asker, request.refuse(codes::COORDINATOR_LOAD_IN_PROGRESS));
+        }
         match request {
             GroupRequest::Join(_) | GroupRequest::Sync(_) | GroupRequest::Heartbeat(_) | GroupRequest::Leave(_) => {
                 self.classic(cx, caller, request)
@@ -65,14 +72,16 @@ impl Entry {
                 if code != codes::NONE {
                     return Decision::answer(caller.asker, GroupAnswer::Committed(commit.refuse(code)));
                 }
-                self.offsets.commit(cx, &self.name, caller, commit, None)
+                let by_hand = commit.who.generation < 0 && self.group.had_members();
+                self.offsets.commit(cx, &self.name, caller, commit, Committer { txn: None, by_hand })
             }
             GroupRequest::TxnCommit(commit, txn) => {
                 let code = self.check_txn_commit(&commit);
                 if code != codes::NONE {
                     return Decision::answer(caller.asker, GroupAnswer::Committed(commit.refuse(code)));
                 }
-                self.offsets.commit(cx, &self.name, caller, commit, Some(txn))
+                let committer = Committer { txn: Some(txn), by_hand: false };
+                self.offsets.commit(cx, &self.name, caller, commit, committer)
             }
             GroupRequest::Fetch(fetch) => {
                 let code = match (&self.group, &fetch.who) {
@@ -117,6 +126,9 @@ impl Entry {
 
     /// Something that is due by now.
     pub fn due(&mut self, cx: &mut Context<'_>) -> Option<Decision> {
+        if let Some(asker) = self.deleting {
+            return Some(self.delete_some(cx, asker));
+        }
         let decision = match &mut self.group {
             Group::Classic(classic) => classic.due(cx),
             Group::Consumer(consumer) => consumer.due(cx),
@@ -126,6 +138,9 @@ impl Entry {
 
     /// When that is at the latest.
     pub fn next_deadline(&self) -> Option<Deadline> {
+        if self.deleting.is_some() {
+            return Some(Deadline(0));
+        }
         match &self.group {
             Group::Classic(classic) => classic.next_deadline(),
             Group::Consumer(consumer) => consumer.next_deadline(),
@@ -179,8 +194,8 @@ impl Entry {
         }
     }
 
-    /// A record could not be written.
-    pub fn refused(&mut self, now: Time, record: &GroupRecord) {
+    /// A record could not be written. Gives who waited for the group to be deleted: what is left of it stays.
+    pub fn refused(&mut self, now: Time, record: &GroupRecord) -> Option<Asker> {
         self.becomes_classic = None;
         match (&mut self.group, record) {
             (_, GroupRecord::Offset { .. }) => {}
@@ -188,6 +203,7 @@ impl Entry {
             (Group::Classic(_), _) => {}
             (Group::Consumer(consumer), _) => consumer.refused(now),
         }
+        self.deleting.take()
     }
 
     /// Everything has been read.
@@ -208,6 +224,7 @@ impl Entry {
 
     /// The partition goes away: whoever waits is told.
     pub fn dissolve(&mut self, error_code: i16, decision: &mut Decision) {
+        decision.answers.extend(self.deleting.take().map(|asker| (asker, GroupAnswer::Deleted(error_code))));
         if let Group::Classic(classic) = &mut self.group {
             classic.dissolve(error_code, decision);
         }
@@ -368,10 +385,23 @@ impl Entry {
             group if !group.is_empty() => codes::NON_EMPTY_GROUP,
             _ => codes::NONE,
         };
-        let mut decision = Decision::answer(caller.asker, GroupAnswer::Deleted(code));
-        if code == codes::NONE {
-            decision.records = self.offsets.delete_all(cx, &self.name);
+        if code != codes::NONE {
+            return Decision::answer(caller.asker, GroupAnswer::Deleted(code));
+        }
+        self.delete_some(cx, caller.asker)
+    }
+
+    /// Deletes as many offsets as one decision takes; with the last ones the group goes, and `asker` is told.
+    fn delete_some(&mut self, cx: &mut Context<'_>, asker: Asker) -> Decision {
+        let mut decision = Decision { records: self.offsets.delete_some(cx, &self.name), ..Decision::default() };
+        let is_last = self.offsets.would_be_empty_without(decision.records.len());
+        self.deleting = (!is_last).then_some(asker);
+        if is_last {
+            if let Group::Classic(classic) = &mut self.group {
+                classic.forget_given_ids();
+            }
             decision.records.extend(self.group.tombstones());
+            decision.answers.push((asker, GroupAnswer::Deleted(codes::NONE)));
         }
         decision
     }
@@ -381,6 +411,14 @@ impl Group {
     fn is_empty(&self) -> bool {
         match self {
             Group::Classic(classic) => classic.is_empty(),
+            Group::Consumer(consumer) => consumer.members() == 0,
+        }
+    }
+
+    /// Whether members commit here, and none is there: then an offset is set by hand. Groups that never had any are those of standalone consumers.
+    fn had_members(&self) -> bool {
+        match self {
+            Group::Classic(classic) => classic.is_empty() && !classic.protocol_type().is_empty(),
             Group::Consumer(consumer) => consumer.members() == 0,
         }
     }

@@ -12,7 +12,7 @@ use super::records::{CommittedOffset, GroupRecord};
 use super::{Caller, Context, Decision, Name};
 use crate::event::LogLevel;
 use crate::hosted::Position;
-use crate::limits::OFFSETS_EXPIRED_AT_ONCE;
+use crate::limits::{GROUP_BATCH_BYTES_MAX, OFFSETS_EXPIRED_AT_ONCE};
 use crate::metadata::Image;
 use crate::requests::codes;
 
@@ -34,6 +34,15 @@ pub struct Stored {
     pub value: CommittedOffset,
     /// Offset of its record.
     pub at: i64,
+}
+
+/// How offsets are committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Committer {
+    /// With a transaction.
+    pub txn: Option<TxnWrite>,
+    /// By somebody who is no member, in a group whose members commit.
+    pub by_hand: bool,
 }
 
 /// Offsets by topic and partition.
@@ -95,8 +104,9 @@ impl Offsets {
         group: &Name,
         caller: &Caller,
         commit: Commit,
-        txn: Option<TxnWrite>,
+        committer: Committer,
     ) -> Decision {
+        let Committer { txn, by_hand } = committer;
         let (now_ms, metadata_max) = (cx.now.wall_ms, cx.settings.offset_metadata_bytes_max);
         let expire_ms = if commit.retention_ms < 0 { -1 } else { now_ms.saturating_add(commit.retention_ms) };
         let who = if commit.who.member.is_empty() { &caller.client_id } else { &commit.who.member };
@@ -119,6 +129,16 @@ impl Offsets {
                     cx.audit.line(LogLevel::Info, || {
                         let (topic, from) = (&topic.name, before.offset);
                         format!("group {group}: offset of {topic}-{partition} rewound from {from} to {offset} by a commit of {who}")
+                    });
+                }
+                if let Some(Stored { value: before, .. }) = known.and_then(|known| known.get(partition))
+                    && by_hand
+                    && *offset > before.offset
+                {
+                    cx.audit.skips += 1;
+                    cx.audit.line(LogLevel::Info, || {
+                        let (topic, from, host) = (&topic.name, before.offset, &caller.client_host);
+                        format!("group {group}: offset of {topic}-{partition} moved ahead from {from} to {offset} by {who} at {host}, while the group has no members")
                     });
                 }
                 let value = CommittedOffset {
@@ -171,10 +191,17 @@ impl Offsets {
         Decision { records, ..Decision::answer(caller.asker, GroupAnswer::OffsetsDeleted(Ok(all))) }
     }
 
-    /// Everything goes with its group.
-    pub fn delete_all(&self, cx: &mut Context<'_>, group: &Name) -> Vec<GroupRecord> {
+    /// Everything goes with its group, a bounded number at once.
+    pub fn delete_some(&self, cx: &mut Context<'_>, group: &Name) -> Vec<GroupRecord> {
         let why = "deleted with its group";
-        let all = self.all().map(|(topic, partition, stored)| taken(cx, group, topic, partition, stored, why));
+        let mut bytes_left = GROUP_BATCH_BYTES_MAX / 2;
+        let some = self.all().take(OFFSETS_EXPIRED_AT_ONCE).take_while(|(topic, ..)| {
+            // Names can be long: what is taken fits into a batch, with the rest of the group.
+            let left = bytes_left.checked_sub(group.len() + topic.len() + 32);
+            bytes_left = left.unwrap_or(0);
+            left.is_some()
+        });
+        let all = some.map(|(topic, partition, stored)| taken(cx, group, topic, partition, stored, why));
         let records: Vec<_> = all.collect();
         cx.audit.deleted += records.len() as u64;
         records

@@ -78,6 +78,11 @@ impl Shard {
             let message = "This server does not host this topic-partition.";
             return Err((codes::UNKNOWN_TOPIC_OR_PARTITION, message.into()));
         };
+        // Coordinators are found by the number of partitions. Kafka takes the request, and its coordinators know the old number until they start again.
+        if topic.is_internal() {
+            let message = format!("The number of partitions of the internal topic {} cannot be changed.", topic.name);
+            return Err((codes::INVALID_PARTITIONS, message));
+        }
         if asked.count <= topic.partitions {
             return Err(not_more(&topic.name, topic.partitions, asked.count));
         }

@@ -130,6 +130,11 @@ impl ClassicGroup {
         self.protocol_type.as_deref() == Some(PROTOCOL_TYPE)
     }
 
+    /// The group is deleted: who was given an id and has not come back with it yet begins anew, as in Kafka.
+    pub fn forget_given_ids(&mut self) {
+        self.pending.clear();
+    }
+
     /// Number of members.
     pub fn members(&self) -> usize {
         self.members.len()
@@ -232,8 +237,7 @@ impl ClassicGroup {
     /// A record holds: live, or (without a time) read from the log. Live, members that are there keep what the record does not say.
     pub fn apply(&mut self, now: Option<Time>, value: Option<&ClassicState>, counts: &mut GroupCounts) {
         let Some(value) = value else {
-            let fresh = ClassicGroup::new(self.name.clone());
-            *self = ClassicGroup { pending: std::mem::take(&mut self.pending), wake: self.wake, ..fresh };
+            *self = ClassicGroup::new(self.name.clone());
             return;
         };
         self.written = true;

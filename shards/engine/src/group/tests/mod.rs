@@ -50,6 +50,8 @@ struct World {
     answers: BTreeMap<u64, GroupAnswer>,
     lines: Vec<String>,
     asked: u64,
+    /// Processes so far: each gives other ids.
+    restarts: u8,
     /// With this code the host refuses what is to be appended.
     disk_full: Option<i16>,
 }
@@ -70,6 +72,7 @@ impl World {
             answers: BTreeMap::new(),
             lines: Vec::new(),
             asked: 0,
+            restarts: 1,
             disk_full: None,
         };
         world.coordinator.load(PARTITION);
@@ -166,7 +169,10 @@ impl World {
 
     /// Another process: everything from the log.
     fn restart(&mut self) {
-        self.coordinator = Coordinator::new(self.settings.clone(), Uuids::new(&[2; 32], 0));
+        self.restarts += 1;
+        let mut seed = [2; 32];
+        seed[0] = self.restarts;
+        self.coordinator = Coordinator::new(self.settings.clone(), Uuids::new(&seed, 0));
         self.coordinator.load(PARTITION);
         for (entry, offset) in self.log.clone().into_iter().zip(0..) {
             self.replay(entry, offset);

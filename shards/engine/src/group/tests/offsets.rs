@@ -230,3 +230,79 @@ fn many_that_expire_go_in_bounded_steps() {
     assert_eq!((committed(&mut world, "g").len(), world.log.len()), (0, 2500));
     assert_eq!(world.coordinator.metrics().counts.expired, 2500);
 }
+
+#[test]
+fn what_somebody_sets_ahead_by_hand_is_named() {
+    let mut world = World::new();
+    // Nobody was ever a member: a standalone consumer, whose commits are progress.
+    world.ask("alone", Commits(commit(who("", -1), 5)));
+    world.ask("alone", Commits(commit(who("", -1), 50)));
+    // A member commits its progress; when it has gone, somebody sets the offset.
+    let member = world.stable("g", 1).remove(0);
+    world.ask("g", Commits(commit(member.clone(), 5)));
+    world.ask("g", Commits(commit(member.clone(), 50)));
+    assert_eq!(world.coordinator.metrics().counts.skips, 0);
+    world.ask("g", Leave(vec![leaver(&member.member)]));
+    world.run();
+    world.disk_full = Some(codes::COORDINATOR_NOT_AVAILABLE);
+    world.ask("g", Commits(commit(who("", -1), 60)));
+    assert_eq!(world.coordinator.metrics().counts.skips, 0, "it was refused");
+    world.disk_full = None;
+    world.ask("g", Commits(commit(who("", -1), 70)));
+    let line =
+        "group g: offset of orders-0 moved ahead from 50 to 70 by client at /127.0.0.1, while the group has no members";
+    assert!(world.lines.iter().any(|it| it == line), "{:?}", world.lines);
+    assert_eq!((world.coordinator.metrics().counts.skips, world.coordinator.metrics().counts.rewinds), (1, 0));
+}
+
+/// A group with so many offsets of `orders`.
+fn with_offsets(count: i32) -> World {
+    let mut world = World::new();
+    let offsets: Vec<(i32, i64)> = (0..count).map(|partition| (partition, 7)).collect();
+    world.ask("g", Commits(commit_of(who("", -1), "orders", 1, &offsets)));
+    world
+}
+
+#[test]
+fn a_group_with_many_offsets_is_deleted_in_bounded_steps() {
+    let mut world = with_offsets(2500);
+    let written = world.log.len();
+    let asked = world.ask("g", Delete);
+    assert_eq!(world.log.len() - written, 1000);
+    assert!(world.given(asked).is_none(), "it is not gone yet");
+    // Whoever comes meanwhile asks again.
+    let busy = codes::COORDINATOR_LOAD_IN_PROGRESS;
+    assert_eq!(code_of(&world.answer("g", Commits(commit(who("", -1), 9)))), busy);
+    assert_eq!(code_of(&world.answer("g", Joins(old_join("")))), busy);
+    assert_eq!(code_of(&world.answer("g", Delete)), busy);
+    world.run();
+    assert_eq!(world.given(asked).map(|answer| code_of(&answer)), Some(codes::NONE));
+    assert_eq!(world.log.len() - written, 2500);
+    assert_eq!(code_of(&world.answer("g", Delete)), codes::GROUP_ID_NOT_FOUND);
+    assert_eq!(world.coordinator.metrics().counts.deleted, 2500);
+    assert_eq!(world.coordinator.next_deadline(), with_offsets(0).coordinator.next_deadline());
+}
+
+#[test]
+fn a_deletion_that_cannot_be_written_on_ends_with_an_error() {
+    let mut world = with_offsets(2500);
+    let asked = world.ask("g", Delete);
+    world.disk_full = Some(codes::COORDINATOR_NOT_AVAILABLE);
+    world.run();
+    assert_eq!(world.given(asked).map(|answer| code_of(&answer)), Some(codes::COORDINATOR_NOT_AVAILABLE));
+    world.disk_full = None;
+    assert_eq!(code_of(&world.answer("g", Commits(commit(who("", -1), 9)))), codes::NONE, "it lives on");
+    let again = world.ask("g", Delete);
+    let gone = world.coordinator.unload(PARTITION, codes::NOT_COORDINATOR);
+    let [(asker, answer)] = &gone[0].answers[..] else { panic!("{gone:?}") };
+    assert_eq!((asker.1, code_of(answer)), (again, codes::NOT_COORDINATOR));
+}
+
+#[test]
+fn an_id_that_was_given_is_forgotten_with_its_group() {
+    let mut world = World::new();
+    let asked = world.ask("g", Joins(join("")));
+    let id = world.joined(asked).expect("its id").member;
+    assert_eq!(code_of(&world.answer("g", Delete)), codes::NONE);
+    assert_eq!(code_of(&world.answer("g", Joins(join(&id)))), codes::UNKNOWN_MEMBER_ID);
+}

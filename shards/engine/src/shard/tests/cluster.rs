@@ -31,7 +31,11 @@ impl Node {
         (topics.collect(), next)
     }
 
-    fn grow(&mut self, topics: &[(&'static str, i32, Option<Vec<i32>>)], validate_only: bool) -> Vec<(i16, String)> {
+    pub(super) fn grow(
+        &mut self,
+        topics: &[(&'static str, i32, Option<Vec<i32>>)],
+        validate_only: bool,
+    ) -> Vec<(i16, String)> {
         let topics = topics.iter().map(|(name, count, brokers)| CreatePartitionsTopic {
             name: (*name).into(),
             count: *count,

@@ -235,6 +235,10 @@ fn the_topic_of_offsets_is_the_brokers_own() {
     assert_eq!(response.topics[0].partitions.len(), 50);
     node.produce(OFFSETS_TOPIC, 0, &batch(), -1);
     assert_eq!(node.produced(), (codes::INVALID_TOPIC_EXCEPTION, -1));
+    // Groups would be looked for where their records are not.
+    let (code, message) = node.grow(&[(OFFSETS_TOPIC, 51, None)], false).remove(0);
+    assert_eq!(code, codes::INVALID_PARTITIONS);
+    assert_eq!(message, "The number of partitions of the internal topic __consumer_offsets cannot be changed.");
 }
 
 #[test]
