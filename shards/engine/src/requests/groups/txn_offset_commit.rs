@@ -86,7 +86,7 @@ impl Shard {
         call.partition =
             self.image.topic(OFFSETS_TOPIC).map_or(-1, |topic| partition_of(&call.group, topic.partitions));
         committing.call = Some(call.clone());
-        self.call_groups(now, caller, Kind::TxnCommit(committing), vec![call], fx);
+        self.call_groups(now, caller, Kind::TxnCommit(Box::new(committing)), vec![call], fx);
         Ok(())
     }
 
