@@ -25,7 +25,7 @@ const EXIT_CODES: &str = "Exit codes:
   0    done; for `serve`: shut down cleanly after SIGTERM or SIGINT
   1    failed; the reason and what to do about it stand on standard error
   2    the command line or the configuration is wrong, nothing was done
-  130  a second SIGTERM or SIGINT ended `serve` at once (the journal is replayed at the next start)
+  130  a second SIGTERM or SIGINT ended `serve` at once (the journal is replayed at the next start), or `consume --group` (it did not leave)
 
 Environment:
   FLOE_BOOTSTRAP  what --bootstrap defaults to

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 use super::super::client::consumer::Consumer;
 use super::super::client::member::{Member, Standing};
@@ -17,6 +17,8 @@ use super::super::output::Output;
 use super::{ConsumeArgs, Printer, WAIT};
 use crate::problem::{Exit, Outcome, Problem};
 
+/// Signals closer to each other are one.
+const TWICE: Duration = Duration::from_millis(500);
 /// How long a record may have been printed and not be committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 
@@ -109,13 +111,21 @@ impl Share {
     }
 }
 
-/// Set by the first SIGINT or SIGTERM; the second one ends the process at once.
+/// Set by the first SIGINT or SIGTERM; a second one ends the process at once.
 fn ended_by_signals() -> Outcome<Arc<AtomicBool>> {
     let over = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, i32::from(Exit::Interrupted.code()), over.clone())
-            .and_then(|_| flag::register(signal, over.clone()))
-            .map_err(|error| Problem::new("cannot listen to signals").because(error))?;
-    }
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM]).map_err(|error| Problem::new("cannot listen to signals").because(error))?;
+    let set = over.clone();
+    std::thread::spawn(move || {
+        let mut first = None;
+        for _ in signals.forever() {
+            set.store(true, Ordering::Relaxed);
+            // Who passes a terminal's Ctrl-C on (`timeout` does) sends it twice.
+            if first.get_or_insert_with(Instant::now).elapsed() > TWICE {
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+        }
+    });
     Ok(over)
 }
