@@ -5,7 +5,7 @@
   a NS [PARTITION ...]      partitions were assigned
   v NS [PARTITION ...]      partitions were revoked
 
-It leaves the group and ends when its standard input is closed."""
+It joins when a line comes to its standard input (what a program costs to start is over by then), and leaves the group and ends when that is closed."""
 import sys
 import threading
 from time import monotonic_ns
@@ -21,7 +21,6 @@ def wait():
     over.set()
 
 
-threading.Thread(target=wait, daemon=True).start()
 log = open(path, "a", buffering=1)
 
 
@@ -35,6 +34,9 @@ if protocol == "consumer":
 else:
     config |= {"partition.assignment.strategy": "cooperative-sticky", "heartbeat.interval.ms": int(heartbeat_ms),
                "session.timeout.ms": int(session_ms)}
+if not sys.stdin.buffer.readline():
+    sys.exit()
+threading.Thread(target=wait, daemon=True).start()
 consumer = Consumer(config)
 consumer.subscribe([topic], on_assign=tell("a"), on_revoke=tell("v"), on_lost=tell("v"))
 while not over.is_set():

@@ -1,6 +1,7 @@
 //! One run of all scenarios with one group: who is started, left and killed when, and over which spans gaps are looked for.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -42,7 +43,14 @@ impl Scene<'_> {
     pub fn run(place: &Place, subject: Subject, protocol: &'static str, name: &str) -> Result<Vec<Measured>, String> {
         let text = |error: std::io::Error| error.to_string();
         let mut client = Client::connect(place.port).map_err(text)?;
-        client.create_topic(name, PARTITIONS).map_err(text)?;
+        // A broker that was stopped may be told by its controller that it is out, and takes a moment to be in again.
+        let began = Instant::now();
+        while let Err(error) = client.create_topic(name, PARTITIONS) {
+            if began.elapsed() > PATIENCE || error.kind() != std::io::ErrorKind::Other {
+                return Err(format!("{}: {error}", subject.name()));
+            }
+            sleep(Duration::from_millis(200));
+        }
         let feed = Feed::start(place.port, name, PARTITIONS, Duration::from_millis(INTERVAL_MS)).map_err(text)?;
         let mut scene = Scene { place, subject, protocol, name: name.to_owned(), begun: 0 };
         let found = scene.scenarios();
@@ -53,13 +61,15 @@ impl Scene<'_> {
 
     fn scenarios(&mut self) -> Result<Vec<Measured>, String> {
         let mut found = Vec::new();
-        let a = self.member()?;
+        // All programs start before anything is measured: on the load's core that alone would hold up the others.
+        let (mut a, mut b, mut c) = (self.member()?, self.member()?, self.member()?);
+        a.join()?;
         self.rest(&[&a])?;
         let from_ns = now_ns();
         found.push(self.measure(0, &[&a], &[], from_ns, SPAN)?);
 
         let from_ns = now_ns();
-        let b = self.member()?;
+        b.join()?;
         found.push(self.measure(1, &[&a, &b], &[], from_ns, SPAN)?);
         self.rest(&[&a, &b])?;
 
@@ -68,10 +78,11 @@ impl Scene<'_> {
         found.push(self.measure(2, &[&b], &[gone], from_ns, SPAN)?);
         self.rest(&[&b])?;
 
-        let a = self.member()?;
-        self.rest(&[&a, &b])?;
+        // Another A: it has half of the partitions and is killed.
+        c.join()?;
+        self.rest(&[&c, &b])?;
         let from_ns = now_ns();
-        let gone = a.end(Signal::KILL);
+        let gone = c.end(Signal::KILL);
         found.push(self.measure(3, &[&b], &[gone], from_ns, SPAN + Duration::from_millis(SESSION_MS))?);
         self.rest(&[&b])?;
         b.end(Signal::KILL);
@@ -150,6 +161,11 @@ impl Scene<'_> {
 }
 
 impl Member {
+    fn join(&mut self) -> Result<(), String> {
+        let input = self.child.stdin.as_mut().ok_or("a member has no input")?;
+        input.write_all(b"\n").map_err(|error| format!("a member has ended: {error}"))
+    }
+
     fn log(&self) -> Log {
         Log::parse(&fs::read_to_string(&self.path).unwrap_or_default())
     }
