@@ -13,7 +13,8 @@ PARTITIONS, RECORDS, ROUND = 2, 6000, 20
 KILLED_AFTER = (RECORDS // 3, RECORDS * 2 // 3)
 PATIENCE = 100
 
-for made in AdminClient({"bootstrap.servers": bootstrap}).create_topics([NewTopic(topic, PARTITIONS, 1) for topic in ("in", "out")]).values():
+admin = AdminClient({"bootstrap.servers": bootstrap})
+for made in admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in ("in", "out")]).values():
     made.result()
 reader = Consumer({"bootstrap.servers": bootstrap, "group.id": mode, "enable.auto.commit": False, "auto.offset.reset": "earliest",
                    "isolation.level": "read_committed", "enable.partition.eof": True})
