@@ -39,3 +39,9 @@ fn at_least_once_loses_nothing() {
     let (results, lost, _) = deliver("at-least-once");
     assert_eq!(lost, 0, "{results} results");
 }
+
+#[test]
+fn exactly_once_does_neither() {
+    let (results, lost, repeated) = deliver("exactly-once");
+    assert_eq!((lost, repeated), (0, 0), "{results} results");
+}

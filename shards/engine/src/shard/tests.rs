@@ -35,6 +35,7 @@ mod list_offsets;
 mod pressure;
 mod produce;
 mod transactions;
+mod txn_offsets;
 
 const CONN: ConnId = ConnId(1);
 

@@ -21,7 +21,7 @@ use floe_wire::errors::ErrorCode;
 
 impl Node {
     /// Error code and host of each key.
-    fn find(&mut self, keys: &[&'static str], key_type: i8, version: i16) -> Vec<(i16, String)> {
+    pub(super) fn find(&mut self, keys: &[&'static str], key_type: i8, version: i16) -> Vec<(i16, String)> {
         let request = FindCoordinatorRequest {
             key_type,
             coordinator_keys: keys.iter().map(|key| (*key).into()).collect(),
@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// Time passes for all shards.
-    fn pass_ms(&mut self, ms: u64) {
+    pub(super) fn pass_ms(&mut self, ms: u64) {
         self.now.mono_ns += ms * 1_000_000;
         self.now.wall_ms += ms as i64;
         (0..self.shards.len() as u16).for_each(|shard| self.input(shard, Input::Timer));
