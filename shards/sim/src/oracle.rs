@@ -548,6 +548,7 @@ impl Oracle {
     /// A life of the node has ended this way; the broker may have lost what its tiers do not promise.
     pub fn crashed(&mut self, ending: Ending) {
         self.life += 1;
+        self.groups.crashed();
         if ending == Ending::TailDamaged {
             self.groups.lost();
         }

@@ -111,6 +111,11 @@ impl Ledger {
         std::mem::take(&mut self.violations)
     }
 
+    /// The node has ended: a generation that was told to those who joined, but to none in a sync, may come again with other members.
+    pub fn crashed(&mut self) {
+        self.groups.values_mut().for_each(|group| group.claims.clear());
+    }
+
     /// The newest records of journals were damaged: whatever stood there may be gone.
     pub fn lost(&mut self) {
         for group in self.groups.values_mut() {
