@@ -5,6 +5,7 @@
 mod classic;
 mod consumer;
 mod migration;
+mod mixed;
 mod offsets;
 mod rebalance;
 mod replay;
@@ -170,7 +171,7 @@ impl World {
     /// Another process: everything from the log.
     fn restart(&mut self) {
         self.restarts += 1;
-        let mut seed = [2; 32];
+        let mut seed = [0; 32];
         seed[0] = self.restarts;
         self.coordinator = Coordinator::new(self.settings.clone(), Uuids::new(&seed, 0));
         self.coordinator.load(PARTITION);
