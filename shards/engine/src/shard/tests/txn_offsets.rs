@@ -21,7 +21,6 @@ impl Node {
                 transaction_timeout_ms: 60_000,
                 producer_id: -1,
                 producer_epoch: -1,
-                ..InitProducerIdRequest::default()
             };
             self.send(22, 5, &request);
             let response = InitProducerIdResponse::decode_all(self.reply(22, 5), 5).unwrap();
