@@ -79,6 +79,11 @@ requests! {
     21 delete_records DeleteRecordsRequest;
     22 init_producer_id InitProducerIdRequest;
     23 offset_for_leader_epoch OffsetForLeaderEpochRequest;
+    24 add_partitions_to_txn AddPartitionsToTxnRequest;
+    25 add_offsets_to_txn AddOffsetsToTxnRequest;
+    26 end_txn EndTxnRequest;
+    27 write_txn_markers WriteTxnMarkersRequest;
+    28 txn_offset_commit TxnOffsetCommitRequest;
     32 describe_configs DescribeConfigsRequest;
     33 alter_configs AlterConfigsRequest;
     35 describe_log_dirs DescribeLogDirsRequest;
@@ -89,6 +94,8 @@ requests! {
     47 offset_delete OffsetDeleteRequest;
     60 describe_cluster DescribeClusterRequest;
     61 describe_producers DescribeProducersRequest;
+    65 describe_transactions DescribeTransactionsRequest;
+    66 list_transactions ListTransactionsRequest;
     68 consumer_group_heartbeat ConsumerGroupHeartbeatRequest;
     69 consumer_group_describe ConsumerGroupDescribeRequest;
     74 list_config_resources ListConfigResourcesRequest;
@@ -126,6 +133,36 @@ fn full() -> Vec<Vec<u8>> {
             3,
             version,
             &metadata::MetadataRequest { topics: Some(vec![topic(), topic()]), ..Default::default() },
+        ));
+    }
+    for version in [0, 3, 4, 5] {
+        let topics =
+            || vec![add_partitions_to_txn::AddPartitionsToTxnTopic { name: "ice".into(), partitions: vec![0, 7] }; 2];
+        let transaction =
+            add_partitions_to_txn::AddPartitionsToTxnTransaction { topics: topics(), ..Default::default() };
+        let request = match version {
+            0..=3 => {
+                add_partitions_to_txn::AddPartitionsToTxnRequest { v3_and_below_topics: topics(), ..Default::default() }
+            }
+            _ => add_partitions_to_txn::AddPartitionsToTxnRequest {
+                transactions: vec![transaction; 2],
+                ..Default::default()
+            },
+        };
+        corpus.push(framed(24, version, &request));
+    }
+    for version in [1, 2] {
+        let topic = write_txn_markers::WritableTxnMarkerTopic { name: "ice".into(), partition_indexes: vec![0, 7] };
+        let marker = write_txn_markers::WritableTxnMarker { topics: vec![topic; 2], ..Default::default() };
+        corpus.push(framed(27, version, &write_txn_markers::WriteTxnMarkersRequest { markers: vec![marker; 2] }));
+    }
+    for version in [0, 3, 5] {
+        let partitions = vec![txn_offset_commit::TxnOffsetCommitRequestPartition::default(); 3];
+        let topic = txn_offset_commit::TxnOffsetCommitRequestTopic { name: "ice".into(), partitions };
+        corpus.push(framed(
+            28,
+            version,
+            &txn_offset_commit::TxnOffsetCommitRequest { topics: vec![topic; 2], ..Default::default() },
         ));
     }
     corpus

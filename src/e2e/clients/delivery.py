@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import islice
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -11,6 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 bootstrap, mode, program = sys.argv[1:]
 PARTITIONS, RECORDS, ROUND = 2, 6000, 20
 KILLED_AFTER = (RECORDS // 3, RECORDS * 2 // 3)
+BURST = 500
 PATIENCE = 100
 
 admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -39,6 +41,10 @@ def ends(topic):
     return [reader.get_watermark_offsets(at, timeout=10)[1] for at in partitions(topic)]
 
 
+def all_committed():
+    return [at.offset for at in reader.committed(partitions("in"), 10)] == ends("in")
+
+
 def until(what, done):
     global app
     end = time.monotonic() + PATIENCE
@@ -53,18 +59,22 @@ def until(what, done):
 app = start()
 try:
     until("the first result", lambda: feed.produce("in", b"0") or feed.flush() == 0 and sum(ends("out")) > 0)
-    for number in range(1, RECORDS):
+    numbers = iter(range(1, RECORDS))
+    for number in numbers:
         feed.produce("in", str(number).encode())
         if number % ROUND == 0:
             feed.flush()
             time.sleep(0.005)  # slower than the program, so that it is killed at work
         if number in KILLED_AFTER:
+            for number in islice(numbers, BURST):  # so that there is work when it is killed
+                feed.produce("in", str(number).encode())
+            feed.flush()
             seen = sum(ends("out"))
             kill(app)
             app = start()
-            until("work after a kill", lambda: sum(ends("out")) > seen)
+            until("work after a kill", lambda: sum(ends("out")) > seen or all_committed())
     feed.flush()
-    until("the end", lambda: [at.offset for at in reader.committed(partitions("in"), 10)] == ends("in"))
+    until("the end", all_committed)
     # Whoever commits first has the rest of its work before it.
     if mode == "at-most-once":
         time.sleep(1)
