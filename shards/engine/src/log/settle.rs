@@ -21,6 +21,10 @@ use saving::InCheckpoint;
 
 /// Partitions being settled at once.
 const JOBS_MAX: usize = 16;
+/// The same where each has much to write: what is under way is copied in one go, and commits wait behind it in the device's queue.
+const JOBS_LARGE_MAX: usize = 4;
+/// The same while there is no hurry.
+const JOBS_LARGE_CALM: usize = 2;
 /// Fewer partitions are synced one by one.
 const SYNC_TOGETHER_MIN: usize = 4;
 /// Partitions with more to write than this on average are synced one by one: then their syncs cost little beside the writing.
@@ -47,6 +51,8 @@ pub(super) struct Settle {
     active: usize,
     /// Many partitions are in this round: they are synced together.
     wide: bool,
+    /// Partitions of this round have much to write.
+    large: bool,
     /// Written, to be synced together.
     unsynced: Vec<PartitionIx>,
     /// Being synced together.
@@ -87,6 +93,7 @@ impl Settle {
             queue: VecDeque::new(),
             active: 0,
             wide: false,
+            large: false,
             unsynced: Vec::new(),
             syncing: Vec::new(),
             carries: VecDeque::new(),
@@ -172,8 +179,8 @@ impl ShardLog {
             });
             self.settle.queue = chosen.map(|(i, _)| PartitionIx(i as u32)).collect();
             let partitions = self.settle.queue.len();
-            self.settle.wide =
-                partitions >= SYNC_TOGETHER_MIN && self.unsettled_bytes / partitions as u64 <= SYNC_ALONE_BYTES;
+            self.settle.large = self.unsettled_bytes > SYNC_ALONE_BYTES * partitions as u64;
+            self.settle.wide = partitions >= SYNC_TOGETHER_MIN && !self.settle.large;
         }
         // A batch that a block of a segment ends in stays in the journal with its rest. After a crash it has to be there again, as it was: so
         // what was written without DSYNC is made durable before a checkpoint builds on it.
@@ -190,8 +197,19 @@ impl ShardLog {
         self.settle.force && unsettled().any(|e| self.journal.commit(e.ring).is_some_and(|c| Some(&c.slot) == oldest))
     }
 
+    /// Whether more has come than rounds keep up with: then appends will soon wait for room.
+    fn settle_is_behind(&self) -> bool {
+        let much = self.unsettled_bytes > self.settle.at_bytes / 8 * 9 || self.journal.used_percent() >= 60;
+        much || self.settle.force || self.stopping
+    }
+
     fn start_jobs(&mut self, now: Time, fx: &mut Effects) {
-        while self.settle.active < JOBS_MAX
+        let jobs_max = match (self.settle.large, self.settle_is_behind()) {
+            (true, true) => JOBS_LARGE_MAX,
+            (true, false) => JOBS_LARGE_CALM,
+            (false, _) => JOBS_MAX,
+        };
+        while self.settle.active < jobs_max
             && self.settle.active + self.settle.unsynced.len() < UNSYNCED_MAX
             && let Some(ix) = self.settle.queue.pop_front()
         {

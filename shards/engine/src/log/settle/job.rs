@@ -10,8 +10,10 @@ use crate::log::{PartitionIx, ShardLog};
 use crate::partition::Partition;
 use crate::time::Time;
 
-/// Bytes of one write to a segment.
-const WRITE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of one write to a segment while appends wait for what settling frees, or soon will.
+const WRITE_BYTES_MAX: u64 = 1 << 20;
+/// The same while there is no hurry.
+const WRITE_BYTES_CALM: u64 = 256 << 10;
 /// Bytes reserved on disk ahead, at least: thousands of partitions with little in them must not take gigabytes.
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes reserved on disk ahead, at most.
@@ -242,7 +244,8 @@ impl ShardLog {
         if job.written >= job.end {
             return (JobStep::Sync, DiskOp::Sync { file });
         }
-        let to = job.end.min(job.written + WRITE_BYTES_MAX);
+        let bytes_max = if self.settle_is_behind() { WRITE_BYTES_MAX } else { WRITE_BYTES_CALM };
+        let to = job.end.min(job.written + bytes_max);
         let len = (to - job.written) as usize;
         let mut buffer = self.journal.buffers().take(len);
         let p = self.partitions[ix.0 as usize].as_ref().expect("a partition with a job is kept");
