@@ -212,7 +212,7 @@ fn transactions(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         page.add(name, help, label(shard), Number::Level(value as f64));
     }
     let spreads = [
-        ("floe_transaction_marker_seconds", "From an end's being durable to its completion", &txns.marker_ns),
+        ("floe_transaction_marker_seconds", "From an end's being decided to its completion", &txns.marker_ns),
         ("floe_transaction_load_seconds", "From beginning to read a partition of ids to serving them", &host.load_ns),
     ];
     for (name, about, histogram) in spreads {

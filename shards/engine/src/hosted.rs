@@ -51,11 +51,13 @@ pub struct Decision<C: Hosted> {
     pub answers: Vec<(Asker, C::Answer)>,
     /// Given back to the coordinator at the same moment ([`Hosted::durable`]).
     pub then: Option<C::Then>,
+    /// The answers may leave at once: who asked appends to the same journal, so behind the records, and tells nobody before that is durable.
+    pub at_once: bool,
 }
 
 impl<C: Hosted> Default for Decision<C> {
     fn default() -> Decision<C> {
-        Decision { partition: 0, records: Vec::new(), txn: None, answers: Vec::new(), then: None }
+        Decision { partition: 0, records: Vec::new(), txn: None, answers: Vec::new(), then: None, at_once: false }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Shard {
     pub(crate) fetch_bytes_max: u64,
     pub(crate) auto_create: bool,
     pub(crate) delete_enabled: bool,
+    /// `transaction.partition.verification.enable`.
+    pub(crate) verifies_transactions: bool,
     pub(crate) partitions_default: i32,
     /// Memory that small answers share.
     pub(crate) answers: BytesMut,
@@ -284,6 +286,8 @@ impl Shard {
                 let full = self.owner.full.is_some();
                 self.owner.groups.pump(now, log, full, fx);
                 self.owner.txns.pump(now, log, full, fx);
+                let place = (self.shard, self.shards);
+                idle &= !self.owner.mark_beside(now, log, &self.image, place);
             }
             let markers = self.owner.markers.calls(now, &mut self.owner.txns, &self.image, self.shards);
             for (owner, token, parts) in markers {
@@ -374,6 +378,7 @@ impl Shard {
         self.partitions_default = self.config.number("num.partitions", dynamic) as i32;
         self.auto_create = self.config.switch("auto.create.topics.enable", dynamic);
         self.delete_enabled = self.config.switch("delete.topic.enable", dynamic);
+        self.verifies_transactions = self.config.switch("transaction.partition.verification.enable", dynamic);
         let mut new = Vec::new();
         let topics: Vec<&Arc<Topic>> = match changed {
             Some(ids) => ids.iter().filter_map(|id| image.topic_by_id(*id)).collect(),

@@ -301,6 +301,12 @@ pub const CONFIGS: &[ConfigDef] = &[
         "900000",
         "The longest time a client may give a transaction.",
     ),
+    dynamic(broker(
+        "transaction.partition.verification.enable",
+        Kind::Switch,
+        "true",
+        "Whether a produce of an older client (Produce 11, TxnOffsetCommit 4 and below) is checked to be of an open transaction.",
+    )),
     broker(
         "transaction.remove.expired.transaction.cleanup.interval.ms",
         int(1, INT_MAX),

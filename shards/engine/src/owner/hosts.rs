@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - A decision's records are one batch: appended whole, then applied at once, or not at all. Nobody decides in between.
-//! - An answer leaves when everything that was appended to its subject's partition before it has reached its tier.
+//! - An answer leaves when everything that was appended to its subject's partition before it has reached its tier; at once only to somebody who appends
+//!   behind it in the same journal ([`Decision::at_once`]).
 //! - One partition is read at a time, a step a round ([`GROUP_LOAD_BYTES`]), never more of it in memory than that and a batch.
 //! - After a failure of partition or journal its subjects are answered NOT_COORDINATOR: what was applied may not be on disk.
 
@@ -261,8 +262,13 @@ impl<C: Hosted> Host<C> {
                 }
             }
         }
-        let Decision { partition, answers, then, .. } = decision;
+        let Decision { partition, answers, then, at_once, .. } = decision;
         if answers.is_empty() && then.is_none() {
+            return taken;
+        }
+        if at_once {
+            assert!(then.is_none(), "what follows a decision waits for it");
+            self.send(answers);
             return taken;
         }
         let newest = self.partitions.get(&partition).and_then(|hosted| hosted.newest);

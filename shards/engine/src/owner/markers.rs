@@ -1,12 +1,33 @@
 //! Ends of transactions on the owner's side: each partition gets its marker, and the answer goes when all of them are on stable storage.
 
 use super::Owner;
+use super::txns::marker;
+use crate::event::ShardId;
 use crate::log::{AppendError, CommitSeq, PartitionIx, ShardLog, TxnEnd};
 use crate::mesh::{Answer, Marked, Marker, MarkerPart};
+use crate::metadata::Image;
 use crate::requests::codes;
 use crate::time::Time;
 
 impl Owner {
+    /// Writes the markers of ends that were decided just now into partitions of this shard, behind the end in its journal. What cannot be written now is
+    /// tried when the end is durable. Whether there were any.
+    pub fn mark_beside(&mut self, now: Time, log: &mut ShardLog, image: &Image, (me, shards): (ShardId, u16)) -> bool {
+        let mut any = false;
+        while let Some(ending) = self.txns.coordinator.next_decided() {
+            for place in &ending.partitions {
+                let topic = image.topic(&place.0).filter(|topic| topic.has(place.1));
+                let Some(topic) = topic.filter(|topic| topic.shard_of(place.1, shards) == me) else { continue };
+                let part = MarkerPart { at: 0, topic: topic.id, partition: place.1, marker: marker(&ending) };
+                let Ok((ix, wait)) = write(now, log, &part) else { continue };
+                self.groups.ended(now, ix, (ending.producer.id, ending.committed), wait);
+                self.txns.coordinator.marked_beside(&ending.key, ending.producer, place);
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Writes markers. A nearly full disk does not keep them out: they are small, and what is open holds readers back.
     pub(super) fn mark(&mut self, now: Time, log: &mut ShardLog, job: u64, parts: &[MarkerPart]) -> (Answer, usize) {
         // Commits complete in order, so the last one stands for all.

@@ -1,8 +1,8 @@
 //! What the host of transaction coordinators does beside hosting: markers of ends go to the owners of partitions, those of one round together, and what
 //! became of them goes back to their coordinator. Part of the [`super::Owner`].
 //!
-//! Invariants: a marker is sent only when its end is durable (the coordinator sees to that) and answered once; a partition that is not there (its topic
-//! is deleted) needs no marker.
+//! Invariants: a marker is sent only when its end is durable (the coordinator sees to that; those of this shard's partitions are written before, see
+//! `markers.rs`) and answered once; a partition that is not there (its topic is deleted) needs no marker.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +43,17 @@ struct Sent {
     place: (Name, i32),
 }
 
+/// The marker that each partition gets.
+pub(super) fn marker(ending: &Ending) -> Marker {
+    Marker {
+        producer_id: ending.producer.id,
+        producer_epoch: ending.producer.epoch,
+        coordinator_epoch: COORDINATOR_EPOCH,
+        committed: ending.committed,
+        transaction_version: ending.version,
+    }
+}
+
 /// Whether an answer is to a call of this host.
 pub fn is_own(token: u64) -> bool {
     token & TOKEN_TAG != 0
@@ -58,7 +69,9 @@ impl Markers {
         shards: u16,
     ) -> Vec<(ShardId, u64, Vec<MarkerPart>)> {
         let mut by_owner: BTreeMap<ShardId, (Vec<MarkerPart>, Vec<Sent>)> = BTreeMap::new();
-        while let Some(Ending { key, producer, committed, version, partitions }) = host.coordinator.next_ending() {
+        while let Some(ending) = host.coordinator.next_ending() {
+            let marker = marker(&ending);
+            let Ending { key, producer, partitions, .. } = ending;
             for place in partitions {
                 let topic = image.topic(&place.0).filter(|topic| topic.has(place.1));
                 let Some(topic) = topic else {
@@ -67,13 +80,6 @@ impl Markers {
                     continue;
                 };
                 let (parts, sent) = by_owner.entry(topic.shard_of(place.1, shards)).or_default();
-                let marker = Marker {
-                    producer_id: producer.id,
-                    producer_epoch: producer.epoch,
-                    coordinator_epoch: COORDINATOR_EPOCH,
-                    committed,
-                    transaction_version: version,
-                };
                 let at = parts.len() as u32;
                 parts.push(MarkerPart { at, topic: topic.id, partition: place.1, marker });
                 sent.push(Sent { key: key.clone(), producer, place });

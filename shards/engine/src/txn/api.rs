@@ -47,6 +47,9 @@ pub enum TxnRequest {
         topics: Vec<(Name, Vec<i32>)>,
         /// How.
         adding: Adding,
+        /// All of them lie on the coordinator's shard, and whoever asks only appends to them there: as that goes behind this in one journal, the answer
+        /// need not wait until this is durable.
+        beside: bool,
     },
     /// EndTxn.
     End {

@@ -1,11 +1,13 @@
 //! All transactional ids of one shard: which partitions of `__transaction_state` are here, their ids, whose markers are on their way, and when each is to be
 //! looked at again.
 //!
-//! The way of an end: `Prepare*` is appended; when it is durable the client is answered and markers go out ([`Coordinator::next_ending`]), again and again
-//! until each partition has one or is gone; then `Complete*` is appended. After a crash the log says `Prepare*`, and the way goes on from there.
+//! The way of an end: `Prepare*` is appended. Partitions of the same shard get their markers at once ([`Coordinator::next_decided`]): these stand behind the
+//! end in one journal, so no crash leaves a marker without its end, and end, markers and completion are one write to the device. When the end is durable the
+//! client is answered and the other markers go out ([`Coordinator::next_ending`]), again and again until each partition has one or is gone; then `Complete*`
+//! is appended. After a crash the log says `Prepare*`, and the way goes on from there.
 //!
-//! Invariants: markers go out only for an end that is durable; an id has at most one end under way; what waits for its completion (bounded, and not
-//! longer than [`TXN_WAIT_MS`]) is decided again then. Deadlines are soft state, made anew when a partition has loaded.
+//! Invariants: to other shards markers go out only for an end that is durable; an id has at most one end under way; what waits for its completion
+//! (bounded, and not longer than [`TXN_WAIT_MS`]) is decided again then. Deadlines are soft state, made anew when a partition has loaded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -44,6 +46,8 @@ pub struct Coordinator {
     waits: BTreeSet<(Deadline, Key)>,
     /// Ends with partitions that did not take their marker, by when that is tried again.
     retries: BTreeSet<(Deadline, Key)>,
+    /// Ends that were decided and are not durable.
+    decided: VecDeque<Key>,
     /// Ends whose markers are to go out.
     endings: VecDeque<Ending>,
     lines: Vec<(LogLevel, String)>,
@@ -73,6 +77,8 @@ struct Entry {
     unmarked: BTreeSet<(Name, i32)>,
     /// Markers that were sent and not answered.
     in_flight: usize,
+    /// Ends that were appended and are not durable: several, when one was completed before.
+    undurable: u32,
     /// When the end was decided, on the monotonic clock.
     ending_since_ns: u64,
     /// Who waits for the end.
@@ -119,7 +125,10 @@ impl Coordinator {
         for name in names {
             let key = (partition, name);
             self.watch(now, &key);
-            self.durable(now, key);
+            if let Some(entry) = self.entry(&key).filter(|entry| entry.txn.state.is_ending()) {
+                entry.begin_end();
+                self.send_markers(now, key);
+            }
         }
     }
 
@@ -180,14 +189,37 @@ impl Coordinator {
         Decision { partition, answers, ..Decision::default() }
     }
 
-    /// An end is durable, if the id has one: its markers go out.
+    /// An end of the id is durable: if it is the one under way, the markers that are not written yet go out.
     pub fn durable(&mut self, now: Time, key: Key) {
-        let Some(entry) = self.entry(&key).filter(|entry| entry.txn.state.is_ending()) else { return };
-        let topics = entry.txn.topics.iter();
-        let partitions = topics.flat_map(|(topic, partitions)| partitions.iter().map(|p| (topic.clone(), *p)));
-        entry.unmarked = partitions.collect();
-        entry.in_flight = 0;
-        self.send_markers(now, key);
+        let Some(entry) = self.entry(&key) else { return };
+        entry.undurable = entry.undurable.saturating_sub(1);
+        if entry.undurable == 0 && entry.txn.state.is_ending() {
+            self.send_markers(now, key);
+        }
+    }
+
+    /// The next end that was appended just now. Whoever takes it may write markers into the journal that it stands in, and tells of each by
+    /// [`Coordinator::marked_beside`]; the others are for [`Coordinator::next_ending`].
+    pub fn next_decided(&mut self) -> Option<Ending> {
+        loop {
+            let key = self.decided.pop_front()?;
+            let Some(entry) = self.entry(&key).filter(|e| e.txn.state.is_ending() && e.undurable > 0) else { continue };
+            return Some(entry.ending(key));
+        }
+    }
+
+    /// A marker stands in the journal of the shard.
+    pub fn marked_beside(&mut self, key: &Key, producer: Producer, place: &(Name, i32)) {
+        let ending = |entry: &&mut Entry| entry.txn.state.is_ending() && entry.txn.producer == producer;
+        let Some(entry) = self.entry(key).filter(ending) else { return };
+        if !entry.unmarked.remove(place) {
+            return;
+        }
+        let is_last = entry.unmarked.is_empty();
+        self.metrics.markers += 1;
+        if is_last {
+            self.complete.push_back(key.clone());
+        }
     }
 
     /// The next end whose markers are to be written. Each of them is answered by [`Coordinator::marked`].
@@ -276,11 +308,12 @@ impl Coordinator {
                 let told = |producer| if aborts { Err(codes::CONCURRENT_TRANSACTIONS) } else { Ok(producer) };
                 decision(&key, asker, outcome, |result| TxnAnswer::Initialized(result.and_then(told)))
             }
-            TxnRequest::AddPartitions { producer, ref topics, adding: Adding::Verify } => {
+            TxnRequest::AddPartitions { producer, ref topics, adding: Adding::Verify, beside } => {
                 let verified = txn.map_or(Err(codes::INVALID_PRODUCER_ID_MAPPING), |txn| txn.verify(producer, topics));
-                Ok(Decision::answer(asker, TxnAnswer::Added(verified)))
+                let is_good = verified.as_ref().is_ok_and(|codes| codes.iter().flatten().all(|code| *code == 0));
+                Ok(Decision { at_once: beside && is_good, ..Decision::answer(asker, TxnAnswer::Added(verified)) })
             }
-            TxnRequest::AddPartitions { producer, ref topics, adding } => {
+            TxnRequest::AddPartitions { producer, ref topics, adding, beside } => {
                 let outcome = match txn {
                     None => Outcome::Refused(codes::INVALID_PRODUCER_ID_MAPPING),
                     Some(txn) => txn.add_partitions(now_ms, producer, topics, adding),
@@ -290,7 +323,12 @@ impl Coordinator {
                     Outcome::Changes(changed, ()) if changed.partitions() > TXN_PARTITIONS_MAX => {
                         Ok(Decision::answer(asker, TxnAnswer::Added(Err(codes::POLICY_VIOLATION))))
                     }
-                    _ => decision(&key, asker, outcome, |result| TxnAnswer::Added(result.map(|()| added))),
+                    _ => {
+                        // A refusal goes back to the client: what it tells has to be durable.
+                        let at_once = beside && !matches!(outcome, Outcome::Refused(_));
+                        decision(&key, asker, outcome, |result| TxnAnswer::Added(result.map(|()| added)))
+                            .map(|decision| Decision { at_once, ..decision })
+                    }
                 }
             }
             TxnRequest::End { producer, committed, bumps_epoch, fresh } => {
@@ -377,17 +415,15 @@ impl Coordinator {
 
     fn send_markers(&mut self, now: Time, key: Key) {
         let Some(entry) = self.entry(&key).filter(|e| e.txn.state.is_ending()) else { return };
-        let partitions: Vec<(Name, i32)> = entry.unmarked.iter().cloned().collect();
-        entry.in_flight = partitions.len();
+        entry.in_flight = entry.unmarked.len();
         if entry.ending_since_ns == 0 {
             entry.ending_since_ns = now.mono_ns;
         }
-        if partitions.is_empty() {
+        if entry.unmarked.is_empty() {
             return self.complete.push_back(key);
         }
-        let (producer, version) = (entry.txn.producer, entry.txn.version);
-        let committed = entry.txn.state == State::PrepareCommit;
-        self.endings.push_back(Ending { key, producer, committed, version, partitions });
+        let ending = entry.ending(key);
+        self.endings.push_back(ending);
     }
 
     /// A record holds. Live and in replay this is the only way to durable state.
@@ -403,10 +439,16 @@ impl Coordinator {
             Entry::new(txn.clone())
         });
         let before = mem::replace(&mut entry.txn, txn.clone());
-        if replay || txn.state.is_ending() {
+        if replay {
             return;
         }
         let key = (partition, record.id.clone());
+        if txn.state.is_ending() {
+            entry.begin_end();
+            entry.undurable += 1;
+            entry.ending_since_ns = now.mono_ns;
+            return self.decided.push_back(key);
+        }
         if before.state.is_ending() {
             let took_ns = now.mono_ns.saturating_sub(mem::take(&mut entry.ending_since_ns));
             let waited = mem::take(&mut entry.waiting);
@@ -467,6 +509,7 @@ impl Coordinator {
             watch.retain(|(_, (of, _))| *of != partition);
         }
         self.complete.retain(|(of, _)| *of != partition);
+        self.decided.retain(|(of, _)| *of != partition);
         self.endings.retain(|ending| ending.key.0 != partition);
         home
     }
@@ -558,6 +601,33 @@ impl Watch {
 
 impl Entry {
     fn new(txn: Txn) -> Entry {
-        Entry { txn, watched: None, unmarked: BTreeSet::new(), in_flight: 0, ending_since_ns: 0, waiting: Vec::new() }
+        Entry {
+            txn,
+            watched: None,
+            unmarked: BTreeSet::new(),
+            in_flight: 0,
+            undurable: 0,
+            ending_since_ns: 0,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// An end begins: every partition needs a marker.
+    fn begin_end(&mut self) {
+        let topics = self.txn.topics.iter();
+        let partitions = topics.flat_map(|(topic, partitions)| partitions.iter().map(|p| (topic.clone(), *p)));
+        self.unmarked = partitions.collect();
+        self.in_flight = 0;
+    }
+
+    /// The markers that are missing.
+    fn ending(&self, key: Key) -> Ending {
+        Ending {
+            key,
+            producer: self.txn.producer,
+            committed: self.txn.state == State::PrepareCommit,
+            version: self.txn.version,
+            partitions: self.unmarked.iter().cloned().collect(),
+        }
     }
 }

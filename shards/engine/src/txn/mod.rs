@@ -37,6 +37,6 @@ pub struct TxnMetrics {
     pub markers: u64,
     /// Ends some of whose markers had to be sent again.
     pub marker_retries: u64,
-    /// From an end's being durable to its last marker's being so.
+    /// From an end's being decided to its completion: next to nothing where markers stand in the same journal.
     pub marker_ns: Histogram,
 }

@@ -133,8 +133,13 @@ impl Shard {
         let partition = committing.call.as_ref().expect("it is asked about once").partition;
         let adding = if version >= IMPLICIT_SINCE { Adding::Implicit } else { Adding::Verify };
         let topics = vec![(OFFSETS_TOPIC.into(), vec![partition])];
-        let request = TxnRequest::AddPartitions { producer: committing.producer, topics, adding };
-        let id = committing.transactional_id.clone();
+        let (id, producer) = (committing.transactional_id.clone(), committing.producer);
+        if adding == Adding::Verify && !self.verifies_transactions {
+            self.txn_commit_vouched(now, token, TxnAnswer::Added(Ok(vec![vec![codes::NONE]])), fx);
+            return Ok(());
+        }
+        let beside = self.lie_beside(&id, &topics);
+        let request = TxnRequest::AddPartitions { producer, topics, adding, beside };
         self.call_txn(now, (token, 0), id, request, fx).map_err(|code| refused(codes, retriable(code)))
     }
 

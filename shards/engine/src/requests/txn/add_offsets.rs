@@ -42,7 +42,7 @@ impl Shard {
         let partition = partition_of(&request.group_id, topic.partitions);
         let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
         let topics = vec![(Name::from(OFFSETS_TOPIC), vec![partition])];
-        let add = TxnRequest::AddPartitions { producer, topics, adding: Adding::Named };
+        let add = TxnRequest::AddPartitions { producer, topics, adding: Adding::Named, beside: false };
         self.call_txns(now, caller, Kind::AddOffsets, vec![((&*request.transactional_id).into(), add)], fx);
         Ok(())
     }

@@ -52,7 +52,7 @@ impl Shard {
         let mut add = |id: &str, producer, how, topics: &[AddPartitionsToTxnTopic<'_>]| {
             let (adding, topics) = self.adding(id, topics);
             if adding.refused.is_none() {
-                let request = TxnRequest::AddPartitions { producer, topics, adding: how };
+                let request = TxnRequest::AddPartitions { producer, topics, adding: how, beside: false };
                 calls.push((adding.id.clone(), request));
             }
             all.push(adding);

@@ -82,6 +82,16 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether these partitions lie on the shard of the id's coordinator, so that they share its journal.
+    pub(in crate::requests) fn lie_beside(&self, id: &Name, topics: &[(Name, Vec<i32>)]) -> bool {
+        let Some(home) = self.image.topic(TXN_TOPIC) else { return false };
+        let owner = home.shard_of(partition_of(id, home.partitions), self.shards);
+        topics.iter().all(|(name, partitions)| {
+            let topic = self.image.topic(name);
+            topic.is_some_and(|topic| partitions.iter().all(|p| topic.shard_of(*p, self.shards) == owner))
+        })
+    }
+
     /// Asks about each id; the answer goes out when all have answered.
     fn call_txns(&mut self, now: Time, caller: Caller, kind: Kind, calls: Vec<(Name, TxnRequest)>, fx: &mut Effects) {
         let refused = |request: &TxnRequest| Some(request.refuse(codes::NOT_COORDINATOR));

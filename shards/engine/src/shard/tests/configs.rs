@@ -45,7 +45,7 @@ impl Node {
         (one.value.unwrap().into_owned(), one.config_source)
     }
 
-    fn incremental(&mut self, resources: &[Change<'_>]) -> Vec<(i16, String)> {
+    pub(super) fn incremental(&mut self, resources: &[Change<'_>]) -> Vec<(i16, String)> {
         self.incremental_as(resources, false)
     }
 

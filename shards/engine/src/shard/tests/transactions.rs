@@ -282,6 +282,34 @@ mod producer {
         }
     }
 
+    /// On one shard everything goes through one journal: what opens a transaction goes with what is written, and its end with markers and completion.
+    #[test]
+    fn a_transaction_on_one_shard_is_two_journal_writes() {
+        let (mut node, mut producer) = Node::with_producer(1);
+        for parts in [&[(0, 0)][..], &[(0, 0), (1, 0)]] {
+            for committed in [true, false] {
+                let before = node.log().metrics().commits;
+                node.send_txn(12, producer, parts);
+                assert!(node.answers(12).iter().all(|(code, _)| *code == codes::NONE));
+                assert_eq!(node.log().metrics().commits, before + 1);
+                let (error, id, epoch) = node.end(5, producer, committed);
+                assert_eq!(error, codes::NONE);
+                assert_eq!(node.log().metrics().commits, before + 2);
+                assert_eq!(
+                    node.shards[0].owner.txns.coordinator.next_deadline().filter(|at| at.0 == 0),
+                    None,
+                    "it is over"
+                );
+                producer = (id, epoch);
+            }
+        }
+        let end = node.log().metrics().commits;
+        node.round();
+        assert_eq!(node.log().metrics().commits, end, "nothing comes after");
+        let (_, _, _, aborted) = node.read_as(0, 1);
+        assert_eq!(aborted.map(|aborted| aborted.len()), Some(2));
+    }
+
     #[test]
     fn batches_sent_together_go_in_together() {
         for shards in [1, 2, 3] {
@@ -309,6 +337,23 @@ mod producer {
         inputs.push_back((node.at, Input::Disconnected { conn: node.conn }));
         node.inputs(inputs);
         assert!(node.shards.iter().all(|shard| shard.vouching.is_empty() && shard.pending.is_empty()));
+    }
+
+    #[test]
+    fn older_clients_are_believed_where_nobody_is_to_ask() {
+        for shards in [1, 2] {
+            let (mut node, (id, epoch)) = Node::with_producer(shards);
+            let off = ("transaction.partition.verification.enable", 0, Some("false"));
+            assert_eq!(node.incremental(&[(4, "", &[off])]), [(codes::NONE, String::new())]);
+            node.send_txn(9, (id, epoch), &[(0, 0), (1, 0)]);
+            assert_eq!(node.answers(9), [(codes::NONE, 0), (codes::NONE, 0)], "{shards} shards");
+            node.send_txn(9, (id, epoch), &[(1, 1)]);
+            assert_eq!(node.answers(9), [(codes::NONE, 1)]);
+            assert!(node.shards.iter().all(|shard| shard.vouching.is_empty()));
+            // What adds partitions by itself asks all the same.
+            node.send_txn(12, (id + 1, 0), &[(1, 0)]);
+            assert_eq!(node.answers(12), [(codes::INVALID_PRODUCER_ID_MAPPING, -1)]);
+        }
     }
 
     #[test]

@@ -131,3 +131,82 @@ fn a_new_instance_aborts_what_the_old_one_left_open() {
         assert_eq!(world.add(old, adding), Err(codes::PRODUCER_FENCED));
     }
 }
+
+/// Partitions on the coordinator's own shard: their markers stand in its journal behind the end.
+#[test]
+fn an_end_is_over_at_once_where_every_marker_shares_its_journal() {
+    let (mut world, me) = opened(Adding::Implicit);
+    world.held = Some(Vec::new());
+    let raised = world.end(me, true, true).expect("it ends");
+    let decided = world.coordinator.next_decided().expect("it was decided");
+    assert_eq!((decided.producer, decided.committed, decided.version, decided.partitions.len()), (raised, true, 2, 3));
+    assert_eq!(world.coordinator.next_decided(), None, "once");
+    for place in &decided.partitions {
+        assert_eq!(
+            world.log.last().and_then(|record| record.value.as_ref()).map(|txn| txn.state),
+            Some(State::PrepareCommit)
+        );
+        world.coordinator.marked_beside(&decided.key, raised, place);
+    }
+    world.pump();
+    assert_eq!(world.state(), "CompleteCommit");
+    // The next one has begun and ended before the first end is durable: only when it is durable itself its markers go out.
+    assert!(world.add(raised, Adding::Implicit).is_ok());
+    let last = world.end(raised, false, true).expect("it ends");
+    let held = world.held.take().expect("it is held");
+    assert_eq!(held.len(), 2);
+    world.coordinator.durable(world.now, held[0].clone());
+    assert_eq!(world.endings(), []);
+    world.coordinator.durable(world.now, held[1].clone());
+    assert_eq!(world.mark(), [(last, false, 2, 3)]);
+    assert_eq!(world.state(), "CompleteAbort");
+    assert_eq!(world.coordinator.next_decided(), None, "it is over");
+}
+
+#[test]
+fn markers_for_other_shards_go_out_when_the_end_is_durable() {
+    let (mut world, me) = opened(Adding::Implicit);
+    world.held = Some(Vec::new());
+    let raised = world.end(me, true, true).expect("it ends");
+    let decided = world.coordinator.next_decided().expect("it was decided");
+    world.coordinator.marked_beside(&decided.key, raised, &decided.partitions[1]);
+    // Somebody else's, and one that is gone, say nothing.
+    world.coordinator.marked_beside(&decided.key, me, &decided.partitions[0]);
+    world.coordinator.marked_beside(&decided.key, raised, &decided.partitions[1]);
+    world.pump();
+    assert_eq!((world.state(), world.endings()), ("PrepareCommit", Vec::new()));
+    let key = world.held.take().expect("it is held").remove(0);
+    world.coordinator.durable(world.now, key);
+    let ending = world.endings().remove(0);
+    assert_eq!(ending.partitions, [decided.partitions[0].clone(), decided.partitions[2].clone()]);
+    world.answer_markers(&ending, codes::NONE);
+    world.pump();
+    assert_eq!(world.state(), "CompleteCommit");
+}
+
+/// Who only appends behind it is told before it is durable; who tells a client is not.
+#[test]
+fn only_what_is_granted_is_told_at_once() {
+    let mut world = World::new();
+    let me = world.init(None).expect("an identity");
+    for (asked, adding, at_once) in [
+        (me, Adding::Verify, false),
+        (producer(me.id, me.epoch + 1), Adding::Implicit, false),
+        (me, Adding::Implicit, true),
+        (me, Adding::Implicit, true),
+        (me, Adding::Verify, true),
+    ] {
+        for beside in [true, false] {
+            let TxnRequest::AddPartitions { producer, topics, adding, .. } = adding_of(asked, adding) else { panic!() };
+            let request = TxnRequest::AddPartitions { producer, topics, adding, beside };
+            let call = TxnCall { partition: PARTITION, id: ID.into(), request };
+            let decision = world.coordinator.request(world.now, (ShardId(0), 0), call);
+            assert_eq!(decision.at_once, at_once && beside, "{adding:?} {beside}");
+            if beside {
+                continue;
+            }
+            world.carry_out(decision);
+            world.answers.clear();
+        }
+    }
+}

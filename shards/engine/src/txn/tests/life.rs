@@ -101,7 +101,8 @@ fn lists_are_filtered() {
         world.ask(id, TxnRequest::Init { timeout_ms: 60_000, known: None, fresh: if id == "a" { 1 } else { 2 } });
     }
     let topics = vec![(Name::from("out"), vec![0])];
-    world.ask("b", TxnRequest::AddPartitions { producer: producer(2, 0), topics, adding: Adding::Named });
+    world
+        .ask("b", TxnRequest::AddPartitions { producer: producer(2, 0), topics, adding: Adding::Named, beside: false });
     world.pass(Duration::from_secs(5));
     let filter = |states: &[&str], producers: &[i64], longer_than_ms| TxnFilter {
         states: states.iter().map(|state| (*state).to_owned()).collect(),

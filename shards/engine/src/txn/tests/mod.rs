@@ -186,7 +186,7 @@ impl World {
 /// Partitions 0 and 2 of `out`, 1 of `__consumer_offsets`.
 fn adding_of(producer: Producer, adding: Adding) -> TxnRequest {
     let topics = vec![(Name::from("out"), vec![2, 0]), (Name::from("__consumer_offsets"), vec![1])];
-    TxnRequest::AddPartitions { producer, topics, adding }
+    TxnRequest::AddPartitions { producer, topics, adding, beside: false }
 }
 
 fn producer(id: i64, epoch: i16) -> Producer {
