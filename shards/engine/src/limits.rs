@@ -189,6 +189,12 @@ pub const EXPRESSION_MATCH_MS: u64 = 1000;
 /// With as many, no transaction begins there before retention, DeleteRecords or compaction have removed some.
 pub const ABORTED_MAX: usize = 1 << 20;
 
+/// Aborted and open transactions that all partitions of one shard remember together: 64 MiB. With as many, none begins on the shard: nobody can fill memory
+/// by aborting on many partitions.
+pub const ABORTED_SHARD_MAX: usize = 1 << 21;
+
+const _: () = assert!(ABORTED_MAX <= ABORTED_SHARD_MAX);
+
 /// Producers of one partition whose transaction's coordinator is being asked whether a batch may open a transaction.
 pub const GUARDS_MAX: usize = 10_000;
 

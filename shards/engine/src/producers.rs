@@ -180,6 +180,12 @@ impl Producers {
         }
     }
 
+    /// Whether a batch found to be in order begins a transaction.
+    pub fn begins(&self, info: &BatchInfo) -> bool {
+        let producer = self.by_id.get(&info.producer_id);
+        info.is_transactional() && producer.is_none_or(|producer| producer.txn_first_offset.is_none())
+    }
+
     /// Whether the end of a transaction may be written: Kafka's rules for its epochs.
     pub fn check_end(&self, id: i64, epoch: i16, end: TxnEnd, transaction_version: i16) -> EndVerdict {
         let Some(producer) = self.by_id.get(&id) else { return EndVerdict::Fits };

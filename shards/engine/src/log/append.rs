@@ -7,6 +7,7 @@ use super::{
     AppendError, Appended, BatchInfo, CommitSeq, LogEvent, PartitionIx, ReadError, ShardLog, TailEntry, Tier, TxnEnd,
     batch, end,
 };
+use crate::limits::ABORTED_SHARD_MAX;
 use crate::partition::Partition;
 use crate::producers::{EndVerdict, ProducedBatch, Verdict, Verified, sequence_after};
 use crate::time::Time;
@@ -34,9 +35,12 @@ impl ShardLog {
         leader_epoch: i32,
         verified: Option<Verified>,
     ) -> Result<Appended, AppendError> {
+        let has_room = self.transactions < ABORTED_SHARD_MAX;
         let p = self.appendable(ix)?;
+        let before = p.producers.transactions().remembered();
         if info.producer_id >= 0 {
             match p.producers.judge(info, verified, now.wall_ms) {
+                Verdict::New if !has_room && p.producers.begins(info) => return Err(AppendError::TooManyTransactions),
                 Verdict::New => {}
                 Verdict::Duplicate(first) => return Err(duplicate(p, &first)),
                 Verdict::OutOfOrder { expected } => {
@@ -72,6 +76,7 @@ impl ShardLog {
             };
             let (id, epoch) = (info.producer_id, info.producer_epoch);
             p.producers.enter(id, epoch, batch, info.is_transactional(), now.wall_ms);
+            self.transactions += p.producers.transactions().remembered() - before;
         }
         // Acknowledged now, so shown now: unless something before it still waits for another tier.
         self.show_memory(ix, base_offset);
@@ -102,7 +107,9 @@ impl ShardLog {
         let info = batch::whole(&bytes).expect("made just now");
         let (base_offset, append_time_ms, ring) = self.place(now, ix, &bytes, &info, leader_epoch, Tier::Flushed)?;
         let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
+        let before = p.producers.transactions().remembered();
         p.producers.end(id, epoch, end, (base_offset, now.wall_ms), now.wall_ms);
+        self.transactions = self.transactions.saturating_sub(before - p.producers.transactions().remembered());
         self.show_memory(ix, base_offset);
         Ok(Appended { base_offset, append_time_ms, wait: Some(CommitSeq(ring)) })
     }
@@ -246,7 +253,9 @@ impl ShardLog {
         }
         let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
         p.log_start = to;
+        let before = p.producers.transactions().remembered();
         p.producers.forget_aborted(to);
+        self.transactions = self.transactions.saturating_sub(before - p.producers.transactions().remembered());
         p.start_commit = Some(CommitSeq(self.journal.building_ring()));
         let header = EntryHeader {
             seq: 0,

@@ -106,6 +106,8 @@ pub struct ShardLog {
     settle: Settle,
     cleaner: Cleaner,
     unsettled_bytes: u64,
+    /// Open and aborted ones that partitions remember; counted anew with each housekeeping, as they also go with partitions and with compaction.
+    transactions: usize,
     cold: HashMap<ReadTicket, Cold, FxBuildHasher>,
     last_ticket: u64,
     /// Segments open for reading, the first opened first.
@@ -151,6 +153,7 @@ impl ShardLog {
             direct_wanted: Vec::new(),
             direct_open: 0,
             unsettled_bytes: 0,
+            transactions: 0,
             cold: HashMap::default(),
             last_ticket: 0,
             open_segments: VecDeque::new(),

@@ -13,6 +13,7 @@ impl ShardLog {
         if self.journal.failed.is_some() {
             return;
         }
+        self.transactions = self.partitions.iter().flatten().map(|p| p.producers.transactions().remembered()).sum();
         for i in 0..self.partitions.len() {
             let ix = PartitionIx(i as u32);
             let producer_expiration_ms = self.settings.producer_expiration_ms;

@@ -103,9 +103,14 @@ impl Transactions {
         !self.open.is_empty()
     }
 
+    /// How many are remembered, open ones included.
+    pub fn remembered(&self) -> usize {
+        self.aborted.len() + self.open.len()
+    }
+
     /// Whether another one may begin.
     pub(super) fn has_room(&self) -> bool {
-        self.aborted.len() + self.open.len() < ABORTED_MAX
+        self.remembered() < ABORTED_MAX
     }
 
     pub(super) fn opened(&mut self, first_offset: i64) {

@@ -323,3 +323,28 @@ fn ends_are_durable_in_every_tier() {
         assert_eq!(node.p(0).last_stable(), 2, "{tier:?}");
     }
 }
+
+/// Many partitions together are bounded as well; what is open goes on, and room comes back with what is deleted.
+#[test]
+fn a_shard_remembers_only_so_many() {
+    let mut node = start(Disk::default());
+    node.in_txn(100, (1, 0, 0)).unwrap();
+    node.in_txn(100, (2, 0, 0)).unwrap();
+    node.end_txn((2, 0), false, 1).unwrap();
+    node.run();
+    assert_eq!(node.log.transactions, 2);
+    node.log.transactions = crate::limits::ABORTED_SHARD_MAX;
+    assert_eq!(node.in_txn(100, (3, 0, 0)), Err(AppendError::TooManyTransactions));
+    assert!(node.in_txn(100, (1, 0, 1)).is_ok(), "it is open already");
+    assert!(node.append(0, 1, 100).is_ok(), "others write");
+    node.end_txn((1, 0), true, 1).unwrap();
+    assert!(node.in_txn(100, (3, 0, 0)).is_ok(), "a commit is remembered no longer");
+    node.end_txn((3, 0), false, 1).unwrap();
+    node.run();
+    node.log.transactions = crate::limits::ABORTED_SHARD_MAX + 1;
+    let ix = node.ix(0);
+    node.log.delete_records(node.now, ix, -1).unwrap();
+    assert_eq!(node.log.transactions, crate::limits::ABORTED_SHARD_MAX - 1, "with what is deleted");
+    node.log.housekeeping(node.now);
+    assert_eq!(node.log.transactions, 0, "counted");
+}
