@@ -233,7 +233,9 @@ fn pinned_to(command: Command, cores: &str) -> Command {
 fn floe_command(place: &Place, subject: Subject, data: &Path) -> Command {
     let mut command = Command::new(&place.floe);
     command.arg("serve").arg("--data-dir").arg(data).arg("--listen").arg(format!("127.0.0.1:{}", place.port));
-    command.args(["--admin-listen", "none"]);
+    if !place.settings.iter().any(|setting| setting.starts_with("admin.listen=")) {
+        command.args(["--admin-listen", "none"]);
+    }
     // Who wants several shards on the one core says so as a setting.
     if !place.settings.iter().any(|setting| setting.starts_with("cores=")) {
         command.arg("--cores").arg(place.cores());

@@ -9,6 +9,7 @@ mod member;
 
 use std::time::{Duration, Instant};
 
+use floe_wire::messages::find_coordinator::GROUP;
 use serde::Serialize;
 
 use self::asking::Asking;
@@ -107,7 +108,7 @@ fn before(place: &Place, plan: &Plan, broker: &Broker) -> Result<(Fleet, Found),
     Client::connect(place.port).and_then(|mut client| client.create_topic(TOPIC, partitions)).map_err(text)?;
     let groups: Vec<String> = (0..plan.groups).map(|group| format!("group-{group:05}")).collect();
     let mut asking = Asking::connect(place.port).map_err(text)?;
-    asking.find_coordinator(&groups[0]).map_err(text)?;
+    asking.find_coordinator(&groups[0], GROUP).map_err(text)?;
     for group in &groups {
         asking.commit(group, TOPIC, partitions, FIRST_OFFSET).map_err(text)?;
     }

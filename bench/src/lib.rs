@@ -1,5 +1,6 @@
 //! What the benchmarks' command line is made of: brokers under measurement, loads, results.
 
+pub mod asking;
 pub mod broker;
 pub mod children;
 pub mod client;
@@ -21,4 +22,5 @@ pub mod restart;
 pub mod run;
 pub mod runtimes;
 pub mod sweep;
+pub mod transactions;
 pub mod workload;

@@ -12,7 +12,7 @@ use floe_bench::groups;
 use floe_bench::instructions::{self, InstructionsArgs};
 use floe_bench::run::{Runs, To};
 use floe_bench::runtimes::{self, RuntimesArgs};
-use floe_bench::{children, compare, disk, fuzz, rebalance, report, restart, run, sweep};
+use floe_bench::{children, compare, disk, fuzz, rebalance, report, restart, run, sweep, transactions};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]
@@ -201,6 +201,38 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Transactions: how many a second, how long a commit takes, its journal writes; and what a stream pays for them. About two minutes a broker.
+    Transactions {
+        /// Measure this as well, in turns with Floe.
+        #[arg(long)]
+        against: Option<Rival>,
+        /// Leave Floe out.
+        #[arg(long, requires = "against")]
+        without_floe: bool,
+        /// Turns; each figure is the median of as many runs.
+        #[arg(long, default_value_t = 3)]
+        turns: usize,
+        /// Seconds of each run that count.
+        #[arg(long, default_value_t = 2.5)]
+        seconds: f64,
+        /// Seconds of load before the first run of a Kafka: a JVM needs it.
+        #[arg(long, default_value_t = 20.0)]
+        warm: f64,
+        /// Producers that commit one small transaction after the other.
+        #[arg(long, default_value_t = 16)]
+        producers: usize,
+        /// Milliseconds between two commits of a stream.
+        #[arg(long, default_value_t = 100)]
+        interval_ms: u64,
+        /// KiB of a batch of a stream.
+        #[arg(long, value_delimiter = ',', default_value = "32,1024")]
+        batch: Vec<usize>,
+        /// One short turn: to see that everything runs, not for figures to quote.
+        #[arg(long)]
+        quick: bool,
+        #[command(flatten)]
+        at: At,
+    },
     /// Instructions of the engine for each request, counted by valgrind: no neighbour changes them.
     Instructions(InstructionsArgs),
     /// From kill -9 under load, with much data, to the first acknowledged produce of the restarted broker.
@@ -383,6 +415,32 @@ fn main() -> ExitCode {
         Command::Rebalance { brokers, turns, at } => {
             let subjects: Vec<Subject> = brokers.into_iter().map(Subject::from).collect();
             at.place().and_then(|place| rebalance::run(&place, &subjects, turns))
+        }
+        Command::Transactions {
+            against,
+            without_floe,
+            turns,
+            seconds,
+            warm,
+            producers,
+            interval_ms,
+            batch,
+            quick,
+            at,
+        } => {
+            let mut subjects = if without_floe { vec![] } else { vec![Subject::Floe] };
+            subjects.extend(against.map(|Rival::Kafka| Subject::Kafka));
+            let plan = transactions::Plan {
+                subjects,
+                turns: if quick { 1 } else { turns.max(1) },
+                seconds: if quick { 0.5 } else { seconds },
+                warm_s: if quick { 2.0 } else { warm },
+                producers: producers.max(1),
+                interval_ms,
+                // Room for a record in the smallest, and what brokers take by default in the largest.
+                batches_bytes: batch.iter().map(|kib| (*kib).clamp(4, 1024) << 10).collect(),
+            };
+            at.place().and_then(|place| transactions::run(&place, &plan))
         }
         Command::Instructions(args) => instructions::run(&args),
         Command::Runtimes(args) => runtimes::run(&args),
