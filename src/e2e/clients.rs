@@ -3,9 +3,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// All codecs, by Kafka's names.
 pub const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
@@ -91,6 +92,18 @@ pub fn limited(program: impl Into<OsString>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", "300"]).arg(program.into());
     command
+}
+
+/// kill -9 of what [`limited`] has started; `timeout` stands between and would pass on only what it can catch.
+pub fn kill_limited(mut child: Child) {
+    while child.try_wait().expect("it can be waited for").is_none() {
+        let below = finish(Command::new("pgrep").args(["-P", &child.id().to_string()]));
+        for pid in below.unwrap_or_default().split_whitespace() {
+            // It may have ended by itself meanwhile.
+            let _ = finish(Command::new("kill").args(["-9", pid]));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Runs to the end; gives what went to standard output, or on failure everything that was said.

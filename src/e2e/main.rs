@@ -10,6 +10,7 @@ mod clients;
 mod connections;
 mod crash;
 mod delivery;
+mod exactly_once;
 mod exchange;
 mod groups;
 mod hostile;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::broker::Broker;
-use crate::clients::{finish, java, limited, node, python};
+use crate::clients::{finish, java, kill_limited, limited, node, python};
 
 pub const GROUP: &str = "group";
 pub const TOPIC: &str = "work";
@@ -289,13 +289,9 @@ impl Member {
         assert!(status.success(), "a member ended with {status}: {}", self.said());
     }
 
-    /// kill -9; `timeout` stands between and is told to kill what it runs.
-    pub fn kill(mut self) {
-        let children = finish(Command::new("pgrep").args(["-P", &self.child.id().to_string()]));
-        for child in children.unwrap_or_default().split_whitespace() {
-            finish(Command::new("kill").args(["-9", child])).expect("it can be killed");
-        }
-        self.child.wait().expect("it ends");
+    /// kill -9.
+    pub fn kill(self) {
+        kill_limited(self.child);
     }
 }
 
