@@ -1,5 +1,6 @@
 //! Runs of the whole broker: Kafka clients over the simulated network against [`Shard`]s. Those with groups have consumer groups of both protocols and
-//! compacted topics beside the producers and consumers of the others.
+//! compacted topics beside the producers and consumers of the others, those with transactions have transactional producers, readers of committed records, and
+//! topics of which nothing is ever deleted.
 
 use floe_engine::ANSWERED;
 use floe_engine::config::{BrokerConfig, Values};
@@ -20,6 +21,9 @@ use crate::workload::groups::portrait::Painter;
 use crate::workload::produce::{self, Producer};
 use crate::workload::sweep::Sweep;
 use crate::workload::topics::{TopicState, Topics};
+use crate::workload::txns::ghost::Ghost;
+use crate::workload::txns::inspector::Inspector;
+use crate::workload::txns::{plan as txn_plan, producer as txn_producer, reader};
 use crate::workload::{Clients, Node};
 use crate::world::{Happening, World};
 
@@ -44,7 +48,20 @@ pub fn run_groups(seed: u64, options: Options) -> Outcome {
     run::run(seed, rng, fate, clients, options)
 }
 
-/// Producers, consumers and an operator; perhaps groups.
+/// Does the run of a seed, with transactions.
+pub fn run_txns(seed: u64, options: Options) -> Outcome {
+    let mut rng = Rng::new(seed);
+    let fate = Fate::draw(&mut rng.fork(), &options);
+    let mut clients = KafkaClients::draw(&mut rng.fork(), options.fault);
+    clients.topics.plain = true;
+    clients.producers.truncate(1);
+    clients.consumers.truncate(1);
+    clients.operations = clients.operations.min(8);
+    clients.txns = Some(txn_plan::Plan::draw(&mut rng.fork()));
+    run::run(seed, rng, fate, clients, options)
+}
+
+/// Producers, consumers and an operator; perhaps groups, perhaps transactions.
 struct KafkaClients {
     /// What is wrong with the broker.
     fault: Option<Fault>,
@@ -57,6 +74,7 @@ struct KafkaClients {
     /// The operator's operations after that.
     operations: u32,
     groups: Option<Plan>,
+    txns: Option<txn_plan::Plan>,
 }
 
 impl KafkaClients {
@@ -70,6 +88,7 @@ impl KafkaClients {
             first_topics: rng.range(1, 4) as u32,
             operations: rng.range(0, 40) as u32,
             groups: None,
+            txns: None,
         }
     }
 }
@@ -83,10 +102,11 @@ impl Clientele for KafkaClients {
     }
 
     fn describe_plan(&self, config: &BrokerConfig) -> String {
-        let KafkaClients { producers, consumers, first_topics, operations, groups, .. } = self;
+        let KafkaClients { producers, consumers, first_topics, operations, groups, txns, .. } = self;
         let values = &config.values;
         format!(
-            "{values:#?}\n{producers:#?}\n{consumers:#?}\n{groups:#?}\n{first_topics} topics, {operations} operations"
+            "{values:#?}\n{producers:#?}\n{consumers:#?}\n{groups:#?}\n{txns:#?}\n{first_topics} topics, {operations} \
+             operations"
         )
     }
 
@@ -100,8 +120,17 @@ impl Clientele for KafkaClients {
         for style in &self.consumers {
             self.clients.add(world, Box::new(Consumer::new(style.clone())));
         }
+        for style in self.txns.iter().flat_map(|plan| &plan.producers) {
+            self.clients.add(world, Box::new(txn_producer::Producer::new(style.clone())));
+        }
+        for style in self.txns.iter().flat_map(|plan| &plan.readers) {
+            self.clients.add(world, Box::new(reader::Reader::new(style.clone())));
+        }
+        if self.txns.as_ref().is_some_and(|plan| plan.ghosts) {
+            self.clients.add(world, Box::new(Ghost::default()));
+        }
         let answered = |api: ApiKey, weight| if ANSWERED.contains(&(api as i16)) { weight } else { 0 };
-        let mix = Mix {
+        let mut mix = Mix {
             create: 1,
             delete: 1,
             grow: answered(ApiKey::CreatePartitions, 1),
@@ -110,6 +139,10 @@ impl Clientele for KafkaClients {
             lookup: 8,
             look: 2,
         };
+        if self.txns.is_some() {
+            // The history's rules are for topics of which nothing goes; a look-up may rightly find the end of a transaction, which is no record.
+            mix = Mix { delete: 0, trim: 0, configure: 0, lookup: 0, ..mix };
+        }
         let operator = Operator::new(mix, self.first_topics, self.operations, 100_000_000);
         self.clients.add(world, Box::new(operator));
     }
@@ -141,21 +174,32 @@ impl Clientele for KafkaClients {
         for style in self.groups.iter_mut().flat_map(Plan::probes) {
             self.clients.add(world, groups::member(style));
         }
+        if self.txns.is_some() {
+            self.clients.add(world, Box::new(txn_producer::Producer::new(txn_plan::Plan::probe())));
+        }
     }
 
     fn configure(&self, values: &mut Values) {
+        if let Some(plan) = &self.txns {
+            values.extend(plan.settings.clone());
+        }
         if let Some(plan) = &self.groups {
             values.extend(plan.settings.clone());
         }
     }
 
     fn quiet_ns(&self) -> u64 {
-        self.groups.as_ref().map_or(0, |_| plan::QUIET_NS)
+        let txns_ns = self.txns.as_ref().map_or(0, |_| txn_plan::QUIET_NS);
+        self.groups.as_ref().map_or(txns_ns, |_| plan::QUIET_NS)
     }
 
     fn look(&mut self, world: &mut World<Node>, after: bool) {
         if let Some(plan) = &self.groups {
             self.clients.add(world, Box::new(Painter::new(plan.groups.clone(), after)));
+        }
+        if self.txns.is_some() {
+            self.clients.add(world, Box::new(Inspector::default()));
+            self.clients.add(world, Box::new(reader::Reader::new(txn_plan::Plan::last_reader())));
         }
     }
 
@@ -171,7 +215,7 @@ impl Clientele for KafkaClients {
         self.clients.describe_open()
     }
 
-    /// Nothing of a deleted topic stays on disk.
+    /// Nothing of a deleted topic stays on disk; what readers of committed records saw breaks no rule.
     fn farewell(&mut self, world: &mut World<Node>, damaged: bool, oracle: &mut Oracle) {
         let gone = self.topics.all().iter().filter(|t| t.state == TopicState::Deleted && !t.id.is_zero());
         let gone: Vec<String> = gone.map(|t| format!("partitions/{}-", t.id.to_hex())).collect();
@@ -180,6 +224,12 @@ impl Clientele for KafkaClients {
             && !damaged
         {
             oracle.fail(format!("{path} is of a deleted topic and still there"));
+        }
+        if !damaged
+            && oracle.txns.abandoned == 0
+            && let Some(text) = oracle.txns.judge()
+        {
+            oracle.fail(text);
         }
     }
 }
@@ -207,6 +257,7 @@ fn draw_consumer(rng: &mut Rng) -> fetch::Style {
         min_bytes: rng.log_range(1, 50_000) as i32,
         max_bytes: rng.log_range(1, 4 << 20) as i32,
         partition_max_bytes: rng.log_range(1, 1 << 20) as i32,
+        read_committed: false,
     };
     fetch::Style {
         version: rng.range(4, 18) as i16,
@@ -233,7 +284,13 @@ fn probe_producer() -> produce::Style {
 }
 
 fn probe_consumer() -> fetch::Style {
-    let limits = fetch::Limits { max_wait_ms: 10, min_bytes: 1, max_bytes: 1 << 20, partition_max_bytes: 1 << 20 };
+    let limits = fetch::Limits {
+        max_wait_ms: 10,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        partition_max_bytes: 1 << 20,
+        read_committed: false,
+    };
     fetch::Style {
         version: 11,
         session: false,

@@ -11,6 +11,8 @@ pub enum Kind {
     Broker,
     /// The broker with consumer groups and compacted topics.
     Groups,
+    /// The broker with transactions.
+    Txns,
     /// The log alone, with far smaller journals.
     Log,
     /// The log alone, with journals that are full most of the time.
@@ -19,13 +21,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Broker, Kind::Groups, Kind::Log, Kind::Tiny];
+    pub const ALL: [Kind; 5] = [Kind::Broker, Kind::Groups, Kind::Txns, Kind::Log, Kind::Tiny];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Broker => "broker",
             Kind::Groups => "groups",
+            Kind::Txns => "txns",
             Kind::Log => "log",
             Kind::Tiny => "tiny",
         }
@@ -41,6 +44,7 @@ impl Kind {
         match self {
             Kind::Broker => broker::run(seed, options),
             Kind::Groups => broker::run_groups(seed, options),
+            Kind::Txns => broker::run_txns(seed, options),
             Kind::Log => bare::run(seed, Room::Some, options),
             Kind::Tiny => bare::run(seed, Room::Tiny, options),
         }

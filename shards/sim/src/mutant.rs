@@ -4,6 +4,7 @@
 //! A [`Mutant`] sees what goes in and what comes out and lies about it, so the engine itself has no code for it.
 
 mod groups;
+mod txns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,11 +58,25 @@ pub enum Fault {
     ForgetsWhoHolds,
     /// Whoever stopped reading from clients never goes on.
     StaysDeaf,
+    /// Ends of transactions are answered when they are asked for.
+    AnswersEndsEarly,
+    /// An end of a transaction that comes late ends the one that is open.
+    TakesLateEnds,
+    /// Markers for another shard's partitions count as written and are not.
+    LosesMarkers,
+    /// Whatever a producer writes on another shard than its coordinator's is vouched for, and not entered into its transaction.
+    VouchesForAll,
+    /// Readers are not told of the aborted transactions on other shards.
+    ForgetsAborted,
+    /// Readers of committed records are shown all.
+    ShowsAll,
+    /// Transactions may take as long as they like.
+    NeverTimesOut,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 25] = [
         Fault::AcknowledgesBeforeWritten,
         Fault::CommitsBeforeWritten,
         Fault::SkipsChecksums,
@@ -80,6 +95,13 @@ impl Fault {
         Fault::GivesTwice,
         Fault::ForgetsWhoHolds,
         Fault::StaysDeaf,
+        Fault::AnswersEndsEarly,
+        Fault::TakesLateEnds,
+        Fault::LosesMarkers,
+        Fault::VouchesForAll,
+        Fault::ForgetsAborted,
+        Fault::ShowsAll,
+        Fault::NeverTimesOut,
     ];
 
     /// The fault of this name.
@@ -106,6 +128,8 @@ pub struct Mutant<M> {
     answered: BTreeMap<ConnId, u32>,
     /// Batches that compaction wrote.
     compacted: u64,
+    /// The newest epoch that each producer has shown.
+    epochs: BTreeMap<i64, i16>,
     /// It has started.
     ready: bool,
 }
@@ -123,6 +147,7 @@ impl<M: Machine> Mutant<M> {
             early: Vec::new(),
             answered: BTreeMap::new(),
             compacted: 0,
+            epochs: BTreeMap::new(),
             ready: false,
         }
     }
@@ -149,6 +174,25 @@ impl<M: Machine> Mutant<M> {
                 }
                 Some(Input::Frame { conn, frame })
             }
+            (Fault::AnswersEndsEarly, Input::Frame { conn, frame }) => {
+                if let Some(reply) = txns::end_answer(&frame) {
+                    self.early.push(Effect::Reply { conn, reply });
+                    *self.answered.entry(conn).or_default() += 1;
+                }
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::TakesLateEnds, Input::Frame { conn, frame }) => {
+                let frame = txns::of_the_newest_epoch(&frame, &mut self.epochs).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::ShowsAll, Input::Frame { conn, frame }) => {
+                let frame = txns::of_everything(&frame).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::NeverTimesOut, Input::Frame { conn, frame }) => {
+                let frame = txns::without_timeout(&frame).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
             (Fault::GivesTwice, Input::Frame { conn, frame }) => {
                 let frame = groups::all_get_the_same(&frame).unwrap_or(frame);
                 Some(Input::Frame { conn, frame })
@@ -161,10 +205,20 @@ impl<M: Machine> Mutant<M> {
         }
     }
 
-    /// Changes the effects from `from` on; gives the operations that the machine is to believe done.
-    fn change_effects(&mut self, fault: Fault, from: usize, effects: &mut Effects) -> Vec<OpId> {
-        let mut done = Vec::new();
+    /// Changes the effects from `from` on; gives what the machine is to believe.
+    fn change_effects(&mut self, fault: Fault, from: usize, effects: &mut Effects) -> Vec<Input> {
+        let mut believed = Vec::new();
         for effect in effects.split_off(from) {
+            let effect = match effect {
+                Effect::Mesh { to, msg } => match txns::change_mesh(fault, to, msg) {
+                    Ok(msg) => Effect::Mesh { to, msg },
+                    Err(answer) => {
+                        believed.push(answer);
+                        continue;
+                    }
+                },
+                effect => effect,
+            };
             let Effect::Disk { op, what } = effect else {
                 self.ready |= matches!(effect, Effect::Ready);
                 effects.push(effect);
@@ -192,7 +246,7 @@ impl<M: Machine> Mutant<M> {
                 self.watched.insert(op, kind);
             }
             if believe {
-                done.push(op);
+                believed.push(Input::DiskDone { op, result: Ok(DiskOutput::Done) });
             }
             if believe && !forget {
                 self.lied_about.insert(op);
@@ -202,7 +256,7 @@ impl<M: Machine> Mutant<M> {
             }
         }
         self.change_replies(fault, effects);
-        done
+        believed
     }
 
     fn weaken(&mut self, fault: Fault, kind: FileKind, what: DiskOp) -> DiskOp {
@@ -228,7 +282,7 @@ impl<M: Machine> Mutant<M> {
                 self.replies += u64::from(matches!(effect, Effect::Reply { .. }));
                 !matches!(effect, Effect::Reply { .. }) || !self.replies.is_multiple_of(REPLIES_PER_LOSS)
             }),
-            Fault::AnswersCommitsEarly => effects.retain(|effect| {
+            Fault::AnswersCommitsEarly | Fault::AnswersEndsEarly => effects.retain(|effect| {
                 let Effect::Reply { conn, .. } = effect else { return true };
                 let Some(left) = self.answered.get_mut(conn).filter(|left| **left > 0) else { return true };
                 *left -= 1;
@@ -263,14 +317,14 @@ impl<M: Machine> Machine for Mutant<M> {
         let Some(fault) = self.fault else { return };
         let mut from = 0;
         loop {
-            let done = self.change_effects(fault, from, effects);
-            if done.is_empty() {
+            let believed = self.change_effects(fault, from, effects);
+            if believed.is_empty() {
                 effects.append(&mut self.early);
                 return;
             }
             from = effects.len();
-            for op in done {
-                self.inner.handle(now, Input::DiskDone { op, result: Ok(DiskOutput::Done) }, effects);
+            for input in believed {
+                self.inner.handle(now, input, effects);
             }
             self.inner.end_of_round(now, effects);
         }

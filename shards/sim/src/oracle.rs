@@ -13,6 +13,7 @@
 
 pub mod groups;
 pub mod history;
+pub mod txns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -178,6 +179,8 @@ pub struct Oracle {
     pub shown_last: Vec<i64>,
     /// What is known of consumer groups.
     pub groups: groups::Ledger,
+    /// What is known of transactions.
+    pub txns: txns::Book,
     /// Counters for the report.
     pub tally: Tally,
 }
@@ -201,6 +204,14 @@ pub struct Tally {
     pub committed: u64,
     /// Committed offsets read.
     pub fetched: u64,
+    /// Transactions committed, and acknowledged.
+    pub txns_committed: u64,
+    /// Transactions that were certainly not committed.
+    pub txns_aborted: u64,
+    /// Transactions of which nobody knows.
+    pub txns_unknown: u64,
+    /// Records shown to readers of committed ones.
+    pub txns_read: u64,
 }
 
 /// No run takes so long.
@@ -223,6 +234,13 @@ impl Oracle {
     /// Takes over what the book of the groups found.
     pub fn judge_groups(&mut self) {
         for text in self.groups.take_violations() {
+            self.fail(text);
+        }
+    }
+
+    /// Takes over what the book of the transactions has found.
+    pub fn judge_txns(&mut self) {
+        for text in self.txns.take_violations() {
             self.fail(text);
         }
     }

@@ -202,6 +202,10 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
             assigned: run.oracle.groups.assigned,
             committed: run.oracle.groups.committed,
             fetched: run.oracle.groups.fetched,
+            txns_committed: run.oracle.txns.committed,
+            txns_aborted: run.oracle.txns.aborted,
+            txns_unknown: run.oracle.txns.unknown,
+            txns_read: run.oracle.txns.read,
             ..run.oracle.tally
         },
         refused_to_start: run.refused_to_start,

@@ -11,12 +11,14 @@ pub mod create_topic;
 pub mod delete_records;
 pub mod delete_topic;
 pub mod fetch;
+pub mod footing;
 pub mod groups;
 pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
 pub mod sweep;
 pub mod topics;
+pub mod txns;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -156,3 +156,50 @@ fn giving_away_what_a_consumer_still_holds() {
     let options = Options { fault: Some(Fault::ForgetsWhoHolds), ..Options::default() };
     found_out_in(Kind::Groups, 0..RUNS, options, &["holds and need not have given up"]);
 }
+
+/// Whether some run with transactions finds this out, for one of these reasons.
+fn found_out_in_transactions(fault: Fault, reasons: &[&str]) {
+    found_out_in(Kind::Txns, 0..RUNS, Options { fault: Some(fault), ..Options::default() }, reasons);
+}
+
+/// Reasons for which the book of transactions condemns.
+const SHOWN_EARLY: &str = "and nobody committed it";
+/// Something is open for ever.
+const HANGS: [&str; 3] =
+    ["the last stable offset stays", "when everything should be at rest", "a transaction open since"];
+
+#[test]
+fn answering_ends_of_transactions_before_they_are_durable() {
+    let reasons = ["lost-write", "unseen", "torn-transaction"];
+    found_out_in_transactions(Fault::AnswersEndsEarly, &reasons);
+}
+
+#[test]
+fn taking_a_late_end_for_one_of_the_open_transaction() {
+    found_out_in_transactions(Fault::TakesLateEnds, &[SHOWN_EARLY, "which nobody fenced"]);
+}
+
+#[test]
+fn not_waiting_for_markers() {
+    found_out_in_transactions(Fault::LosesMarkers, &HANGS);
+}
+
+#[test]
+fn vouching_for_whatever_is_written() {
+    found_out_in_transactions(Fault::VouchesForAll, &HANGS);
+}
+
+#[test]
+fn forgetting_what_was_aborted() {
+    found_out_in_transactions(Fault::ForgetsAborted, &[SHOWN_EARLY]);
+}
+
+#[test]
+fn showing_everything_to_readers_of_committed_records() {
+    found_out_in_transactions(Fault::ShowsAll, &[SHOWN_EARLY, "the last stable offset is"]);
+}
+
+#[test]
+fn never_timing_out() {
+    found_out_in_transactions(Fault::NeverTimesOut, &HANGS);
+}

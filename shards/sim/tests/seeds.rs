@@ -100,6 +100,7 @@ fn part(n: u64) {
     for kind in Kind::ALL {
         let (mut acked, mut seen, mut refused) = (0, 0, 0);
         let (mut assigned, mut committed, mut fetched) = (0, 0, 0);
+        let (mut txns, mut aborted, mut read) = (0, 0, 0);
         for seed in (n..SEEDS).step_by(PARTS as usize) {
             let outcome = kind.run(seed, Options::default());
             assert!(outcome.failure.is_none(), "{}", explain(kind, &outcome));
@@ -108,6 +109,9 @@ fn part(n: u64) {
             assigned += outcome.tally.assigned;
             committed += outcome.tally.committed;
             fetched += outcome.tally.fetched;
+            txns += outcome.tally.txns_committed;
+            aborted += outcome.tally.txns_aborted;
+            read += outcome.tally.txns_read;
             refused += u64::from(outcome.refused_to_start);
         }
         // A simulation that does nothing finds nothing.
@@ -118,6 +122,11 @@ fn part(n: u64) {
             assert!(assigned > 30 * runs, "{assigned} assignments judged in {runs} runs");
             assert!(committed > 20 * runs, "{committed} offsets committed in {runs} runs");
             assert!(fetched > 20 * runs, "{fetched} committed offsets read in {runs} runs");
+        }
+        if kind == Kind::Txns {
+            assert!(txns > 20 * runs, "{txns} transactions committed in {runs} runs");
+            assert!(aborted > 10 * runs, "{aborted} transactions aborted in {runs} runs");
+            assert!(read > 100 * runs, "{read} committed records read in {runs} runs");
         }
         assert!(refused < runs / 10, "{refused} of {runs} runs ended in a refusal to start ({})", kind.name());
     }

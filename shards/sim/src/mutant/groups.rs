@@ -21,7 +21,7 @@ use crate::bare::batch::crc32c;
 const BATCHES_PER_LOSS: u64 = 4;
 
 /// A request with its header.
-fn framed<'a>(header: &RequestHeader<'_>, request: &impl Message<'a>) -> Bytes {
+pub(super) fn framed<'a>(header: &RequestHeader<'_>, request: &impl Message<'a>) -> Bytes {
     let mut writer = Writer::new();
     header.encode(&mut writer);
     request.encode(&mut writer, header.api_version);

@@ -27,9 +27,13 @@ pub enum ApiKey {
     DeleteTopics = 20,
     DeleteRecords = 21,
     InitProducerId = 22,
+    AddPartitionsToTxn = 24,
+    EndTxn = 26,
     CreatePartitions = 37,
     IncrementalAlterConfigs = 44,
     OffsetDelete = 47,
+    DescribeProducers = 61,
+    ListTransactions = 66,
     ConsumerGroupHeartbeat = 68,
     ConsumerGroupDescribe = 69,
 }

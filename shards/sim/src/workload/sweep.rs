@@ -106,7 +106,13 @@ impl Actor for Sweep {
                 let named = cx.topics.get(tp.topic).id.is_zero();
                 let version = cx.rng.range(4, if named { 12 } else { 18 }) as i16;
                 let bytes = cx.rng.log_range(1, 1 << 20) as i32;
-                let limits = Limits { max_wait_ms: 0, min_bytes: 1, max_bytes: bytes, partition_max_bytes: bytes };
+                let limits = Limits {
+                    max_wait_ms: 0,
+                    min_bytes: 1,
+                    max_bytes: bytes,
+                    partition_max_bytes: bytes,
+                    read_committed: false,
+                };
                 let want = Want { tp, offset: at, expected: current.expected };
                 fetch::request(cx, version, &[want], &limits, (0, -1))
             }

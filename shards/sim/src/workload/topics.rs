@@ -47,6 +47,10 @@ pub struct Topics {
     list: Vec<Topic>,
     /// Percent of the topics that are compacted.
     pub compacted_percent: u32,
+    /// All of them are of tier `flushed`, and nothing of them is ever deleted.
+    pub plain: bool,
+    /// Requests that are to come a second time.
+    pub late: Vec<super::txns::ghost::Late>,
     /// What groups looked like before a restart.
     pub portraits: super::groups::portrait::Portraits,
     producer_ids: BTreeSet<(i64, i16)>,
@@ -55,9 +59,12 @@ pub struct Topics {
 impl Topics {
     /// Draws a new topic. Nothing is sent yet.
     pub fn draw(&mut self, rng: &mut Rng, oracle: &mut Oracle) -> TopicIx {
-        let tier = *rng.pick(&[Tier::Flushed, Tier::Flushed, Tier::Flushed, Tier::Written, Tier::Memory]);
-        let retention = rng.percent(20);
-        let append_time = rng.percent(15);
+        let mut tier = *rng.pick(&[Tier::Flushed, Tier::Flushed, Tier::Flushed, Tier::Written, Tier::Memory]);
+        let mut retention = rng.percent(20);
+        let mut append_time = rng.percent(15);
+        if self.plain {
+            (tier, retention, append_time) = (Tier::Flushed, false, false);
+        }
         let ix = oracle.add_topic(tier, retention, append_time);
         let mut configs: Vec<(String, String)> = vec![(
             "floe.durability".into(),

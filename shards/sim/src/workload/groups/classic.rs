@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use floe_wire::errors::ErrorCode;
+use floe_wire::messages::find_coordinator::GROUP;
 use floe_wire::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use floe_wire::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use floe_wire::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberIdentity};
@@ -47,19 +48,14 @@ pub struct Member {
     /// What it said it has when it joined.
     claimed: BTreeSet<Tp>,
     open: Open,
-    left: u32,
-    over: bool,
-    /// Of one that must succeed: it has committed, and has read it back.
-    succeeded: bool,
 }
 
 impl Member {
     /// A member that joins when there is a topic.
     pub fn new(style: Style) -> Member {
         Member {
-            left: style.steps,
+            footing: Footing::new(style.steps),
             style,
-            footing: Footing::default(),
             phase: Phase::Out,
             topics: Vec::new(),
             member: String::new(),
@@ -69,8 +65,6 @@ impl Member {
             owned: BTreeSet::new(),
             claimed: BTreeSet::new(),
             open: Open::default(),
-            over: false,
-            succeeded: false,
         }
     }
 
@@ -263,8 +257,7 @@ impl Member {
 
     /// One step of a member's life.
     fn step(&mut self, cx: &mut Cx<'_>) {
-        self.left = self.left.saturating_sub(1);
-        self.footing.not_before_ns = cx.world.now_ns() + cx.rng.below(self.style.pause_ns + 1);
+        self.footing.step(cx, self.style.pause_ns);
         let (mut open, expiring) = (std::mem::take(&mut self.open), cx.rng.percent(self.style.expiring_percent));
         let some = draw_some(cx.rng, &self.owned);
         let draw = if self.style.must_succeed { 60 + cx.rng.below(30) } else { cx.rng.below(100) };
@@ -297,8 +290,7 @@ impl Member {
 
     /// One step of a standalone consumer.
     fn commit_alone(&mut self, cx: &mut Cx<'_>) {
-        self.left = self.left.saturating_sub(1);
-        self.footing.not_before_ns = cx.world.now_ns() + cx.rng.below(self.style.pause_ns + 1);
+        self.footing.step(cx, self.style.pause_ns);
         let all: BTreeSet<Tp> =
             cx.topics.live_partitions().into_iter().filter(|tp| self.topics.contains(&tp.topic)).collect();
         let some = draw_some(cx.rng, &all);
@@ -318,23 +310,11 @@ impl Member {
 
 impl Actor for Member {
     fn act(&mut self, cx: &mut Cx<'_>) -> Option<u64> {
-        if self.over {
-            return None;
-        }
-        if self.footing.gives_up() {
-            self.over = true;
-            return None;
-        }
-        if cx.winding_down && !self.style.must_succeed {
-            self.left = 0;
-        }
-        if let Err(wait) = self.footing.ready(cx) {
-            return wait;
-        }
-        let goes = if self.style.must_succeed { self.succeeded } else { self.left == 0 };
-        if goes && (self.phase != Phase::Member || cx.rng.percent(50)) {
-            // It goes, or vanishes.
-            self.over = true;
+        let goes = match self.footing.begin(cx, self.style.must_succeed) {
+            Ok(goes) => goes,
+            Err(wait) => return wait,
+        };
+        if goes && self.footing.ends(cx, self.phase == Phase::Member) {
             return None;
         }
         if cx.rng.percent(self.style.hang_up_percent) {
@@ -355,7 +335,7 @@ impl Actor for Member {
             return Some(20_000_000);
         }
         if !self.footing.found {
-            self.footing.find(cx, self.style.group);
+            self.footing.find(cx, GROUP, &self.style.group.name());
         } else if self.style.speech == Speech::Standalone {
             self.commit_alone(cx);
         } else {
@@ -413,7 +393,7 @@ impl Actor for Member {
             _ => {
                 let mut open = std::mem::take(&mut self.open);
                 match open.fetched(cx, &mut self.footing, request, body) {
-                    Ok(found) => self.succeeded |= found.values().any(Option::is_some),
+                    Ok(found) => self.footing.succeeded |= found.values().any(Option::is_some),
                     Err(Told::Other(error)) => cx.oracle.fail(format!("OffsetFetch: {}", error.name())),
                     Err(_) => {}
                 }
@@ -439,7 +419,7 @@ impl Actor for Member {
     }
 
     fn is_done(&self) -> bool {
-        self.over
+        self.footing.over
     }
 
     fn describe(&self) -> String {
@@ -450,7 +430,7 @@ impl Actor for Member {
             (self.style.speech, self.phase, &self.style.instance),
             self.generation,
             self.owned.len(),
-            self.left
+            self.footing.left
         )
     }
 }

@@ -10,6 +10,7 @@ use floe_wire::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH,
     TopicPartitions,
 };
+use floe_wire::messages::find_coordinator::GROUP;
 
 use super::offsets::{Open, Who};
 use super::{Footing, Style, Told, draw_some, draw_topics, send};
@@ -46,19 +47,15 @@ pub struct Member {
     alive_ns: u64,
     next_heartbeat_ns: u64,
     open: Open,
-    left: u32,
-    over: bool,
     leaving: bool,
-    succeeded: bool,
 }
 
 impl Member {
     /// A member that joins when there is a topic.
     pub fn new(style: Style) -> Member {
         Member {
-            left: style.steps,
+            footing: Footing::new(style.steps),
             style,
-            footing: Footing::default(),
             topics: Vec::new(),
             version: OWN_ID_SINCE,
             member: String::new(),
@@ -73,9 +70,7 @@ impl Member {
             alive_ns: 0,
             next_heartbeat_ns: 0,
             open: Open::default(),
-            over: false,
             leaving: false,
-            succeeded: false,
         }
     }
 
@@ -248,8 +243,7 @@ impl Member {
     }
 
     fn step(&mut self, cx: &mut Cx<'_>) {
-        self.left = self.left.saturating_sub(1);
-        self.footing.not_before_ns = cx.world.now_ns() + cx.rng.below(self.style.pause_ns + 1);
+        self.footing.step(cx, self.style.pause_ns);
         let draw = if self.style.must_succeed { 60 + cx.rng.below(30) } else { cx.rng.below(100) };
         let some = draw_some(cx.rng, &self.owned);
         let (group, member, instance) = (self.style.group, self.member.clone(), self.style.instance.clone());
@@ -281,23 +275,11 @@ fn ids(cx: &Cx<'_>, some: &BTreeSet<Tp>) -> Vec<TopicPartitions> {
 
 impl Actor for Member {
     fn act(&mut self, cx: &mut Cx<'_>) -> Option<u64> {
-        if self.over {
-            return None;
-        }
-        if self.footing.gives_up() {
-            self.over = true;
-            return None;
-        }
-        if cx.winding_down && !self.style.must_succeed {
-            self.left = 0;
-        }
-        if let Err(wait) = self.footing.ready(cx) {
-            return wait;
-        }
-        let goes = if self.style.must_succeed { self.succeeded } else { self.left == 0 };
-        if goes && (!self.is_member() || cx.rng.percent(50)) {
-            // It goes, or vanishes.
-            self.over = true;
+        let goes = match self.footing.begin(cx, self.style.must_succeed) {
+            Ok(goes) => goes,
+            Err(wait) => return wait,
+        };
+        if goes && self.footing.ends(cx, self.is_member()) {
             return None;
         }
         if cx.rng.percent(self.style.hang_up_percent) {
@@ -319,7 +301,7 @@ impl Actor for Member {
         }
         let now_ns = cx.world.now_ns();
         if !self.footing.found {
-            self.footing.find(cx, self.style.group);
+            self.footing.find(cx, GROUP, &self.style.group.name());
         } else if !self.is_member() {
             self.heartbeat(cx, JOIN_EPOCH);
         } else if goes {
@@ -345,7 +327,7 @@ impl Actor for Member {
                 Told::Other(error) => cx.oracle.fail(format!("OffsetCommit: {}", error.name())),
             },
             _ => match self.open.fetched(cx, &mut self.footing, request, body) {
-                Ok(found) => self.succeeded |= found.values().any(Option::is_some),
+                Ok(found) => self.footing.succeeded |= found.values().any(Option::is_some),
                 Err(Told::Other(ErrorCode::STALE_MEMBER_EPOCH)) => self.must_say_all = true,
                 Err(Told::Other(ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::GROUP_ID_NOT_FOUND)) => self.drop_all(cx),
                 Err(Told::Other(error)) => cx.oracle.fail(format!("OffsetFetch: {}", error.name())),
@@ -367,7 +349,7 @@ impl Actor for Member {
     }
 
     fn is_done(&self) -> bool {
-        self.over
+        self.footing.over
     }
 
     fn describe(&self) -> String {
@@ -380,7 +362,7 @@ impl Actor for Member {
             self.epoch,
             self.owned.len(),
             self.target.len(),
-            self.left
+            self.footing.left
         )
     }
 }

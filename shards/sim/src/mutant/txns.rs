@@ -1,0 +1,103 @@
+//! Lies about transactions: ends that are answered before they are decided, or taken although they are late; markers that count as written and are not;
+//! readers of committed records who get everything; timeouts that never come.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use floe_engine::event::{Input, Reply, ReplyPart, ShardId};
+use floe_engine::mesh::{Answer, Call, Marked, MeshMsg};
+use floe_engine::txn::api::{Adding, TxnAnswer, TxnRequest};
+use floe_wire::api::Api;
+use floe_wire::batch::BatchHeader;
+use floe_wire::frame::{RequestHeader, encode_response_header};
+use floe_wire::messages::Message;
+use floe_wire::messages::end_txn::{EndTxnRequest, EndTxnResponse};
+use floe_wire::messages::fetch::FetchRequest;
+use floe_wire::messages::init_producer_id::InitProducerIdRequest;
+use floe_wire::messages::produce::ProduceRequest;
+use floe_wire::primitives::{Reader, Records, Writer};
+
+use super::Fault;
+use super::groups::framed;
+
+/// A timeout that no run sees.
+const NEVER_MS: i32 = 900_000;
+
+/// The request's header, if it is of this API, and its body.
+fn asked(frame: &Bytes, api: i16) -> Option<(RequestHeader<'_>, Reader<'_>)> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == api)?;
+    Some((header, reader))
+}
+
+/// The answer to this request, if it is the end of a transaction: it has ended.
+pub(super) fn end_answer(frame: &Bytes) -> Option<Reply> {
+    let (header, mut reader) = asked(frame, 26)?;
+    let (version, api) = (header.api_version, Api::of(26)?);
+    let request = EndTxnRequest::decode(&mut reader, version).ok()?;
+    let producer_epoch = request.producer_epoch + 1;
+    let response = EndTxnResponse { producer_id: request.producer_id, producer_epoch, ..EndTxnResponse::default() };
+    let mut writer = Writer::new();
+    encode_response_header(&mut writer, api, version, header.correlation_id);
+    response.encode(&mut writer, version);
+    let body = writer.finish_contiguous();
+    let size = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
+    Some(Reply { parts: vec![ReplyPart::Mem(size), ReplyPart::Mem(body)] })
+}
+
+/// The same request, if it is a fetch, of a reader of everything.
+pub(super) fn of_everything(frame: &Bytes) -> Option<Bytes> {
+    let (header, mut reader) = asked(frame, 1)?;
+    let mut request = FetchRequest::decode(&mut reader, header.api_version).ok()?;
+    request.isolation_level = 0;
+    Some(framed(&header, &request))
+}
+
+/// The same request, if it is for a transactional identity, with a timeout that never comes.
+pub(super) fn without_timeout(frame: &Bytes) -> Option<Bytes> {
+    let (header, mut reader) = asked(frame, 22)?;
+    let mut request = InitProducerIdRequest::decode(&mut reader, header.api_version).ok()?;
+    request.transaction_timeout_ms = NEVER_MS;
+    Some(framed(&header, &request))
+}
+
+/// The same request, if it is the end of a transaction of an epoch that is over, of the newest epoch that its producer has shown.
+pub(super) fn of_the_newest_epoch(frame: &Bytes, newest: &mut BTreeMap<i64, i16>) -> Option<Bytes> {
+    if let Some((header, mut reader)) = asked(frame, 0) {
+        let request = ProduceRequest::decode(&mut reader, header.api_version).ok()?;
+        for part in request.topic_data.iter().flat_map(|topic| &topic.partition_data) {
+            let Records::Borrowed(batch) = &part.records else { continue };
+            let Ok(batch) = BatchHeader::decode(batch) else { continue };
+            let known = newest.entry(batch.producer_id).or_default();
+            *known = batch.producer_epoch.max(*known);
+        }
+        return None;
+    }
+    let (header, mut reader) = asked(frame, 26)?;
+    let mut request = EndTxnRequest::decode(&mut reader, header.api_version).ok()?;
+    request.producer_epoch = request.producer_epoch.max(newest.get(&request.producer_id).copied().unwrap_or(0));
+    Some(framed(&header, &request))
+}
+
+/// What goes to another shard, changed; or what is believed to have come of it, and nothing goes.
+pub(super) fn change_mesh(fault: Fault, to: ShardId, msg: MeshMsg) -> Result<MeshMsg, Input> {
+    match (fault, msg) {
+        (Fault::LosesMarkers, MeshMsg::Call { token, call: Call::Markers(parts) }) => {
+            let marked = parts.iter().map(|part| Marked { at: part.at, error_code: 0 }).collect();
+            Err(Input::Mesh { from: to, msg: MeshMsg::Answer { token, answer: Answer::Marked(marked) } })
+        }
+        (Fault::VouchesForAll, MeshMsg::Call { token, call: Call::Txn { at, call } }) => match &call.request {
+            TxnRequest::AddPartitions { topics, adding: Adding::Implicit | Adding::Verify, .. } => {
+                let added = topics.iter().map(|(_, partitions)| vec![0; partitions.len()]).collect();
+                let answer = Answer::Txn { at, answer: Box::new(TxnAnswer::Added(Ok(added))) };
+                Err(Input::Mesh { from: to, msg: MeshMsg::Answer { token, answer } })
+            }
+            _ => Ok(MeshMsg::Call { token, call: Call::Txn { at, call } }),
+        },
+        (Fault::ForgetsAborted, MeshMsg::Answer { token, answer: Answer::Fetched { mut parts, watches } }) => {
+            parts.iter_mut().for_each(|part| part.aborted = Default::default());
+            Ok(MeshMsg::Answer { token, answer: Answer::Fetched { parts, watches } })
+        }
+        (_, msg) => Ok(msg),
+    }
+}
