@@ -12,7 +12,7 @@ use floe_wire::messages::add_partitions_to_txn::{
 use floe_wire::messages::end_txn::{EndTxnRequest, EndTxnResponse};
 use floe_wire::messages::find_coordinator::TRANSACTION;
 use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use floe_wire::messages::produce::ProduceResponse;
+use floe_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 
 use super::batches::{Batches, Place};
 use super::ghost::Late;
@@ -198,10 +198,7 @@ impl Producer {
         match self.footing.told(cx, response.error_code, what) {
             Told::Fine => {}
             Told::Later => return,
-            Told::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => {
-                self.footing.not_before_ns = cx.world.now_ns() + cx.rng.range(1_000_000, 20_000_000);
-                return;
-            }
+            Told::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => return self.footing.later(cx),
             Told::Other(error @ (ErrorCode::PRODUCER_FENCED | ErrorCode::INVALID_PRODUCER_EPOCH))
                 if self.known.is_some() =>
             {
@@ -280,9 +277,7 @@ impl Producer {
         match self.footing.told(cx, code, what) {
             Told::Fine => self.added.extend(adding),
             Told::Later => {}
-            Told::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => {
-                self.footing.not_before_ns = cx.world.now_ns() + 10_000_000;
-            }
+            Told::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => self.footing.later(cx),
             Told::Other(error) if is_fenced(error) => self.fenced(cx, what, error),
             Told::Other(error) => cx.oracle.fail(format!("{what} of {}: {}", self.describe(), error.name())),
         }
@@ -324,7 +319,8 @@ impl Producer {
         }
     }
 
-    fn produced(&mut self, cx: &mut Cx<'_>, tag: u64, (tp, code, offset): (Tp, i16, i64)) {
+    fn produced(&mut self, cx: &mut Cx<'_>, tag: u64, tp: Tp, answer: &PartitionProduceResponse<'_>) {
+        let (code, offset) = (answer.error_code, answer.base_offset);
         let now_ns = cx.world.now_ns();
         let Some(place) = self.batches.place(tp, tag) else { return };
         let what = format!("{tp}: Produce of client {}", cx.me);
@@ -343,7 +339,9 @@ impl Producer {
                 self.batches.again(tp, tag, now_ns + cx.rng.range(1_000_000, 50_000_000));
             }
             Verdict::Gone => self.batches.again(tp, tag, now_ns + 5_000_000),
+            // For good, if a partition of the transaction before is damaged and takes no marker.
             Verdict::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => {
+                self.footing.later(cx);
                 self.batches.again(tp, tag, now_ns + 5_000_000);
             }
             Verdict::Other(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) if place == Place::Behind => {
@@ -358,8 +356,8 @@ impl Producer {
                         | ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
                 );
                 if self.is_safe(cx) || !explained {
-                    let describe = self.describe();
-                    cx.oracle.fail(format!("{what} ({describe}): {}", error.name()));
+                    let (describe, words) = (self.describe(), answer.error_message.as_deref().unwrap_or(""));
+                    cx.oracle.fail(format!("{what} ({describe}): {} {words}", error.name()));
                 }
                 self.batches.give_up();
                 if let Phase::Open { left, .. } = self.phase {
@@ -394,7 +392,7 @@ impl Producer {
             // A failed journal takes the answer back, not the record.
             Told::Later => return self.phase = Phase::Ending { commit, doubt: commit },
             Told::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => {
-                self.footing.not_before_ns = cx.world.now_ns() + cx.rng.range(1_000_000, 20_000_000);
+                self.footing.later(cx);
                 return self.phase = Phase::Ending { commit, doubt: commit };
             }
             Told::Other(error) if is_fenced(error) => return self.fenced(cx, what, error),
@@ -507,8 +505,7 @@ impl Actor for Producer {
                         continue;
                     };
                     for part in &topic.partition_responses {
-                        let tp = Tp { topic: ix, partition: part.index };
-                        self.produced(cx, request.tag, (tp, part.error_code, part.base_offset));
+                        self.produced(cx, request.tag, Tp { topic: ix, partition: part.index }, part);
                     }
                 }
                 if let Some(tp) = self.batches.unanswered(request.tag) {
