@@ -2,7 +2,9 @@
 //!
 //! Invariant: a group of which nothing is known is a classic one without members, never written: it is no different from one that was never there.
 
-use super::api::{Asker, ConsumerDescribed, ConsumerHeartbeat, Described, GroupAnswer, GroupRequest, ListedGroup};
+use super::api::{
+    Asker, Commit, ConsumerDescribed, ConsumerHeartbeat, Described, GroupAnswer, GroupRequest, ListedGroup,
+};
 use super::audit::GroupCounts;
 use super::classic::{ClassicGroup, Protocols};
 use super::consumer::{ConsumerGroup, not_a_consumer_group, upgrade};
@@ -73,7 +75,7 @@ impl Entry {
                     return Decision::answer(caller.asker, GroupAnswer::Committed(commit.refuse(code)));
                 }
                 let by_hand = commit.who.generation < 0 && self.group.had_members();
-                self.offsets.commit(cx, &self.name, caller, commit, Committer { txn: None, by_hand })
+                self.commit(cx, caller, commit, Committer { txn: None, by_hand })
             }
             GroupRequest::TxnCommit(commit, txn) => {
                 let code = self.check_txn_commit(&commit);
@@ -81,7 +83,7 @@ impl Entry {
                     return Decision::answer(caller.asker, GroupAnswer::Committed(commit.refuse(code)));
                 }
                 let committer = Committer { txn: Some(txn), by_hand: false };
-                self.offsets.commit(cx, &self.name, caller, commit, committer)
+                self.commit(cx, caller, commit, committer)
             }
             GroupRequest::Fetch(fetch) => {
                 let code = match (&self.group, &fetch.who) {
@@ -328,8 +330,19 @@ impl Entry {
         decision
     }
 
+    /// A commit by somebody who may.
+    fn commit(&self, cx: &mut Context<'_>, caller: &Caller, commit: Commit, committer: Committer) -> Decision {
+        match &self.group {
+            Group::Classic(_) => self.offsets.commit(cx, &self.name, caller, commit, committer, |_, _| false),
+            Group::Consumer(consumer) => {
+                let who = commit.who.clone();
+                self.offsets.commit(cx, &self.name, caller, commit, committer, consumer.is_anothers(&who))
+            }
+        }
+    }
+
     /// Whether somebody may commit in a transaction. Older clients do not say who they are: then only their producer is checked, by the log (KIP-447).
-    fn check_txn_commit(&self, commit: &super::api::Commit) -> i16 {
+    fn check_txn_commit(&self, commit: &Commit) -> i16 {
         let who = &commit.who;
         let is_told = who.generation >= 0 || !who.member.is_empty() || who.instance.is_some();
         match &self.group {
@@ -344,7 +357,7 @@ impl Entry {
         }
     }
 
-    fn check_commit(&mut self, cx: &mut Context<'_>, commit: &super::api::Commit) -> i16 {
+    fn check_commit(&mut self, cx: &mut Context<'_>, commit: &Commit) -> i16 {
         let vacant = self.is_vacant();
         match &mut self.group {
             Group::Classic(_) if vacant && commit.who.generation >= 0 => {

@@ -97,7 +97,7 @@ impl Offsets {
         asked.collect()
     }
 
-    /// Takes offsets of somebody who may commit, at once or with a transaction.
+    /// Takes offsets of somebody who may commit, at once or with a transaction; not of partitions that another member has.
     pub fn commit(
         &self,
         cx: &mut Context<'_>,
@@ -105,6 +105,7 @@ impl Offsets {
         caller: &Caller,
         commit: Commit,
         committer: Committer,
+        is_anothers: impl Fn(TopicId, i32) -> bool,
     ) -> Decision {
         let Committer { txn, by_hand } = committer;
         let (now_ms, metadata_max) = (cx.now.wall_ms, cx.settings.offset_metadata_bytes_max);
@@ -118,6 +119,11 @@ impl Offsets {
             for (partition, offset, leader_epoch, metadata) in &topic.partitions {
                 if metadata.len() > metadata_max {
                     answered.push(codes::OFFSET_METADATA_TOO_LARGE);
+                    continue;
+                }
+                if is_anothers(topic.id, *partition) {
+                    // Either makes clients join again; in a transaction they do not know the first, and abort with the second.
+                    answered.push(if txn.is_none() { codes::REBALANCE_IN_PROGRESS } else { codes::ILLEGAL_GENERATION });
                     continue;
                 }
                 // What is committed in a transaction takes nothing back before its end.

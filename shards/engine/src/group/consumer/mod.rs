@@ -129,6 +129,16 @@ impl ConsumerGroup {
         }
     }
 
+    /// Whether a partition is another's, of which this member may think otherwise. One that speaks the classic protocol is given a generation with its join and
+    /// learns only with its assignment what it has lost: it was removed without knowing, or the group has changed its protocol before it had what it was
+    /// to get. librdkafka commits meanwhile, for what it still has in hand. A KIP-848 member's epoch tells it all: there is nothing to ask.
+    pub fn is_anothers(&self, who: &MemberRef) -> impl Fn(TopicId, i32) -> bool {
+        let told_late = self.members.get(&who.member).is_some_and(|member| member.metadata.classic.is_some());
+        move |topic, partition| {
+            told_late && self.owners.get(&(topic, partition)).is_some_and(|owner| *owner != who.member)
+        }
+    }
+
     /// Whether a member may see offsets; who names none may.
     pub fn check_fetch(&self, who: &MemberRef) -> i16 {
         match self.members.get(&who.member) {

@@ -3,23 +3,10 @@
 
 use super::*;
 
-fn heartbeat(member: &str, member_epoch: i32) -> GroupRequest {
-    let joins = member_epoch == 0;
-    GroupRequest::ConsumerHeartbeat(ConsumerHeartbeat {
-        member: member.into(),
-        member_epoch,
-        instance: None,
-        rack: None,
-        rebalance_timeout_ms: if joins { 30_000 } else { -1 },
-        topics: joins.then(|| vec!["orders".into()]),
-        expression: None,
-        assignor: None,
-        owned: joins.then(Vec::new),
-    })
-}
-
 pub(super) fn spoken(world: &mut World, group: &str, member: &str, epoch: i32) -> ConsumerHeartbeatAnswer {
-    let GroupAnswer::ConsumerHeartbeat(answer) = world.answer(group, heartbeat(member, epoch)) else {
+    let GroupAnswer::ConsumerHeartbeat(answer) =
+        world.answer(group, GroupRequest::ConsumerHeartbeat(beat(member, epoch, None)))
+    else {
         panic!("heartbeat")
     };
     world.run();

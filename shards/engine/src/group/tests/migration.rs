@@ -27,19 +27,7 @@ fn joins(member: &str, owned: &[i32]) -> GroupRequest {
 }
 
 fn consumer(member: &str, member_epoch: i32, owned: &[i32]) -> GroupRequest {
-    let joins = member_epoch == 0;
-    let owned = if owned.is_empty() { Vec::new() } else { vec![(TopicId([1; 16]), owned.to_vec())] };
-    GroupRequest::ConsumerHeartbeat(ConsumerHeartbeat {
-        member: member.into(),
-        member_epoch,
-        instance: None,
-        rack: None,
-        rebalance_timeout_ms: if joins { 30_000 } else { -1 },
-        topics: joins.then(|| vec!["orders".into()]),
-        expression: None,
-        assignor: None,
-        owned: (member_epoch >= 0).then_some(owned),
-    })
+    GroupRequest::ConsumerHeartbeat(beat(member, member_epoch, (member_epoch >= 0).then_some(owned)))
 }
 
 /// A heartbeat of a KIP-848 member: code, epoch, what it shall own if that is told.
@@ -148,6 +136,26 @@ fn members_of_both_protocols_share_the_partitions() {
     let (_, epoch, _) = spoken(&mut world, "n", 2, &[]);
     assert!(epoch >= 2);
     assert_eq!(world.heartbeat("g", &who(&old.member, 3)), codes::REBALANCE_IN_PROGRESS);
+}
+
+#[test]
+fn a_classic_member_has_no_say_in_what_another_has() {
+    let mut world = World::new();
+    let old = mixed(&mut world);
+    let (own, others): (Vec<i32>, Vec<i32>) = (0..4).partition(|at| synced_before(&world, &old.member).contains(at));
+    let both = [(own[0], 5), (others[0], 5)];
+    let answer = world.answer("g", GroupRequest::Commit(commit_of(old.clone(), "orders", 1, &both)));
+    let GroupAnswer::Committed(codes) = answer else { panic!("{answer:?}") };
+    assert_eq!(codes, [[codes::NONE, codes::REBALANCE_IN_PROGRESS]]);
+    let producer = crate::txn::api::Producer { id: 7, epoch: 0 };
+    let commit = commit_of(old, "orders", 1, &both);
+    let answer = world.answer("g", GroupRequest::TxnCommit(commit, TxnWrite { producer, verified: None }));
+    let GroupAnswer::Committed(codes) = answer else { panic!("{answer:?}") };
+    assert_eq!(codes, [[codes::NONE, codes::ILLEGAL_GENERATION]]);
+    // A member of KIP-848 is told with its epoch what it has; Kafka lets it commit for all.
+    let answer = world.answer("g", GroupRequest::Commit(commit_of(who("n", 2), "orders", 1, &both)));
+    let GroupAnswer::Committed(codes) = answer else { panic!("{answer:?}") };
+    assert_eq!(codes, [[codes::NONE, codes::NONE]]);
 }
 
 fn written(world: &World) -> impl DoubleEndedIterator<Item = &GroupRecord> {

@@ -300,6 +300,25 @@ fn leaver(member: &str) -> Leaver {
     Leaver { member: member.into(), instance: None, reason: None }
 }
 
+/// A heartbeat of a KIP-848 member that subscribes to `orders`. Who joins says everything, everybody else only what it owns, if that is given.
+fn beat(member: &str, member_epoch: i32, owned: Option<&[i32]>) -> ConsumerHeartbeat {
+    let joins = member_epoch == 0;
+    let of_topic = |owned: &[i32]| {
+        if owned.is_empty() { Vec::new() } else { vec![(TopicId([1; 16]), owned.to_vec())] }
+    };
+    ConsumerHeartbeat {
+        member: member.into(),
+        member_epoch,
+        instance: None,
+        rack: None,
+        rebalance_timeout_ms: if joins { 30_000 } else { -1 },
+        topics: joins.then(|| vec!["orders".into()]),
+        expression: None,
+        assignor: None,
+        owned: if joins { Some(Vec::new()) } else { owned.map(of_topic) },
+    }
+}
+
 /// A commit of `offset` for orders-0.
 fn commit(who: MemberRef, offset: i64) -> Commit {
     commit_of(who, "orders", 1, &[(0, offset)])

@@ -3,6 +3,7 @@
 //!
 //! Nothing that waits holds the bytes of its request: what goes to a coordinator is copied out of them.
 
+mod chosen;
 mod consumer_describe;
 mod consumer_heartbeat;
 mod delete;
@@ -183,7 +184,7 @@ impl Shard {
             Kind::Sync => sync::reply(caller, one()),
             Kind::Heartbeat => heartbeat::reply(caller, one()),
             Kind::Leave(leaving) => leave::reply(caller, &leaving, one()),
-            Kind::Commit(committing) => offset_commit::reply(caller, committing, answers.next()),
+            Kind::Commit(committing) => offset_commit::reply(caller, committing, one()),
             Kind::TxnCommit(committing) => txn_offset_commit::reply(caller, *committing, one()),
             Kind::Fetch(fetching) => offset_fetch::reply(caller, &fetching, answers, &self.image),
             Kind::DeleteOffsets(deleting) => offset_delete::reply(caller, &deleting, one()),

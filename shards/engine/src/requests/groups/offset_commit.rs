@@ -1,7 +1,6 @@
 //! OffsetCommit (8): how far a group has come. What is not there is answered here, partition by partition; topics are named by id from version 10.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use floe_wire::messages::Message;
@@ -10,12 +9,13 @@ use floe_wire::messages::offset_commit::{
 };
 use floe_wire::primitives::DecodeError;
 
+use super::super::Caller;
 use super::super::split::bounded;
-use super::super::{Caller, codes};
+use super::chosen::{Chosen, Places};
 use super::{Client, Kind, kept};
 use crate::connection::Ending;
 use crate::event::Effects;
-use crate::group::api::{Commit, CommitTopic, GroupAnswer, GroupRequest, MemberRef};
+use crate::group::api::{Commit, GroupAnswer, GroupRequest, MemberRef};
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -28,8 +28,7 @@ const KNOWS_EPOCHS_SINCE: i16 = 9;
 #[derive(Debug)]
 pub(super) struct Committing {
     response: OffsetCommitResponse<'static>,
-    /// For each topic that was asked of the coordinator: its place in the answer, and its partitions' places in that.
-    places: Vec<(usize, Vec<usize>)>,
+    places: Places,
 }
 
 impl Shard {
@@ -43,42 +42,29 @@ impl Shard {
     ) -> Result<(), DecodeError> {
         let request = OffsetCommitRequest::decode_all(body, caller.version)?;
         bounded(request.topics.iter().map(|topic| topic.partitions.len()))?;
-        let mut committing = Committing { response: OffsetCommitResponse::default(), places: Vec::new() };
-        let mut topics = Vec::new();
+        let mut response = OffsetCommitResponse::default();
+        let mut chosen = Chosen::default();
         for asked in &request.topics {
             let found = self.topic(&asked.name, asked.topic_id, caller.version >= BY_ID_SINCE);
-            let (mut partitions, mut places) = (Vec::new(), Vec::new());
-            let mut answer = OffsetCommitResponseTopic {
+            let named = asked.partitions.iter().map(|part| {
+                let metadata = part.committed_metadata.as_deref();
+                (part.partition_index, part.committed_offset, part.committed_leader_epoch, metadata)
+            });
+            let codes = chosen.take(found, named);
+            let partitions = asked.partitions.iter().zip(codes).map(|(part, error_code)| {
+                OffsetCommitResponsePartition { partition_index: part.partition_index, error_code }
+            });
+            response.topics.push(OffsetCommitResponseTopic {
                 name: Cow::Owned(asked.name.clone().into_owned()),
                 topic_id: asked.topic_id,
-                partitions: Vec::with_capacity(asked.partitions.len()),
-            };
-            for part in &asked.partitions {
-                let error_code = match &found {
-                    Ok(topic) if topic.has(part.partition_index) => codes::NONE,
-                    Ok(_) => codes::UNKNOWN_TOPIC_OR_PARTITION,
-                    Err(code) => *code,
-                };
-                if error_code == codes::NONE {
-                    let metadata: Arc<str> = part.committed_metadata.as_deref().unwrap_or_default().into();
-                    let epoch = part.committed_leader_epoch;
-                    places.push(answer.partitions.len());
-                    partitions.push((part.partition_index, part.committed_offset, epoch, metadata));
-                }
-                let partition_index = part.partition_index;
-                answer.partitions.push(OffsetCommitResponsePartition { partition_index, error_code });
-            }
-            if let (Ok(topic), false) = (found, partitions.is_empty()) {
-                committing.places.push((committing.response.topics.len(), places));
-                topics.push(CommitTopic { name: topic.name.as_str().into(), id: topic.id, partitions });
-            }
-            committing.response.topics.push(answer);
+                partitions: partitions.collect(),
+            });
         }
-        if topics.is_empty() && !request.topics.is_empty() {
-            let ending = reply(&caller, committing, None);
+        let Some((topics, places)) = chosen.asked() else {
+            let ending = caller.reply(&response, Vec::new());
             self.finish(caller, ending, fx);
             return Ok(());
-        }
+        };
         let commit = Commit {
             who: MemberRef {
                 member: (&*request.member_id).into(),
@@ -90,20 +76,13 @@ impl Shard {
             topics,
         };
         let call = Shard::group_call(client, (&*request.group_id).into(), GroupRequest::Commit(commit));
-        self.call_groups(now, caller, Kind::Commit(committing), vec![call], fx);
+        self.call_groups(now, caller, Kind::Commit(Committing { response, places }), vec![call], fx);
         Ok(())
     }
 }
 
-pub(super) fn reply(caller: &Caller, committing: Committing, answer: Option<GroupAnswer>) -> Ending {
-    let mut response = committing.response;
-    if let Some(answer) = answer {
-        let GroupAnswer::Committed(committed) = answer else { unreachable!("{answer:?} to a commit") };
-        for ((topic, places), codes) in committing.places.iter().zip(committed) {
-            for (place, code) in places.iter().zip(codes) {
-                response.topics[*topic].partitions[*place].error_code = code;
-            }
-        }
-    }
+pub(super) fn reply(caller: &Caller, committing: Committing, answer: GroupAnswer) -> Ending {
+    let Committing { mut response, places } = committing;
+    places.fill(answer, |topic, place, code| response.topics[topic].partitions[place].error_code = code);
     caller.reply(&response, Vec::new())
 }

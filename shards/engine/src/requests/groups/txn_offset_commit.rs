@@ -3,22 +3,20 @@
 //! The group decides who may commit; its partition's log whether the producer's transaction is open there. When nobody has vouched for it yet, the
 //! transaction's coordinator is asked (version 5 adds the partition, older ones have added it before: KIP-890) and the group once more.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use floe_wire::messages::Message;
 use floe_wire::messages::txn_offset_commit::{
-    TxnOffsetCommitRequest, TxnOffsetCommitRequestTopic, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
-    TxnOffsetCommitResponseTopic,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use floe_wire::primitives::DecodeError;
 
 use super::super::split::bounded;
 use super::super::{Caller, Pending, Wait, codes};
+use super::chosen::{Chosen, Places};
 use super::{Client, GroupWait, Kind, kept};
 use crate::connection::Ending;
 use crate::event::Effects;
-use crate::group::api::{Commit, CommitTopic, GroupAnswer, GroupCall, GroupRequest, MemberRef, TxnWrite};
+use crate::group::api::{Commit, GroupAnswer, GroupCall, GroupRequest, MemberRef, TxnWrite};
 use crate::group::{Name, OFFSETS_TOPIC, partition_of};
 use crate::mesh::{Call, Verified};
 use crate::shard::Shard;
@@ -34,8 +32,7 @@ const KNOWS_ABORTABLE_SINCE: i16 = 4;
 #[derive(Debug)]
 pub(super) struct TxnCommitting {
     response: TxnOffsetCommitResponse<'static>,
-    /// For each topic that was asked of the coordinator: its place in the answer, and its partitions' places in that.
-    places: Vec<(usize, Vec<usize>)>,
+    places: Places,
     transactional_id: Name,
     producer: Producer,
     /// To be sent again when the transaction is vouched for; then `None`.
@@ -55,21 +52,28 @@ impl Shard {
     ) -> Result<(), DecodeError> {
         let request = TxnOffsetCommitRequest::decode_all(body, caller.version)?;
         bounded(request.topics.iter().map(|topic| topic.partitions.len()))?;
-        let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
-        let mut committing = TxnCommitting {
-            response: TxnOffsetCommitResponse::default(),
-            places: Vec::new(),
-            transactional_id: (&*request.transactional_id).into(),
-            producer,
-            call: None,
-            guard: None,
-        };
-        let topics: Vec<_> = request.topics.iter().filter_map(|asked| self.known(asked, &mut committing)).collect();
-        if topics.is_empty() && !request.topics.is_empty() {
-            let ending = caller.reply(&committing.response, Vec::new());
+        let mut response = TxnOffsetCommitResponse::default();
+        let mut chosen = Chosen::default();
+        for asked in &request.topics {
+            let found = self.image.topic(&asked.name).cloned().ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION);
+            let named = asked.partitions.iter().map(|part| {
+                let metadata = part.committed_metadata.as_deref();
+                (part.partition_index, part.committed_offset, part.committed_leader_epoch, metadata)
+            });
+            let codes = chosen.take(found, named);
+            let partitions = asked.partitions.iter().zip(codes).map(|(part, error_code)| {
+                TxnOffsetCommitResponsePartition { partition_index: part.partition_index, error_code }
+            });
+            response.topics.push(TxnOffsetCommitResponseTopic {
+                name: asked.name.clone().into_owned().into(),
+                partitions: partitions.collect(),
+            });
+        }
+        let Some((topics, places)) = chosen.asked() else {
+            let ending = caller.reply(&response, Vec::new());
             self.finish(caller, ending, fx);
             return Ok(());
-        }
+        };
         let commit = Commit {
             who: MemberRef {
                 member: (&*request.member_id).into(),
@@ -80,40 +84,22 @@ impl Shard {
             retention_ms: -1,
             topics,
         };
+        let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
         let txn = TxnWrite { producer, verified: None };
         let mut call = Shard::group_call(client, (&*request.group_id).into(), GroupRequest::TxnCommit(commit, txn));
         // Where there is no such topic nobody is asked.
         call.partition =
             self.image.topic(OFFSETS_TOPIC).map_or(-1, |topic| partition_of(&call.group, topic.partitions));
-        committing.call = Some(call.clone());
+        let committing = TxnCommitting {
+            response,
+            places,
+            transactional_id: (&*request.transactional_id).into(),
+            producer,
+            call: Some(call.clone()),
+            guard: None,
+        };
         self.call_groups(now, caller, Kind::TxnCommit(Box::new(committing)), vec![call], fx);
         Ok(())
-    }
-
-    /// What of a topic the group is asked to commit; what is not there is answered at once.
-    fn known(&self, asked: &TxnOffsetCommitRequestTopic<'_>, committing: &mut TxnCommitting) -> Option<CommitTopic> {
-        let topic = self.image.topic(&asked.name);
-        let (mut partitions, mut places) = (Vec::new(), Vec::new());
-        let mut answer = TxnOffsetCommitResponseTopic {
-            name: asked.name.clone().into_owned().into(),
-            partitions: Vec::with_capacity(asked.partitions.len()),
-        };
-        for part in &asked.partitions {
-            let partition_index = part.partition_index;
-            let is_known = topic.is_some_and(|topic| topic.has(partition_index));
-            if is_known {
-                let metadata: Arc<str> = part.committed_metadata.as_deref().unwrap_or_default().into();
-                places.push(answer.partitions.len());
-                partitions.push((partition_index, part.committed_offset, part.committed_leader_epoch, metadata));
-            }
-            let error_code = if is_known { codes::NONE } else { codes::UNKNOWN_TOPIC_OR_PARTITION };
-            answer.partitions.push(TxnOffsetCommitResponsePartition { partition_index, error_code });
-        }
-        let at = committing.response.topics.len();
-        committing.response.topics.push(answer);
-        let topic = topic.filter(|_| !partitions.is_empty())?;
-        committing.places.push((at, places));
-        Some(CommitTopic { name: topic.name.as_str().into(), id: topic.id, partitions })
     }
 
     /// A group wants the transaction vouched for. Whether somebody is asked; otherwise the codes for what was to be committed.
@@ -179,13 +165,8 @@ impl Shard {
 }
 
 pub(super) fn reply(caller: &Caller, committing: TxnCommitting, answer: GroupAnswer) -> Ending {
-    let mut response = committing.response;
-    let GroupAnswer::Committed(committed) = answer else { unreachable!("{answer:?} to a commit") };
-    for ((topic, places), codes) in committing.places.iter().zip(committed) {
-        for (place, code) in places.iter().zip(codes) {
-            response.topics[*topic].partitions[*place].error_code = code;
-        }
-    }
+    let TxnCommitting { mut response, places, .. } = committing;
+    places.fill(answer, |topic, place, code| response.topics[topic].partitions[place].error_code = code);
     caller.reply(&response, Vec::new())
 }
 
