@@ -69,6 +69,9 @@ pub struct Partition {
     pub(crate) segment_known_from: u64,
     /// Close the last segment at the next chance.
     pub(crate) roll_wanted: bool,
+    /// Batches below this offset that are not settled lie, as far as a start is concerned, in segments before the last: the journal says where, and has not
+    /// got them itself. Until they are settled those segments stay.
+    pub(crate) left_behind_end: i64,
     /// Wall-clock ms of the first append to what will be in the last segment; 0: none yet.
     pub(crate) segment_since_ms: i64,
     pub(crate) removed: bool,
@@ -109,6 +112,7 @@ impl Partition {
             direct_off: DirectOff::No,
             segment_known_from: 0,
             roll_wanted: false,
+            left_behind_end: 0,
             segment_since_ms: 0,
             removed: false,
         }
@@ -167,6 +171,11 @@ impl Partition {
     /// Topic id and partition number.
     pub fn key(&self) -> (TopicId, i32) {
         (self.topic, self.number)
+    }
+
+    /// Whether no start needs the segments before the last for more than what is settled.
+    pub(crate) fn may_lose_segments(&self) -> bool {
+        self.settled_end >= self.left_behind_end
     }
 
     /// Where in the last segment the next batch will begin.

@@ -1,6 +1,6 @@
 //! What of a partition can be compacted now, and whether it is worth it. Pure.
 //!
-//! Never: the last segment, what is not settled, what lies past the last stable offset, what is younger than `min.compaction.lag.ms`. Nor the segment that holds the newest record of
+//! Never: the last segment, segments that a start still needs as they are, what is not settled, what lies past the last stable offset, what is younger than `min.compaction.lag.ms`. Nor the segment that holds the newest record of
 //! all: a log whose end is a gap would look to its readers as if they never reached it.
 
 use std::collections::VecDeque;
@@ -40,7 +40,7 @@ impl Plan {
 /// What there is to compact in a partition; `None`: nothing.
 pub(super) fn plan(p: &Partition, wall_ms: i64) -> Option<Plan> {
     let settings = p.config.compact?;
-    if p.failed.is_some() || p.uncleanable || p.removed {
+    if p.failed.is_some() || p.uncleanable || p.removed || !p.may_lose_segments() {
         return None;
     }
     let last = p.segments.back()?;

@@ -7,7 +7,7 @@ use floe_wire::ids::TopicId;
 
 use super::ShardLog;
 use super::import::Import;
-use super::rebuild::{Doubt, Gathered, Place};
+use super::rebuild::{Doubt, FoundDirect, Gathered, Place};
 use crate::event::{Effect, Effects, LogLevel};
 use crate::log::batch::note_epoch;
 use crate::log::checkpoint::PartitionState;
@@ -37,7 +37,12 @@ impl ShardLog {
         for (i, verdict) in verdicts.into_iter().enumerate() {
             let p = self.partitions[i].as_mut().expect("nothing has been removed yet");
             p.accept_loss = recovery.accepted.iter().any(|name| *name == p.name || name == "*");
-            let Some(reason) = verdict.failure else { continue };
+            let Some(reason) = verdict.failure else {
+                // Soon: until then nothing can be removed.
+                p.roll_wanted = !p.may_lose_segments();
+                self.settle.rolls_wanted |= p.roll_wanted;
+                continue;
+            };
             if p.accept_loss {
                 p.lost = None;
                 let line = format!("partition {}: its loss is accepted, it serves what is left: {reason}", p.name);
@@ -116,6 +121,7 @@ impl ShardLog {
         }
         let straddler = g.entries.iter().any(|e| e.info.base_offset == p.settled_end);
         stream.end(p, straddler);
+        leave_behind(p, &g.directs);
         p.memory_from = p.log_end;
         p.log_start = p.log_start.min(expected);
         p.producers.truncate(expected);
@@ -298,6 +304,14 @@ fn abandon_block(p: &mut Partition) {
     }
     p.settled_pos = 0;
     p.written_pos = 0;
+}
+
+/// Batches that were written straight to a segment which is not the last any more, and are not settled, are read from there by every start before they are.
+fn leave_behind(p: &mut Partition, directs: &[FoundDirect]) {
+    let last = p.segments.back().map(|s| s.base);
+    let elsewhere = directs.iter().map(|d| &d.body).filter(|d| Some(d.segment) != last);
+    let unsettled = elsewhere.map(|d| d.last_offset() + 1).filter(|end| *end > p.settled_end);
+    p.left_behind_end = unsettled.max().unwrap_or(0);
 }
 
 /// Puts a batch into the tail and into what is known of its producer.

@@ -74,7 +74,11 @@ pub(super) fn select(found: &[Candidate], known: &Known) -> Selection {
             run.last_seq
         };
         let mut expected = run.first_seq.max(known.tail_seq);
-        if !known.exact {
+        // Files are used again oldest first, each from its beginning. So where an older commit counts, or stands before the first of these in its file, nothing
+        // between them has been given up: what is missing was never written, or is damaged.
+        let older_is_there = !selection.accepted.is_empty()
+            || mine.first().is_some_and(|first| found.iter().any(|c| stands_before(&c.header, &found[*first].header)));
+        if !known.exact && !older_is_there {
             // Files may have been used again since that checkpoint: what is missing at the start says nothing.
             expected = mine.first().map_or(acknowledged.saturating_add(1), |i| found[*i].header.seq.max(expected));
         }
@@ -111,6 +115,10 @@ pub(super) fn select(found: &[Candidate], known: &Known) -> Selection {
     selection
 }
 
+fn stands_before(one: &CommitHeader, other: &CommitHeader) -> bool {
+    one.slot == other.slot && one.block < other.block && one.seq < other.seq
+}
+
 /// The runs in which commits can count, oldest first; the newest incarnation's is open.
 fn runs(found: &[Candidate], known: &Known) -> Vec<Run> {
     let mut runs = known.runs.clone();
@@ -145,16 +153,18 @@ mod tests {
     /// What it shows, what was found, what is known, what counts, what is lost.
     type Case<'a> = (&'a str, &'a [Row], &'a Known, &'a [u64], &'a [u64]);
 
+    /// All in one file, in this order.
     fn candidates(rows: &[Row]) -> Vec<Candidate> {
         let firsts = |incarnation: u64| rows.iter().filter(|r| r.0 == incarnation).map(|r| r.1).min().unwrap_or(0);
         rows.iter()
-            .map(|(incarnation, seq, acknowledged, state)| Candidate {
+            .zip(0..)
+            .map(|((incarnation, seq, acknowledged, state), block)| Candidate {
                 header: CommitHeader {
                     journal: JournalId { key: 1, generation: 1, shard: 0 },
                     incarnation: *incarnation,
                     seq: *seq,
                     slot: 0,
-                    block: 0,
+                    block,
                     bytes: 128,
                     entries: 0,
                     acknowledged_seq: *acknowledged,
@@ -240,6 +250,34 @@ mod tests {
                 &known(1, &[], (1, 1), false),
                 &[2, 3, 6, 7],
                 &[],
+            ),
+            (
+                "an older checkpoint, and the first commits of a start are gone: they may have been given up",
+                &[(2, 7, 3, 'w'), (2, 8, 6, 'w')],
+                &known(6, &[(1, 1, 3)], (2, 6), false),
+                &[7, 8],
+                &[],
+            ),
+            (
+                "one before it counts, so they have not been: they were not written",
+                &[(1, 2, 1, 'w'), (1, 3, 2, 'w'), (2, 7, 3, 'w'), (2, 8, 3, 'w')],
+                &known(1, &[(1, 1, 3)], (2, 6), false),
+                &[2, 3],
+                &[],
+            ),
+            (
+                "one that need not count stands before it in its file: the same",
+                &[(1, 3, 2, 'w'), (2, 7, 3, 'w')],
+                &known(6, &[(1, 1, 3)], (2, 6), false),
+                &[],
+                &[],
+            ),
+            (
+                "they have not been given up, and were acknowledged: lost",
+                &[(1, 3, 2, 'w'), (2, 7, 3, 'w'), (2, 8, 6, 'w')],
+                &known(3, &[(1, 1, 3)], (2, 6), false),
+                &[3, 7, 8],
+                &[6],
             ),
         ];
         for (name, rows, known, accepted, lost) in cases {

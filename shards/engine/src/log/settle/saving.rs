@@ -32,7 +32,8 @@ impl ShardLog {
             releases.extend(p.tail.range(from..to).map(|e| (e.ring, 1)));
             p.released_end = p.settled_end;
             p.producers.settled(p.settled_end);
-            let below = (1..p.segments.len()).take_while(|next| p.segments[*next].base <= p.log_start);
+            let segments = if p.may_lose_segments() { p.segments.len() } else { 0 };
+            let below = (1..segments).take_while(|next| p.segments[*next].base <= p.log_start);
             trimmed.extend(below.map(|next| (PartitionIx(i as u32), p.segments[next - 1].base)));
         }
         let completed = self.journal.completed_ring;

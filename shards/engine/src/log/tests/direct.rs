@@ -137,15 +137,56 @@ fn what_was_cut_off_does_not_come_back_with_an_older_checkpoint() {
     let done = node.append(0, 1, 600).unwrap();
     node.run();
     all.push((done.base_offset, 600));
-    let newest = ["a", "b"].map(|name| format!("journal/g1x1/s0/checkpoint-{name}"));
-    let sequence = |disk: &Disk, path: &String| {
-        disk.files.get(path).map(|bytes| inspect::Checkpoint::from_bytes(bytes).unwrap().sequence)
-    };
-    let newest = newest.into_iter().max_by_key(|path| sequence(&node.disk, path)).unwrap();
-    node.disk.files.get_mut(&newest).unwrap()[40] ^= 1;
+    damage_newest_checkpoint(&mut node.disk);
     let mut node = start(node.disk, 1);
     assert_eq!(node.read_all(0, 0).unwrap(), all);
     assert_eq!(node.p(0).failed(), None);
+}
+
+fn damage_newest_checkpoint(disk: &mut Disk) {
+    let paths = ["a", "b"].map(|name| format!("journal/g1x1/s0/checkpoint-{name}"));
+    let sequence =
+        |path: &String| disk.files.get(path).map(|bytes| inspect::Checkpoint::from_bytes(bytes).unwrap().sequence);
+    let newest = paths.into_iter().max_by_key(sequence).unwrap();
+    disk.files.get_mut(&newest).unwrap()[40] ^= 1;
+}
+
+/// After damage to a checkpoint the next batch begins a segment of its own. The one before holds a batch whose last bytes are in the journal: it is removed
+/// only when that batch is settled in the new one.
+#[test]
+fn a_segment_left_behind_stays_until_its_batches_are_settled() {
+    let (mut node, all) = ready();
+    let first = segment_files(&node.disk);
+    damage_newest_checkpoint(&mut node.disk);
+    let no_space: fn(&DiskOp) -> Option<Result<(), DiskErrorKind>> =
+        |what| Some(if is_segment_write(what) { Err(DiskErrorKind::NoSpace) } else { Ok(()) });
+    for again in 0..3 {
+        node = Node::new(settings(), node.disk, 0, 1);
+        node.fault = no_space;
+        node.log.start(node.now, vec![(TOPIC, 0, "t".to_string(), LogConfig::default())], &mut node.fx);
+        node.run();
+        let unsettled = all[2].0;
+        assert_eq!((node.p(0).settled_end, node.p(0).failed()), (unsettled, None), "start {again}");
+        // What comes before it is deleted, with the segment that it is in but for this one.
+        let ix = node.ix(0);
+        node.log.delete_records(node.now, ix, unsettled).unwrap();
+        node.log.retain(node.now);
+        node.log.settle.checkpoint_wanted = true;
+        node.run();
+        assert_eq!(node.read_all(0, unsettled).unwrap(), all[2..], "start {again}");
+    }
+    assert!(first.iter().all(|path| node.disk.files.contains_key(path)), "needed by every start");
+    let mut node = start(node.disk, 1);
+    assert_eq!(node.p(0).settled_end, node.p(0).log_end(), "with space again it is settled at once");
+    node.log.settle.checkpoint_wanted = true;
+    node.run();
+    assert!(first.iter().all(|path| !node.disk.files.contains_key(path)), "it has gone when it was not needed");
+    let mut node = start(node.disk, 1);
+    assert_eq!(node.read_all(0, all[2].0).unwrap(), all[2..]);
+}
+
+fn segment_files(disk: &Disk) -> Vec<String> {
+    disk.files.keys().filter(|path| path.ends_with(".log")).cloned().collect()
 }
 
 #[test]
