@@ -23,7 +23,7 @@ const PARTITIONS: i32 = 100;
 /// Bytes of the value of each record there.
 const SMALL_BYTES: usize = 100;
 /// Producers of a stream, and partitions of each.
-const STREAMS: usize = 2;
+const STREAMS: usize = 4;
 const PARTITIONS_A_STREAM: usize = 4;
 /// Bytes of the value of each record there.
 const RECORD_BYTES: usize = 1024;

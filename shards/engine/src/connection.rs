@@ -257,6 +257,11 @@ impl Connection {
         }
     }
 
+    /// The tokens of its requests at work, in their order.
+    pub fn tokens(&self) -> impl Iterator<Item = u64> {
+        self.slots.iter().filter_map(|slot| slot.token)
+    }
+
     /// A request has come to its end: whatever is in turn goes out.
     pub fn end(
         &mut self,

@@ -198,6 +198,10 @@ const _: () = assert!(ABORTED_MAX <= ABORTED_SHARD_MAX);
 /// Producers of one partition whose transaction's coordinator is being asked whether a batch may open a transaction.
 pub const GUARDS_MAX: usize = 10_000;
 
+/// How often the coordinator is asked about one produce, as what it says may be void by the end of the transaction before. That end comes once; a client
+/// that ends transactions faster than it is vouched for is told INVALID_TXN_STATE.
+pub const VOUCH_ROUNDS_MAX: u32 = 3;
+
 /// How long such an answer is waited for, in milliseconds.
 pub const GUARD_MS_MAX: i64 = 60_000;
 

@@ -74,7 +74,7 @@ impl Producer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The guard that the partition's owner gave out before. It holds until a marker of the producer is written here: a batch that was delayed
-    /// past it opens nothing.
+    /// past it opens nothing before its coordinator has been asked again.
     pub guard: u64,
     /// The producer's epoch rises with each transaction (Produce 12 and newer): then its first batch here has sequence 0.
     pub epoch_rises: bool,
@@ -140,6 +140,11 @@ pub fn sequence_after(sequence: i32, count: i32) -> i32 {
     ((i64::from(sequence) + i64::from(count)) % (i64::from(i32::MAX) + 1)) as i32
 }
 
+/// Whether a sequence lies before another, by the shorter way round.
+fn is_behind(sequence: i32, other: i32) -> bool {
+    (sequence.wrapping_sub(other) & i32::MAX) >= 1 << 30
+}
+
 impl Producers {
     /// Judges a batch of a producer: its transaction first, then its sequence. What a coordinator appends has none.
     pub fn judge(&mut self, info: &BatchInfo, verified: Option<Verified>, now_ms: i64) -> Verdict {
@@ -162,15 +167,24 @@ impl Producers {
         if is_open && producer.is_some_and(|producer| producer.epoch == epoch) {
             return verdict;
         }
+        // A repeat from before the window can never be appended: it must not be what others wait for.
+        if let (Verdict::OutOfOrder { expected }, Some(producer)) = (verdict, producer)
+            && producer.epoch == epoch
+            && is_behind(sequence, expected)
+        {
+            return verdict;
+        }
         // Before a gap is looked for: batches that were sent together come back together.
-        let Some(verified) = verified else {
+        let lowest = verified.and_then(|verified| self.txns.guarded(id, verified.guard));
+        let (Some(verified), Some(lowest)) = (verified, lowest) else {
+            // An end was written while somebody asked. What a coordinator appends itself is asked about once.
+            if verified.is_some() && sequence < 0 {
+                return Verdict::NotInTransaction("The batch is not of an open transaction.");
+            }
             return match self.txns.guard(id, epoch, sequence, now_ms) {
                 Some(guard) => Verdict::Unverified { guard },
                 None => Verdict::NoRoom,
             };
-        };
-        let Some(lowest) = self.txns.guarded(id, verified.guard) else {
-            return Verdict::NotInTransaction("The batch is not of an open transaction.");
         };
         match producer {
             _ if !is_open && !self.txns.has_room() => Verdict::NoRoom,

@@ -72,6 +72,8 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
         "a segment was removed that held the beginning of a batch of which the journal had the rest",
     ),
     (Kind::Tiny, 401_830, "with an older checkpoint a commit that followed an unwritten one was believed"),
+    (Kind::Txns, 402, "a late repeat of an earlier transaction was waited for before the first batch of the next one"),
+    (Kind::Txns, 1073, "the same"),
 ];
 
 /// Seeds of the test run: a run of each kind for each, in four parts so that they use as many cores as there are.

@@ -164,7 +164,7 @@ impl Shard {
             return;
         }
         if wait.vouched.as_ref().is_some_and(|vouched| vouched.has_unverified()) {
-            return self.ask_for_produce(now, token, fx);
+            return self.ask_later(now, token, fx);
         }
         let Some(Pending { wait: Wait::Produce(wait), .. }) = self.pending.remove(&token) else { return };
         self.metrics.acknowledge_ns.record(now.mono_ns.saturating_sub(wait.durable_ns));
@@ -178,8 +178,12 @@ impl Shard {
                 caller.reply_in(&mut self.answers, &wait.response, Vec::new())
             }
         };
+        let in_transaction = wait.vouched.is_some();
         self.keep_spare(wait.response);
         self.finish(caller, ending, fx);
+        if in_transaction && self.waits_for_coordinator(caller.conn) {
+            self.ask_in_turn(now, caller.conn, fx);
+        }
     }
 
     /// Keeps an answer that was given for the memory it has, if it is of the usual kind: one topic, few partitions.

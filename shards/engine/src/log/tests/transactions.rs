@@ -145,15 +145,15 @@ fn batches_fit_their_transaction() {
         "sent together: asked for before a gap is seen"
     );
     assert_eq!(append(&mut node, true, (1, 0, 1), v(1, false)), out(0, 1), "the lowest comes first");
-    not_in(append(&mut node, true, (1, 0, 0), v(2, false)));
+    assert_eq!(append(&mut node, true, (1, 0, 0), v(2, false)), unverified(1), "another guard: asked about again");
     assert_eq!(append(&mut node, true, (1, 0, 0), v(1, false)), Ok(0));
     assert_eq!(append(&mut node, true, (1, 0, 1), v(1, false)), Ok(1), "its transaction is open");
     assert_eq!(append(&mut node, true, (1, 0, 2), None), Ok(2), "and stays so");
     not_in(append(&mut node, false, (1, 0, 3), None));
-    // Delayed past the end of its transaction, with the word of its coordinator: it opens nothing.
+    // Delayed past the end of its transaction, with the word of its coordinator: it opens nothing, but is asked about again.
     assert_eq!(append(&mut node, true, (2, 0, 0), None), unverified(2));
     node.end_txn((2, 1), false, 2).unwrap();
-    not_in(append(&mut node, true, (2, 1, 0), v(2, true)));
+    assert_eq!(append(&mut node, true, (2, 1, 0), v(2, true)), unverified(3));
     assert_eq!(
         append(&mut node, true, (2, 0, 0), v(2, true)),
         Err(AppendError::InvalidProducerEpoch { known: 1, got: 0 })
@@ -163,6 +163,15 @@ fn batches_fit_their_transaction() {
     assert_eq!(append(&mut node, true, (3, 0, 7), None), unverified(4));
     assert_eq!(append(&mut node, true, (3, 0, 7), v(4, true)), out(0, 7), "KIP-890: nothing is known, so 0");
     assert_eq!(append(&mut node, true, (3, 0, 7), v(4, false)), Ok(4), "before it any sequence was taken");
+    // A repeat from before the window, in the next transaction of the same epoch: nobody waits for it.
+    for sequence in 8..24 {
+        assert_eq!(append(&mut node, true, (3, 0, sequence), None), Ok(i64::from(sequence) - 3));
+    }
+    node.end_txn((3, 0), true, 1).unwrap();
+    assert_eq!(append(&mut node, true, (3, 0, 8), None), out(24, 8));
+    assert_eq!(append(&mut node, true, (3, 0, 24), None), unverified(5));
+    assert_eq!(append(&mut node, true, (3, 0, 8), None), out(24, 8));
+    assert_eq!(append(&mut node, true, (3, 0, 24), v(5, false)), Ok(22));
 }
 
 /// What a coordinator appends itself, such as offsets of groups, has no sequence.

@@ -1,11 +1,17 @@
 //! Produce in a transaction: what would open one on a partition is asked of the transaction's coordinator first, then sent to its owner again (KIP-890).
 //!
 //! While a connection's request is being asked about, its later transactional produces wait, as those of a Kafka connection do: a batch that passed the
-//! first one of a transaction would look like a gap. Those that were on their way already come back to be asked about as well, in their order.
+//! first one of a transaction would look like a gap. Those that were on their way already come back to be asked about as well, in their order: none of them
+//! before an earlier one with a batch for the same partition, whose owners may answer later, has gone to the owner again.
+//!
+//! The end of the producer's transaction before may be written while somebody asks: then what the coordinator says is void, and it is asked once more.
 
 use std::collections::VecDeque;
 
 use floe_wire::errors::ErrorCode;
+use floe_wire::ids::TopicId;
+use hashbrown::HashSet;
+use rustc_hash::FxBuildHasher;
 
 use super::super::split::Split;
 use super::super::{Caller, Pending, Wait, codes};
@@ -13,6 +19,7 @@ use super::{PartitionProduceResponse, ProduceWait, refuse};
 use crate::batch::Refused;
 use crate::event::{ConnId, Effects};
 use crate::group::Name;
+use crate::limits::VOUCH_ROUNDS_MAX;
 use crate::mesh::{Call, ProducePart, Produced, Verified};
 use crate::shard::Shard;
 use crate::time::Time;
@@ -33,12 +40,18 @@ pub struct Vouched {
     parts: Vec<ProducePart>,
     /// Those that would open a transaction.
     unverified: Vec<ProducePart>,
+    /// Every owner has answered, and the coordinator is not asked yet.
+    ready: bool,
+    /// Those that were sent again.
+    resent: Vec<ProducePart>,
+    /// How often the coordinator was asked.
+    rounds: u32,
 }
 
 /// A connection whose transactional produces wait.
 #[derive(Debug, Default)]
 pub struct Vouching {
-    /// Its requests that are being asked about.
+    /// Its requests that are being asked about, or are to be.
     asked: usize,
     /// Those that wait for them: tokens.
     waiting: VecDeque<u64>,
@@ -46,7 +59,15 @@ pub struct Vouching {
 
 impl Vouched {
     pub(super) fn new(id: &str) -> Vouched {
-        Vouched { id: id.into(), producer: None, parts: Vec::new(), unverified: Vec::new() }
+        Vouched {
+            id: id.into(),
+            producer: None,
+            parts: Vec::new(),
+            unverified: Vec::new(),
+            ready: false,
+            resent: Vec::new(),
+            rounds: 0,
+        }
     }
 
     /// A batch of the request; one that is not of the request's producer is refused.
@@ -65,8 +86,12 @@ impl Vouched {
 
     /// An owner has answered about one of the batches. `false`: it is to be asked about.
     pub(super) fn answered(&mut self, produced: &Produced) -> bool {
-        let Some(at) = self.parts.iter().position(|part| part.at == produced.at) else { return true };
-        let part = self.parts.swap_remove(at);
+        let place = |parts: &[ProducePart]| parts.iter().position(|part| part.at == produced.at);
+        let part = match (place(&self.parts), place(&self.resent)) {
+            (Some(at), _) => self.parts.swap_remove(at),
+            (_, Some(at)) => self.resent.swap_remove(at),
+            _ => return true,
+        };
         let Some(guard) = produced.guard else { return true };
         // Filled in with what the version of the request says when it is sent again.
         self.unverified.push(ProducePart { verified: Some(Verified { guard, epoch_rises: false }), ..part });
@@ -75,6 +100,11 @@ impl Vouched {
 
     pub(super) fn has_unverified(&self) -> bool {
         !self.unverified.is_empty()
+    }
+
+    /// Partitions whose batches have not reached their owner for good.
+    fn unsettled(&self) -> impl Iterator<Item = (TopicId, i32)> {
+        self.parts.iter().chain(&self.unverified).map(|part| (part.topic, part.partition))
     }
 }
 
@@ -90,8 +120,36 @@ impl Shard {
         self.vouching.entry(caller.conn).or_default().waiting.push_back(token);
     }
 
+    /// Every owner has answered, and something would open a transaction: the coordinator is asked when those before it are settled.
+    pub(super) fn ask_later(&mut self, now: Time, token: u64, fx: &mut Effects) {
+        let Some(Pending { caller, wait: Wait::Produce(wait) }) = self.pending.get_mut(&token) else { return };
+        let conn = caller.conn;
+        wait.vouched.as_mut().expect("it has batches to ask about").ready = true;
+        self.vouching.entry(conn).or_default().asked += 1;
+        self.ask_in_turn(now, conn, fx);
+    }
+
+    /// Asks about the connection's requests that wait for nothing before them any more.
+    pub(super) fn ask_in_turn(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
+        let Some(connection) = self.connections.get(&conn) else { return };
+        let mut unsettled: HashSet<(TopicId, i32), FxBuildHasher> = HashSet::default();
+        let mut asks = Vec::new();
+        for token in connection.tokens() {
+            let Some(Pending { wait: Wait::Produce(wait), .. }) = self.pending.get_mut(&token) else { continue };
+            let Some(vouched) = &mut wait.vouched else { continue };
+            if vouched.ready && !vouched.unsettled().any(|place| unsettled.contains(&place)) {
+                vouched.ready = false;
+                asks.push(token);
+            }
+            unsettled.extend(vouched.unsettled());
+        }
+        for token in asks {
+            self.ask_for_produce(now, token, fx);
+        }
+    }
+
     /// Asks the coordinator about what would open a transaction.
-    pub(super) fn ask_for_produce(&mut self, now: Time, token: u64, fx: &mut Effects) {
+    fn ask_for_produce(&mut self, now: Time, token: u64, fx: &mut Effects) {
         let Some(Pending { caller, wait: Wait::Produce(wait) }) = self.pending.get_mut(&token) else { return };
         let caller = *caller;
         let vouched = wait.vouched.as_mut().expect("it has batches to ask about");
@@ -112,12 +170,10 @@ impl Shard {
         if adding == Adding::Verify && !self.verifies_transactions {
             // As Kafka has it: the client is believed.
             let believed = topics.iter().map(|(_, partitions)| vec![codes::NONE; partitions.len()]).collect();
-            self.vouching.entry(caller.conn).or_default().asked += 1;
             return self.produce_vouched(now, token, TxnAnswer::Added(Ok(believed)), fx);
         }
         let beside = self.lie_beside(&id, &topics);
         let request = TxnRequest::AddPartitions { producer, topics, adding, beside };
-        self.vouching.entry(caller.conn).or_default().asked += 1;
         if let Err(code) = self.call_txn(now, (token, 0), id, request, fx) {
             self.produce_vouched(now, token, TxnAnswer::Added(Err(code)), fx);
         }
@@ -129,7 +185,10 @@ impl Shard {
         let Some(Pending { caller, wait: Wait::Produce(wait) }) = self.pending.get_mut(&token) else { return };
         let caller = *caller;
         let TxnAnswer::Added(added) = answer else { unreachable!("{answer:?} to added partitions") };
-        let parts = std::mem::take(&mut wait.vouched.as_mut().expect("it was asked about").unverified);
+        let vouched = wait.vouched.as_mut().expect("it was asked about");
+        let parts = std::mem::take(&mut vouched.unverified);
+        vouched.rounds += 1;
+        let once_more = vouched.rounds < VOUCH_ROUNDS_MAX;
         let codes: Vec<i16> = match added {
             Ok(codes) => codes.into_iter().flatten().collect(),
             Err(code) => vec![code; parts.len()],
@@ -142,6 +201,9 @@ impl Shard {
                 Some(topic) if code == codes::NONE => {
                     let verified = part.verified.as_mut().expect("it has a guard");
                     verified.epoch_rises = caller.version >= ADDS_SINCE;
+                    if once_more && let Some(vouched) = &mut wait.vouched {
+                        vouched.resent.push(part.clone());
+                    }
                     split.push(topic.shard_of(part.partition, shards), part);
                 }
                 Some(_) => {
@@ -170,7 +232,7 @@ impl Shard {
         let Some(vouching) = self.vouching.get_mut(&conn) else { return };
         vouching.asked -= 1;
         if vouching.asked > 0 {
-            return;
+            return self.ask_in_turn(now, conn, fx);
         }
         let waiting = self.vouching.remove(&conn).map(|vouching| vouching.waiting).unwrap_or_default();
         for token in waiting {

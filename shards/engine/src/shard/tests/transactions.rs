@@ -330,6 +330,24 @@ mod producer {
     }
 
     #[test]
+    fn batches_for_one_owner_do_not_pass_earlier_ones_that_wait_for_two() {
+        for shards in [1, 2, 3] {
+            let (mut node, producer) = Node::with_producer(shards);
+            let parts = |n: i32| if n % 2 == 0 { vec![(0, n), (1, n / 2)] } else { vec![(0, n)] };
+            let frames = (0..10).map(|n| (node.at, node.txn_frame(12, producer, &parts(n)))).collect();
+            node.inputs(frames);
+            let replies = std::mem::take(&mut node.replies);
+            assert_eq!(replies.len(), 10, "{shards} shards");
+            for (reply, n) in replies.into_iter().zip(0..) {
+                node.replies = vec![reply];
+                let answers = node.answers(12);
+                assert_eq!(answers[0], (codes::NONE, n), "{shards} shards: {answers:?}");
+            }
+            assert!(node.shards.iter().all(|shard| shard.vouching.is_empty()));
+        }
+    }
+
+    #[test]
     fn a_connection_that_goes_takes_what_waits_along() {
         let (mut node, producer) = Node::with_producer(3);
         let frames = (0..5).map(|sequence| (node.at, node.txn_frame(12, producer, &[(0, sequence)])));

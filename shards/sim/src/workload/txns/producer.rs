@@ -324,6 +324,11 @@ impl Producer {
         let now_ns = cx.world.now_ns();
         let Some(place) = self.batches.place(tp, tag) else { return };
         let what = format!("{tp}: Produce of client {}", cx.me);
+        if code == ErrorCode::CONCURRENT_TRANSACTIONS.code() {
+            // For good, if a partition of the transaction before is damaged and takes no marker.
+            self.footing.later(cx);
+            return self.batches.again(tp, tag, now_ns + 5_000_000);
+        }
         match cx.judge(code, &what, true) {
             Verdict::Done => {
                 if let Some(identity) = self.identity.filter(|_| !cx.refusals_excused) {
@@ -339,11 +344,6 @@ impl Producer {
                 self.batches.again(tp, tag, now_ns + cx.rng.range(1_000_000, 50_000_000));
             }
             Verdict::Gone => self.batches.again(tp, tag, now_ns + 5_000_000),
-            // For good, if a partition of the transaction before is damaged and takes no marker.
-            Verdict::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => {
-                self.footing.later(cx);
-                self.batches.again(tp, tag, now_ns + 5_000_000);
-            }
             Verdict::Other(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) if place == Place::Behind => {
                 self.batches.again(tp, tag, now_ns);
             }
