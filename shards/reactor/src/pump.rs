@@ -150,8 +150,11 @@ impl<M: Machine> Pump<M> {
         if !self.spin.is_zero() {
             let until = now.mono_ns + self.spin.min(wait.unwrap_or(self.spin)).as_nanos() as u64;
             let (began_ns, mut at_ns) = (mono_ns(), 0);
+            self.ring.enter(Some(Duration::ZERO))?;
             let has_come = loop {
-                self.ring.enter(Some(Duration::ZERO))?;
+                if self.ring.is_called() {
+                    self.ring.enter(Some(Duration::ZERO))?;
+                }
                 if self.ring.has_completions() || self.mesh.has_come() || !self.inbox.is_empty() {
                     break true;
                 }
