@@ -38,6 +38,12 @@ pub const DIRECT_FILES_MAX: usize = 256;
 /// Bytes of batches in the journal that are written to the segment along with one that goes straight to it; with more of them settling comes
 /// first.
 pub const DIRECT_HEAD_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of segments that a shard reads at once for clients; a single larger read goes alone.
+pub const COLD_BYTES_MAX: u64 = (1 << 20) + BLOCK_BYTES;
+/// Reads of segments under way or done before a client has asked for them; each has a megabyte at most.
+pub const READS_AHEAD_MAX: usize = 16;
+/// Segments of a shard kept open from one round of settling to the next.
+pub const SETTLE_FILES_MAX: usize = 2048;
 
 /// Bytes of records that compaction looks at in one round of a shard, and of one of its reads and writes; a single larger batch is one round's.
 pub const COMPACTION_STEP_BYTES: u64 = 256 << 10;

@@ -35,6 +35,8 @@ pub struct Partition {
     pub(crate) lost: Option<String>,
     /// Offsets between batches that are missing: from, up to. Known to recovery, to be served once the loss is accepted.
     pub(crate) gaps: Vec<(i64, i64)>,
+    /// Where the last read from the disk ended: who goes on there reads the log from one end to the other.
+    pub(crate) cold_end: i64,
     /// The operator accepts what is lost: damage is passed over.
     pub(crate) accept_loss: bool,
     /// Damage passed over and logged: segment and position.
@@ -78,6 +80,11 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Whether its last segment is kept open for settling.
+    pub(crate) fn is_kept_open(&self) -> bool {
+        self.segments.back().is_some_and(|segment| segment.writer.is_some())
+    }
+
     pub(crate) fn new(topic: TopicId, number: i32, name: String, config: LogConfig) -> Partition {
         Partition {
             topic,
@@ -93,6 +100,7 @@ impl Partition {
             failed: None,
             lost: None,
             gaps: Vec::new(),
+            cold_end: 0,
             accept_loss: false,
             passed_over: BTreeSet::new(),
             cleaned_to: 0,

@@ -4,6 +4,8 @@
 //! Nothing is answered from a segment whose checksum has not been looked at since the start of the process. What has just been read and
 //! checked is answered from that memory; whole chunks checked this way are answered as file ranges from then on.
 
+mod reads;
+
 use bytes::Bytes;
 
 use super::checkpoint::CHECKPOINT_BYTES_MAX;
@@ -11,9 +13,12 @@ use super::ops::Op;
 use super::read::segment_end;
 use super::segment::{INDEX_BYTES, Segment};
 use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
-use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, LogLevel, ReplyPart};
+use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel, ReplyPart};
 use crate::limits::BLOCK_BYTES;
 use crate::partition::Partition;
+use reads::Range;
+
+pub(super) use reads::Reads;
 
 /// Bytes of one read at most, unless a single batch is larger.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -79,6 +84,8 @@ impl Cold {
 enum Outcome {
     /// Another operation is needed.
     More,
+    /// What is to be read has been read already.
+    Here(Bytes),
     Batches(ReadData),
     Found(Option<Found>),
     Failed(ReadError),
@@ -117,6 +124,7 @@ impl ShardLog {
                     }
                     other => other,
                 },
+                Outcome::Here(bytes) => self.cold_take(&mut cold, Ok(DiskOutput::Data(bytes))),
                 Outcome::Damaged(damage) if self.partition(ix).is_some_and(|p| p.accept_loss) => {
                     self.pass_over(&mut cold, damage, fx)
                 }
@@ -126,6 +134,7 @@ impl ShardLog {
                 }
                 Outcome::Failed(error) => break error,
                 Outcome::Batches(data) => {
+                    self.read_on(&cold, &data, fx);
                     return self.events.push_back(LogEvent::ReadDone { ticket, result: Ok(data) });
                 }
                 Outcome::Found(found) => {
@@ -198,14 +207,31 @@ impl ShardLog {
                 if asked == 0 {
                     return damaged(p, segment.base, from.position, "the index points to its end");
                 }
-                let begin = from.position - from.position % BLOCK_BYTES;
-                let len = (from.position + asked).next_multiple_of(BLOCK_BYTES) - begin;
-                (Step::Read { from, asked }, DiskOp::Read { file: file.clone(), offset: begin, len })
+                let range = blocks(file, from.position, asked);
+                cold.step = Some(Step::Read { from, asked });
+                return self.reads.ask(ticket, range, &mut self.ops, fx).map_or(Outcome::More, Outcome::Here);
             }
         };
         cold.step = Some(step);
         self.ops.issue(Op::Cold(ticket), what, fx);
         Outcome::More
+    }
+
+    /// Reads what one who goes on reading as before will ask for next.
+    fn read_on(&mut self, cold: &Cold, data: &ReadData, fx: &mut Effects) {
+        let Want::Batches { from, .. } = cold.want else { return };
+        let Some(p) = self.partitions[cold.ix.0 as usize].as_mut() else { return };
+        let goes_on = std::mem::replace(&mut p.cold_end, data.end) == from;
+        let segment = p.segments.iter().find(|s| (s.base, s.version) == (cold.segment, cold.version));
+        let Some(segment) = segment.filter(|s| goes_on && data.bytes > 0 && data.end < segment_end(p, s.base)) else {
+            return;
+        };
+        let entry = &segment.index[segment.floor(data.end)];
+        let asked = cold.window.min(segment.len.saturating_sub(entry.position));
+        // What has been checked goes to the client from the file.
+        if let Some(file) = segment.reader.as_ref().filter(|_| !entry.verified && (1..=WINDOW_BYTES).contains(&asked)) {
+            self.reads.ask_ahead(blocks(file, entry.position, asked), &mut self.ops, fx);
+        }
     }
 
     /// Takes in what the disk gave.
@@ -311,7 +337,6 @@ impl ShardLog {
         let segment = &mut p.segments[at];
         let mut entry = segment.index.partition_point(|e| e.position <= start.position) - 1;
         let from_index = segment.index[entry].position == start.position;
-        let mut entry_begun = from_index;
         let mut place = start;
         let mut answer = Answer::default();
         let mut damage = None;
@@ -360,11 +385,7 @@ impl ShardLog {
                     .map(|next| Place { position: place.position + info.bytes, offset: next.base_offset, ..place });
                 break;
             }
-            let next = segment.refine(entry, place.offset, place.position, place.max_timestamp);
-            if next != entry {
-                segment.index[entry].verified |= entry_begun;
-                (entry, entry_begun) = (next, true);
-            }
+            entry = segment.refine(entry, place.offset, place.position, place.max_timestamp);
             answer.boundary(place.position == segment.index[entry].position, seen, place.offset);
             let last_offset = info.base_offset + i64::from(info.last_offset_delta);
             answer.look(cold.want, cold.seek, &info, last_offset, one, seen);
@@ -375,9 +396,20 @@ impl ShardLog {
             };
         }
         let progress = place.position > start.position;
-        if progress && segment.index.get(entry + 1).is_some_and(|next| next.position == place.position) {
-            segment.index[entry].verified |= entry_begun;
+        // Where the window ends in a batch, the next read is to begin with it.
+        if progress && place.position < segment.len {
+            segment.refine(entry, place.offset, place.position, place.max_timestamp);
         }
+        if segment.index.get(entry + 1).is_some_and(|next| next.position == place.position) {
+            answer.boundary(true, (place.position - start.position) as usize, place.offset);
+        }
+        // What is checked and not given stays unchecked: who reads on would have it from the file, and the page cache would read it (and much behind
+        // it, ahead) from the disk once more.
+        let checked = match cold.want {
+            Want::Batches { .. } => answer.end(),
+            Want::Timestamp { .. } => (place.position - start.position) as usize,
+        };
+        segment.verified(start.position, start.position + checked as u64);
         if !progress && damage.is_none() && (bytes.len() as u64) < asked {
             damage = Some("the file ends before the batches it should hold".to_string());
         }
@@ -469,10 +501,20 @@ impl Answer {
         if self.to <= from {
             return Some(ReadData::default());
         }
-        // Ending where a chunk begins lets the next read be sent from the file as it is.
         let (to, end) = if self.boundary.0 > from { self.boundary } else { (self.to, self.end) };
         Some(ReadData { parts: vec![ReplyPart::Mem(window.slice(from..to))], bytes: (to - from) as u64, end })
     }
+
+    /// The byte behind what is given. Ending where a chunk begins lets whole chunks be known as checked, and the next read begin with one.
+    fn end(&self) -> usize {
+        if self.from.is_some_and(|from| self.boundary.0 > from) { self.boundary.0 } else { self.to }
+    }
+}
+
+/// The blocks that hold these bytes of a segment.
+fn blocks(file: &FileHandle, position: u64, bytes: u64) -> Range {
+    let offset = position - position % BLOCK_BYTES;
+    Range { file: file.clone(), offset, len: (position + bytes).next_multiple_of(BLOCK_BYTES) - offset }
 }
 
 const HELP: &str = "Nothing of this partition is served until the file has been restored from a copy and the broker restarted, or the loss is accepted (see \

@@ -46,7 +46,7 @@ use crate::partition::Partition;
 use crate::space::SpaceTaken;
 use crate::time::{Deadline, Time};
 use checkpoint::Run;
-use cold::Cold;
+use cold::{Cold, Reads};
 use compact::Cleaner;
 use journal::Journal;
 use ops::{Op, Ops};
@@ -109,6 +109,7 @@ pub struct ShardLog {
     /// Open and aborted ones that partitions remember; counted anew with each housekeeping, as they also go with partitions and with compaction.
     transactions: usize,
     cold: HashMap<ReadTicket, Cold, FxBuildHasher>,
+    reads: Reads,
     last_ticket: u64,
     /// Segments open for reading, the first opened first.
     open_segments: VecDeque<(PartitionIx, i64)>,
@@ -155,6 +156,7 @@ impl ShardLog {
             unsettled_bytes: 0,
             transactions: 0,
             cold: HashMap::default(),
+            reads: Reads::default(),
             last_ticket: 0,
             open_segments: VecDeque::new(),
             next_housekeeping: Deadline(0),
@@ -294,6 +296,15 @@ impl ShardLog {
             Op::Checkpoint => self.checkpoint_done(now, result, fx),
             Op::Compact => self.compact_step(now, result, fx),
             Op::Cold(ticket) => self.cold_step(ticket, Some(result), fx),
+            Op::ColdRead(ticket, bytes) => {
+                self.reads.ended(bytes, &mut self.ops, fx);
+                self.cold_step(ticket, Some(result), fx);
+            }
+            Op::Ahead(id) => {
+                if let Some((ticket, result)) = self.reads.ahead_ended(id, result, &mut self.ops, fx) {
+                    self.cold_step(ticket, Some(result), fx);
+                }
+            }
             Op::Recovery(step) => self.recovery_step(now, step, result, fx),
             Op::Nothing(what) => {
                 if let Err(e) = result {
@@ -404,6 +415,7 @@ impl ShardLog {
             self.journal.retry_slots(&mut self.ops, fx);
             self.move_failed(now, fx);
             self.close_idle_direct();
+            self.reads.forget_old();
             self.retry_checkpoint(fx);
             self.compact_on(now, fx);
             self.settle_on(now, fx);

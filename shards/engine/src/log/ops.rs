@@ -33,6 +33,10 @@ pub(super) enum Op {
     Compact,
     /// A step of a cold read.
     Cold(ReadTicket),
+    /// A cold read's read of a segment, of so many bytes.
+    ColdRead(ReadTicket, u64),
+    /// A read of a segment that nobody had asked for.
+    Ahead(u64),
     /// A step of recovery; which one, recovery knows.
     Recovery(u64),
     /// Removal of files, an index written: nothing depends on it.
@@ -56,7 +60,8 @@ pub(super) struct Ops {
 impl Op {
     /// Whether its end lets the log look again for room in the journal and in memory.
     fn makes_room(&self) -> bool {
-        !matches!(self, Op::SlotCached(_) | Op::Compact | Op::Cold(_) | Op::Nothing(_))
+        let reads = matches!(self, Op::Cold(_) | Op::ColdRead(..) | Op::Ahead(_));
+        !reads && !matches!(self, Op::SlotCached(_) | Op::Compact | Op::Nothing(_))
     }
 }
 

@@ -2,6 +2,7 @@
 //! synced when the test says that power was lost. The simulator does the wide work; here stand the cases that name a rule.
 
 mod cached;
+mod cold;
 mod compaction;
 mod cost;
 mod damage;

@@ -1,0 +1,64 @@
+//! Reading a log from the disk from one end to the other.
+
+use super::*;
+
+/// Reads all there is, `bytes_max` at a time: bytes from memory, and from files.
+fn read_through(node: &mut Node, bytes_max: u64) -> (u64, u64) {
+    let (ix, mut from, mut given) = (node.ix(0), 0, (0, 0));
+    while from < node.p(0).settled_end {
+        let limits = ReadLimits { bytes_max, at_least_one: true, up_to: i64::MAX };
+        let data = match node.log.read(node.now, ix, from, limits, &mut node.fx).unwrap() {
+            ReadOutcome::Ready(data) => data,
+            ReadOutcome::Cold(wanted) => {
+                node.run();
+                let done = |e: &LogEvent| matches!(e, LogEvent::ReadDone { ticket, .. } if *ticket == wanted);
+                let at = node.events.iter().position(done).expect("the disk answers at once");
+                match node.events.remove(at) {
+                    LogEvent::ReadDone { result, .. } => result.unwrap(),
+                    _ => unreachable!(),
+                }
+            }
+        };
+        assert!(data.end > from);
+        from = data.end;
+        for part in data.parts {
+            match part {
+                ReplyPart::Mem(bytes) => given.0 += bytes.len() as u64,
+                ReplyPart::File(range) => given.1 += range.len,
+            }
+        }
+    }
+    given
+}
+
+#[test]
+fn who_reads_on_reads_the_disk_once_and_ahead_and_the_next_one_has_it_from_the_file() {
+    for (batch, bytes_max) in [(900, 1 << 20), (900, 300_000), (20_000, 1 << 20), (20_000, 4 << 20), (700_000, 1 << 20)]
+    {
+        let settings = LogSettings { settle_bytes: 2 << 20, ..LogSettings::default() };
+        let mut node = Node::start_with(settings.clone(), Disk::default(), 0, 1, 1, LogConfig::default());
+        for i in 0..(12 << 20) / batch {
+            node.append(0, 1, batch as usize).unwrap();
+            if i % 16 == 0 || batch > 100_000 {
+                node.run();
+            }
+        }
+        node.run();
+        let mut node = Node::start_with(settings, node.disk, 0, 1, 1, LogConfig::default());
+        let settled = node.p(0).settled_pos;
+        assert!(settled > 8 << 20, "{settled}");
+        node.done.clear();
+        let (from_memory, from_file) = read_through(&mut node, bytes_max);
+        let read = |node: &Node| node.done.iter().filter(|d| d.0 == "read").map(|d| d.2).sum::<u64>();
+        assert_eq!(from_file, 0, "batches of {batch}, {bytes_max} at a time: {from_memory} from memory");
+        // Windows overlap by a chunk or a batch that did not fit.
+        let first = read(&node);
+        assert!(first < settled * 2, "batches of {batch}, {bytes_max} at a time: read {first} of {settled}");
+        node.done.clear();
+        let (again_from_memory, again_from_file) = read_through(&mut node, bytes_max);
+        assert!(
+            again_from_file > again_from_memory,
+            "{again_from_memory} from memory, {again_from_file} from the file"
+        );
+    }
+}
