@@ -386,7 +386,8 @@ pub enum DiskOp {
         /// Which.
         file: FileHandle,
     },
-    /// The same for many files; cheaper than one after the other. When it fails, none of them can be trusted. Gives [`DiskOutput::Done`].
+    /// The same for many files; cheaper than one after the other. When it fails, none of them can be trusted, nor perhaps is it one of them
+    /// that failed. Gives [`DiskOutput::Done`].
     SyncAll {
         /// Which; at least one.
         files: Vec<FileHandle>,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a buffer under way lives in its slot until the completion has come; short reads and writes are carried on here.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,14 +42,16 @@ struct Slot {
 pub struct Disk {
     slots: Slab<Slot>,
     helpers: Arc<Helpers>,
+    /// What sees the file system's errors for this shard.
+    witness: Arc<File>,
     /// Where helpers leave their results.
     results: Sender,
 }
 
 impl Disk {
-    /// None under way.
-    pub fn new(helpers: Arc<Helpers>, results: Sender) -> Disk {
-        Disk { slots: Slab::new(), helpers, results }
+    /// None under way. `witness`: any file of the data directory's file system, opened for this shard alone.
+    pub fn new(helpers: Arc<Helpers>, witness: File, results: Sender) -> Disk {
+        Disk { slots: Slab::new(), helpers, witness: Arc::new(witness), results }
     }
 
     /// Begins an operation.
@@ -62,7 +65,10 @@ impl Disk {
             }
             DiskOp::Write { file, offset, data, dsync } => (file, offset, What::Write { data, dsync }),
             DiskOp::Sync { file } => (file, 0, What::Sync),
-            other => return self.helpers.file(Job { op, what: other, results: self.results.clone() }),
+            other => {
+                let (witness, results) = (self.witness.clone(), self.results.clone());
+                return self.helpers.file(Job { op, what: other, witness, results });
+            }
         };
         let slot = self.slots.insert(Slot { op, file, offset, done: 0, what });
         self.submit(slot, ring);

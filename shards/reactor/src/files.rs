@@ -45,8 +45,9 @@ pub fn disk_error(what: &str, path: &str, error: &io::Error) -> DiskError {
     DiskError { kind, message: format!("cannot {what} {path}: {error}") }
 }
 
-/// Does one blocking operation. `Read`, `Write` and `Sync` are the ring's and do not come here.
-pub fn run(root: &Path, op: DiskOp) -> Result<DiskOutput, DiskError> {
+/// Does one blocking operation. `Read`, `Write` and `Sync` are the ring's and do not come here. `witness` is a file of the same file system that nobody
+/// else syncs it by: what went wrong since it was last used (or opened) is reported to it.
+pub fn run(root: &Path, op: DiskOp, witness: &File) -> Result<DiskOutput, DiskError> {
     match op {
         DiskOp::Open { path, create, direct } => {
             let (file, len) = open(root, &path, create, direct).map_err(|error| disk_error("open", &path, &error))?;
@@ -63,7 +64,7 @@ pub fn run(root: &Path, op: DiskOp) -> Result<DiskOutput, DiskError> {
             }
         }
         DiskOp::SyncAll { files } => {
-            sync_all(&files).map_err(|(path, error)| disk_error("sync", path, &error))?;
+            sync_all(&files, witness).map_err(|(path, error)| disk_error("sync", path, &error))?;
             Ok(DiskOutput::Done)
         }
         DiskOp::WriteZeros { file, offset, len } => {
@@ -99,13 +100,14 @@ pub fn run(root: &Path, op: DiskOp) -> Result<DiskOutput, DiskError> {
 
 /// Syncs many files. One after the other each would write its own metadata and wait for a flush of the device, so the whole file system is
 /// synced instead: unless others have left much in the page cache that would have to be written, too.
-fn sync_all(files: &[FileHandle]) -> Result<(), (&str, io::Error)> {
+fn sync_all<'a>(files: &'a [FileHandle], witness: &File) -> Result<(), (&'a str, io::Error)> {
     let first = OpenFile::of(&files[0]);
     if dirty_bytes().is_none_or(|bytes| bytes > SYNCFS_DIRTY_BYTES_MAX) {
         return sync_each(files);
     }
-    // Errors of the file system since this file was opened are reported here; it was before anything was written.
-    let synced = rustix::fs::syncfs(&first.file).map_err(io::Error::from);
+    // The files may have been open for long, or since just now: whatever failed since the last time is reported, and that was before anything of
+    // this was written.
+    let synced = rustix::fs::syncfs(witness).map_err(io::Error::from);
     // Without a journal ext4 writes the last metadata behind the flush that syncfs ends with; the sync of a file ends with another one.
     synced.and_then(|()| first.file.sync_data()).map_err(|error| (first.path.as_str(), error))
 }

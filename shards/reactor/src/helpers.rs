@@ -1,6 +1,7 @@
 //! OS threads for what would hold a shard up: file operations that block, and sendfile of cold data (4-12 ms in one call).
 //! Shared by all shards; each job carries the sender for its result.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub struct Job {
     pub op: OpId,
     /// What to do.
     pub what: DiskOp,
+    /// The shard's witness of the file system's errors ([`files::run`]).
+    pub witness: Arc<File>,
     /// Whom to tell.
     pub results: Sender,
 }
@@ -58,8 +61,8 @@ impl Helpers {
         for number in 0..FILE_THREADS {
             let (jobs, root) = (file_jobs.clone(), root.clone());
             let work = move || {
-                for Job { op, what, results } in jobs {
-                    results.send(Outside::DiskDone { op, result: files::run(&root, what) });
+                for Job { op, what, witness, results } in jobs {
+                    results.send(Outside::DiskDone { op, result: files::run(&root, what, &witness) });
                 }
             };
             thread::Builder::new().name(format!("floe-file-{number}")).spawn(work)?;

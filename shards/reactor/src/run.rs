@@ -1,5 +1,6 @@
 //! Starts one thread per shard and holds them together: ready when all are, ended when all have stopped.
 
+use std::fs::File;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -138,6 +139,7 @@ where
             inbox,
             inputs: inputs.into(),
             helpers: helpers.clone(),
+            witness: File::open(&plan.data_dir)?,
             inboxes: inboxes.clone(),
             together: together.clone(),
             listeners: if index == 0 { std::mem::take(&mut listeners) } else { Vec::new() },
@@ -164,6 +166,7 @@ struct Start {
     inbox: Inbox,
     inputs: std::collections::VecDeque<Input>,
     helpers: Arc<Helpers>,
+    witness: File,
     inboxes: Vec<Sender>,
     together: Arc<Together>,
     listeners: Vec<TcpListener>,
@@ -191,7 +194,7 @@ impl Start {
             machine: make(self.shard),
             ring,
             net: Net::new(self.frame_bytes_max, self.helpers.clone(), own.clone()),
-            disk: Disk::new(self.helpers, own),
+            disk: Disk::new(self.helpers, self.witness, own),
             mesh: self.mesh,
             inbox: self.inbox,
             spin: self.spin,

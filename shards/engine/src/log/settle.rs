@@ -14,17 +14,16 @@ pub use job::SettleJob;
 
 use super::{LogSettings, PartitionIx, ShardLog};
 use crate::event::Effects;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SETTLE_FILES_MAX};
 use crate::partition::Partition;
 use crate::time::Time;
 use saving::InCheckpoint;
 
 /// Partitions being settled at once.
 const JOBS_MAX: usize = 16;
-/// The same where each has much to write: what is under way is copied in one go, and commits wait behind it in the device's queue.
-const JOBS_LARGE_MAX: usize = 4;
-/// The same while there is no hurry.
-const JOBS_LARGE_CALM: usize = 2;
+/// Where each has much to write: so many at once, and so many bytes by one write, the further behind the more. What is under way is copied in one go,
+/// and commits wait behind it in the device's queue.
+const PACES: [(usize, u64); 4] = [(2, 256 << 10), (2, 512 << 10), (3, 768 << 10), (4, 1 << 20)];
 /// Fewer partitions are synced one by one.
 const SYNC_TOGETHER_MIN: usize = 4;
 /// Partitions with more to write than this on average are synced one by one: then their syncs cost little beside the writing.
@@ -57,6 +56,8 @@ pub(super) struct Settle {
     unsynced: Vec<PartitionIx>,
     /// Being synced together.
     syncing: Vec<PartitionIx>,
+    /// Segments kept open for the next round, or more than there are: counted when a round begins.
+    files_kept: usize,
     /// Batches to carry: partition and offset.
     carries: VecDeque<(PartitionIx, i64)>,
     pub(super) checkpoint_wanted: bool,
@@ -96,6 +97,7 @@ impl Settle {
             large: false,
             unsynced: Vec::new(),
             syncing: Vec::new(),
+            files_kept: 0,
             carries: VecDeque::new(),
             checkpoint_wanted: false,
             retry: false,
@@ -178,6 +180,7 @@ impl ShardLog {
                 p.as_ref().is_some_and(|p| p.unsettled_bytes >= bytes_min || p.roll_wanted || self.is_forced(p))
             });
             self.settle.queue = chosen.map(|(i, _)| PartitionIx(i as u32)).collect();
+            self.count_kept_files();
             let partitions = self.settle.queue.len();
             self.settle.large = self.unsettled_bytes > SYNC_ALONE_BYTES * partitions as u64;
             self.settle.wide = partitions >= SYNC_TOGETHER_MIN && !self.settle.large;
@@ -189,6 +192,23 @@ impl ShardLog {
         self.settle.phase = Phase::Writing;
     }
 
+    /// Lets go of the open segments of partitions that are not in this round, if there are many.
+    fn count_kept_files(&mut self) {
+        let count = |all: &[Option<Box<Partition>>]| all.iter().flatten().filter(|p| p.is_kept_open()).count();
+        self.settle.files_kept = count(&self.partitions);
+        if self.settle.files_kept < SETTLE_FILES_MAX {
+            return;
+        }
+        let mut chosen = self.settle.queue.iter().peekable();
+        for (ix, p) in self.partitions.iter_mut().enumerate() {
+            let in_round = chosen.next_if(|next| next.0 as usize == ix).is_some();
+            if let Some(segment) = p.as_mut().filter(|_| !in_round).and_then(|p| p.segments.back_mut()) {
+                segment.writer = None;
+            }
+        }
+        self.settle.files_kept = count(&self.partitions);
+    }
+
     /// Nothing could be carried, and this partition is one of those that hold the oldest file, however little it has there. Not only by its
     /// first unsettled batch: that may be a copy carried forward, with what was appended behind it still in the oldest file.
     fn is_forced(&self, p: &Partition) -> bool {
@@ -197,25 +217,25 @@ impl ShardLog {
         self.settle.force && unsettled().any(|e| self.journal.commit(e.ring).is_some_and(|c| Some(&c.slot) == oldest))
     }
 
-    /// Whether more has come than rounds keep up with: then appends will soon wait for room.
-    fn settle_is_behind(&self) -> bool {
-        let much = self.unsettled_bytes > self.settle.at_bytes / 8 * 9 || self.journal.used_percent() >= 60;
-        much || self.settle.force || self.stopping
+    /// How many partitions with much to write are settled at once, and by how large writes: the more has come than rounds keep up with, the
+    /// sooner appends will wait for room.
+    fn settle_pace(&self) -> (usize, u64) {
+        if self.settle.force || self.stopping || self.journal.used_percent() >= 60 {
+            return PACES[PACES.len() - 1];
+        }
+        // An eighth more than begins a round is being behind.
+        let beyond = self.unsettled_bytes.saturating_sub(self.settle.at_bytes);
+        let step = self.settle.at_bytes / 8 / (PACES.len() as u64 - 1);
+        PACES[((beyond / step.max(1)) as usize).min(PACES.len() - 1)]
     }
 
     fn start_jobs(&mut self, now: Time, fx: &mut Effects) {
-        let jobs_max = match (self.settle.large, self.settle_is_behind()) {
-            (true, true) => JOBS_LARGE_MAX,
-            (true, false) => JOBS_LARGE_CALM,
-            (false, _) => JOBS_MAX,
-        };
+        let jobs_max = if self.settle.large { self.settle_pace().0 } else { JOBS_MAX };
         while self.settle.active < jobs_max
             && self.settle.active + self.settle.unsynced.len() < UNSYNCED_MAX
             && let Some(ix) = self.settle.queue.pop_front()
         {
-            if self.start_job(now, ix, fx) {
-                self.settle.active += 1;
-            }
+            self.start_job(now, ix, fx);
         }
         self.sync_written(fx);
         if self.settle.active == 0 && self.settle.syncing.is_empty() {

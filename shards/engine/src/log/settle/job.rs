@@ -2,7 +2,7 @@
 
 use super::{SMALL_BYTES, UNSYNCED_MAX};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel};
-use crate::limits::DIRECT_HEAD_BYTES_MAX;
+use crate::limits::{DIRECT_HEAD_BYTES_MAX, SETTLE_FILES_MAX};
 use crate::log::buffer::{block_down, block_up};
 use crate::log::ops::Op;
 use crate::log::segment::Segment;
@@ -10,10 +10,6 @@ use crate::log::{PartitionIx, ShardLog};
 use crate::partition::Partition;
 use crate::time::Time;
 
-/// Bytes of one write to a segment while appends wait for what settling frees, or soon will.
-const WRITE_BYTES_MAX: u64 = 1 << 20;
-/// The same while there is no hurry.
-const WRITE_BYTES_CALM: u64 = 256 << 10;
 /// Bytes reserved on disk ahead, at least: thousands of partitions with little in them must not take gigabytes.
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes reserved on disk ahead, at most.
@@ -49,8 +45,8 @@ pub struct SettleJob {
 }
 
 impl ShardLog {
-    /// Begins to settle a partition. `false`: there is nothing to do.
-    pub(super) fn start_job(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) -> bool {
+    /// Begins to settle a partition, if there is anything to do.
+    pub(super) fn start_job(&mut self, now: Time, ix: PartitionIx, fx: &mut Effects) {
         let completed = self.settle.below;
         let force = self.partition(ix).is_some_and(|p| self.is_forced(p));
         if self.partition(ix).is_some_and(|p| !p.unwritable && p.job.is_none()) {
@@ -58,30 +54,39 @@ impl ShardLog {
         }
         // What is on its way straight to the segment ends first: the next round settles the rest.
         if self.journal.has_pieces(ix) {
-            return false;
+            return;
         }
-        let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none()) else { return false };
+        let Some(p) = self.partition_mut(ix).filter(|p| !p.unwritable && p.job.is_none()) else { return };
         if p.direct.as_ref().is_some_and(|d| d.is_busy()) {
-            return false;
+            return;
         }
         // The next large batch takes it along. A job of its own would send all that comes meanwhile through the journal, and that would need the next one.
         let taken_along =
             p.direct.as_ref().is_some_and(|d| d.is_ready()) && p.unsettled_bytes <= DIRECT_HEAD_BYTES_MAX / 2;
         if taken_along && !force && !p.roll_wanted {
-            return false;
+            return;
         }
         let Some(job) = plan(p, completed, force) else {
             p.roll_wanted = false;
-            return false;
+            return;
         };
         if p.segments.is_empty() {
             let since = if p.segment_since_ms > 0 { p.segment_since_ms } else { now.wall_ms };
             p.segments.push_back(Segment::new(p.settled_end, since));
         }
-        let path = p.segment_path(p.segments.back().expect("just made").base) + ".log";
-        p.job = Some(Box::new(job));
-        self.ops.issue(Op::Settle(ix), DiskOp::Open { path, create: true, direct: true }, fx);
-        true
+        let mut job = Box::new(job);
+        let segment = p.segments.back().expect("just made");
+        let (kept, base) = (segment.writer.clone(), segment.base);
+        let path = p.segment_path(base) + ".log";
+        self.settle.active += 1;
+        let next = match kept {
+            Some(file) => {
+                job.file = Some(file.clone());
+                self.reserve_or_write(ix, &mut job, file)
+            }
+            None => (JobStep::Open, DiskOp::Open { path, create: true, direct: true }),
+        };
+        self.issue_step(ix, job, next, fx);
     }
 
     /// Settles what was written straight to the segment.
@@ -145,14 +150,8 @@ impl ShardLog {
         let file = job.file.clone().expect("opened first");
         let next = match job.step {
             JobStep::Open if stale => (JobStep::Cut, DiskOp::Truncate { file, len: job.written }),
-            JobStep::Open | JobStep::Cut if segment.reserved < job.end => {
-                let len = ((job.end - job.written) * 4).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
-                let (offset, end) =
-                    (block_down(segment.reserved.max(segment.len)), job.end.max(segment.reserved + len));
-                segment.reserved = end;
-                (JobStep::Reserve, DiskOp::Preallocate { file, offset, len: end - offset })
-            }
-            JobStep::Open | JobStep::Cut | JobStep::Reserve => self.next_write(ix, &mut job, file),
+            JobStep::Open | JobStep::Cut => self.reserve_or_write(ix, &mut job, file),
+            JobStep::Reserve => self.next_write(ix, &mut job, file),
             JobStep::Write { to } => {
                 self.metrics.settled_bytes += to - job.written;
                 job.written = to;
@@ -164,9 +163,26 @@ impl ShardLog {
                 return self.settled(ix, &job, now, fx);
             }
         };
+        self.issue_step(ix, job, next, fx);
+    }
+
+    /// With the segment open: reserves space ahead, or begins to write.
+    fn reserve_or_write(&mut self, ix: PartitionIx, job: &mut SettleJob, file: FileHandle) -> (JobStep, DiskOp) {
+        let p = self.partitions[ix.0 as usize].as_mut().expect("a partition with a job is kept");
+        let segment = p.segments.back_mut().expect("the job made it");
+        if segment.reserved >= job.end {
+            return self.next_write(ix, job, file);
+        }
+        let len = ((job.end - job.written) * 4).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+        let (offset, end) = (block_down(segment.reserved.max(segment.len)), job.end.max(segment.reserved + len));
+        segment.reserved = end;
+        (JobStep::Reserve, DiskOp::Preallocate { file, offset, len: end - offset })
+    }
+
+    fn issue_step(&mut self, ix: PartitionIx, mut job: Box<SettleJob>, next: (JobStep, DiskOp), fx: &mut Effects) {
         job.step = next.0;
         let together = job.step == JobStep::Sync && self.settle.wide && !job.roll;
-        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
+        let p = self.partitions[ix.0 as usize].as_mut().expect("a partition with a job is kept");
         p.job = Some(job);
         if together {
             self.settle.active -= 1;
@@ -244,8 +260,7 @@ impl ShardLog {
         if job.written >= job.end {
             return (JobStep::Sync, DiskOp::Sync { file });
         }
-        let bytes_max = if self.settle_is_behind() { WRITE_BYTES_MAX } else { WRITE_BYTES_CALM };
-        let to = job.end.min(job.written + bytes_max);
+        let to = job.end.min(job.written + self.settle_pace().1);
         let len = (to - job.written) as usize;
         let mut buffer = self.journal.buffers().take(len);
         let p = self.partitions[ix.0 as usize].as_ref().expect("a partition with a job is kept");
@@ -297,6 +312,13 @@ impl ShardLog {
             let (base, data) = (segment.base, segment.index_bytes().into());
             let what = DiskOp::ReplaceFile { path: p.segment_path(base) + ".idx", data };
             self.ops.issue(Op::Nothing("write an index"), what, fx);
+        }
+        let segment = p.segments.back_mut().expect("the job made it");
+        if job.roll {
+            segment.writer = None;
+        } else if segment.writer.is_none() && self.settle.files_kept < SETTLE_FILES_MAX {
+            segment.writer.clone_from(&job.file);
+            self.settle.files_kept += usize::from(job.file.is_some());
         }
         if job.roll {
             p.roll_wanted = false;
