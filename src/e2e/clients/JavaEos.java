@@ -80,8 +80,13 @@ public class JavaEos {
         });
         input.setDaemon(true);
         input.start();
-        if (name.equals("verifier")) verify();
-        else copy();
+        try {
+            if (name.equals("verifier")) verify();
+            else copy();
+        } catch (KafkaException error) {
+            for (Throwable why = error; why != null; why = why.getCause()) System.out.println(why);
+            System.exit(1);
+        }
     }
 
     static void verify() throws Exception {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -190,7 +190,8 @@ impl Scene {
         self.broker.assert_alive();
         for place in 0..self.copiers.len() {
             let Some(why) = self.copiers[place].trouble() else { continue };
-            println!("{}: the copier {} {why}", self.describe(), self.copiers[place].name);
+            let said = self.copiers[place].said();
+            println!("{}: the copier {} {why}: {said}", self.describe(), self.copiers[place].name);
             self.started_again += 1;
             self.copiers[place].kill();
             let name = self.copiers[place].name.clone();
@@ -206,17 +207,18 @@ impl Scene {
 
     /// The last of what each of them said.
     fn told(&self) -> String {
-        let said = |process| {
-            let all = fs::read_to_string(history(&self.broker, process).with_extension("said")).unwrap_or_default();
-            let lines: Vec<&str> = all.lines().collect();
-            lines[lines.len().saturating_sub(SAID_LINES_MAX)..].join("\n")
-        };
-        (0..self.begun).map(|process| format!("process {process}: {}\n", said(process))).collect()
+        (0..self.begun).map(|it| format!("process {it}: {}\n", said(&history(&self.broker, it)))).collect()
     }
 }
 
 fn history(broker: &Broker, process: usize) -> PathBuf {
     broker.dir.join(format!("history-{process}"))
+}
+
+fn said(history: &Path) -> String {
+    let all = fs::read_to_string(history.with_extension("said")).unwrap_or_default();
+    let lines: Vec<&str> = all.lines().collect();
+    lines[lines.len().saturating_sub(SAID_LINES_MAX)..].join("\n")
 }
 
 fn begin(broker: &Broker, mut command: Command, process: usize, name: &str, protocol: &str) -> Process {
@@ -239,6 +241,10 @@ impl Process {
     /// As it says itself; 0 before it says so.
     fn count(&self) -> u64 {
         fs::read_to_string(self.count_path()).ok().and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    }
+
+    fn said(&self) -> String {
+        said(&self.log)
     }
 
     /// Why it has to be started again.
