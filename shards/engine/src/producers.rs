@@ -73,7 +73,7 @@ impl Producer {
 /// The transaction's coordinator says that the partition belongs to the producer's open transaction (KIP-890).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The guard that the partition's owner gave out before. It holds until a marker of the producer is written here: a batch that was delayed
+    /// The guard that the partition's owner gave out before. It holds until a marker of the transaction is written here: a batch that was delayed
     /// past it opens nothing before its coordinator has been asked again.
     pub guard: u64,
     /// The producer's epoch rises with each transaction (Produce 12 and newer): then its first batch here has sequence 0.
@@ -291,8 +291,14 @@ impl Producers {
         producer.batches.push_back(batch);
     }
 
+    /// The end of a transaction of this version was appended: [`Producers::end`], and whoever was vouched for in it is so no longer.
+    pub fn end_now(&mut self, (id, epoch): (i64, i16), end: TxnEnd, version: i16, offset: i64, now_ms: i64) {
+        self.txns.unguard_ended(id, epoch, version);
+        self.end(id, epoch, end, (offset, now_ms), now_ms);
+    }
+
     /// Enters the end of a transaction that was appended at `offset`, or is met again in recovery.
-    pub fn end(&mut self, id: i64, epoch: i16, end: TxnEnd, (offset, timestamp_ms): (i64, i64), now_ms: i64) {
+    fn end(&mut self, id: i64, epoch: i16, end: TxnEnd, (offset, timestamp_ms): (i64, i64), now_ms: i64) {
         let before = self.by_id.get(&id).map_or((-1, -1), |known| (known.epoch, known.coordinator_epoch));
         let producer = self.by_id.entry(id).or_insert_with(|| Producer::new(epoch, now_ms));
         let first_offset = producer.txn_first_offset.take_if(|first| *first < offset);
@@ -307,7 +313,6 @@ impl Producers {
             producer.last_seen_ms = now_ms;
         }
         let (epoch, coordinator_epoch) = before;
-        self.txns.unguard(id);
         let ended = Ended { producer_id: id, first_offset, marker: offset, epoch, coordinator_epoch };
         self.txns.ended(ended, end.committed);
     }

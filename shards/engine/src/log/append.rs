@@ -108,7 +108,7 @@ impl ShardLog {
         let (base_offset, append_time_ms, ring) = self.place(now, ix, &bytes, &info, leader_epoch, Tier::Flushed)?;
         let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
         let before = p.producers.transactions().remembered();
-        p.producers.end(id, epoch, end, (base_offset, now.wall_ms), now.wall_ms);
+        p.producers.end_now((id, epoch), end, transaction_version, base_offset, now.wall_ms);
         self.transactions = self.transactions.saturating_sub(before - p.producers.transactions().remembered());
         self.show_memory(ix, base_offset);
         Ok(Appended { base_offset, append_time_ms, wait: Some(CommitSeq(ring)) })

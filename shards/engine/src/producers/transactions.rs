@@ -201,9 +201,19 @@ impl Transactions {
         self.guards.get(&producer_id).filter(|guard| guard.number == number).map(|guard| guard.lowest_sequence)
     }
 
-    /// A transaction of the producer began or ended: what was asked before says nothing any more.
+    /// A transaction of the producer began: what was asked before says nothing any more.
     pub(super) fn unguard(&mut self, producer_id: i64) {
         if !self.guards.is_empty() {
+            self.guards.remove(&producer_id);
+        }
+    }
+
+    /// The end of a transaction of the producer was appended, with this epoch: what was asked about that one says nothing any more. With KIP-890 the end
+    /// has a higher epoch than its records, so what was asked at that epoch is of the next transaction: its coordinator answers when this end is
+    /// everywhere, and nobody would know why its first batch is refused then.
+    pub(super) fn unguard_ended(&mut self, producer_id: i64, epoch: i16, transaction_version: i16) {
+        let is_of_next = |guard: &Guard| transaction_version >= 2 && guard.epoch >= epoch;
+        if self.guards.get(&producer_id).is_some_and(|guard| !is_of_next(guard)) {
             self.guards.remove(&producer_id);
         }
     }

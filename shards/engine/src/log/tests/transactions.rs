@@ -172,6 +172,17 @@ fn batches_fit_their_transaction() {
     assert_eq!(append(&mut node, true, (3, 0, 24), None), unverified(5));
     assert_eq!(append(&mut node, true, (3, 0, 8), None), out(24, 8));
     assert_eq!(append(&mut node, true, (3, 0, 24), v(5, false)), Ok(22));
+    // The end of the transaction before comes while the coordinator is asked about the next one, which has the epoch of that end: offsets of groups,
+    // which are asked about once.
+    assert_eq!(append(&mut node, true, (4, 1, -1), None), unverified(6));
+    node.end_txn((4, 1), true, 2).unwrap();
+    assert_eq!(append(&mut node, true, (4, 1, -1), v(6, true)), Ok(24), "it was not the end of this one");
+    node.end_txn((4, 2), true, 2).unwrap();
+    not_in(append(&mut node, true, (4, 2, -1), v(6, true)));
+    // Before KIP-890 an end has the epoch of its records.
+    assert_eq!(append(&mut node, true, (5, 1, -1), None), unverified(7));
+    node.end_txn((5, 1), true, 1).unwrap();
+    not_in(append(&mut node, true, (5, 1, -1), v(7, false)));
 }
 
 /// What a coordinator appends itself, such as offsets of groups, has no sequence.
