@@ -174,6 +174,10 @@ impl Producer {
             } else {
                 let late = Late::draw(cx, api, version, body.clone());
                 cx.topics.late.push(late);
+                // The copy may come first and do it: whoever is refused then does not know.
+                if let (ApiKey::EndTxn, Phase::Ending { commit, .. }) = (api, &self.phase) {
+                    self.phase = Phase::Ending { commit: *commit, doubt: *commit };
+                }
             }
         }
         cx.send(api, version, tag, body)
