@@ -225,3 +225,5 @@ pub const TXN_WAIT_MS: u64 = 1000;
 
 /// After what time a marker that a partition did not take is sent again, in milliseconds.
 pub const MARKER_RETRY_MS: u64 = 100;
+/// How often that time is doubled while it goes on refusing: up to 1.6 s.
+pub const MARKER_RETRY_DOUBLINGS: u32 = 4;

@@ -20,7 +20,9 @@ use super::{Decision, TxnMetrics, TxnSettings};
 use crate::event::LogLevel;
 use crate::group::Name;
 use crate::hosted::Asker;
-use crate::limits::{MARKER_RETRY_MS, TXN_PARTITIONS_MAX, TXN_WAIT_MS, TXN_WAITING_MAX, TXNS_MAX};
+use crate::limits::{
+    MARKER_RETRY_DOUBLINGS, MARKER_RETRY_MS, TXN_PARTITIONS_MAX, TXN_WAIT_MS, TXN_WAITING_MAX, TXNS_MAX,
+};
 use crate::requests::codes;
 use crate::time::{Deadline, Time};
 
@@ -77,6 +79,8 @@ struct Entry {
     unmarked: BTreeSet<(Name, i32)>,
     /// Markers that were sent and not answered.
     in_flight: usize,
+    /// How often all that were missing have been sent again.
+    retries: u32,
     /// Ends that were appended and are not durable: several, when one was completed before.
     undurable: u32,
     /// When the end was decided, on the monotonic clock.
@@ -243,10 +247,14 @@ impl Coordinator {
         if over {
             entry.unmarked.remove(place);
         }
-        let (in_flight, unmarked) = (entry.in_flight, entry.unmarked.len());
+        let (in_flight, unmarked, retries) = (entry.in_flight, entry.unmarked.len(), entry.retries);
+        if unmarked > 0 && in_flight == 0 {
+            entry.retries += 1;
+        }
         if error_code == codes::NONE {
             self.metrics.markers += 1;
-        } else {
+        } else if over || retries == 0 || retries.is_power_of_two() {
+            // A partition that is damaged takes none until somebody mends it: said less and less often.
             let what = if over { "it needs none" } else { "it is tried again" };
             let line = format!(
                 "the marker of transaction {} was refused by {}-{} with error {error_code}: {what}",
@@ -258,7 +266,8 @@ impl Coordinator {
             self.complete.push_back(key.clone());
         } else if in_flight == 0 {
             self.metrics.marker_retries += 1;
-            self.retries.insert((now.after(Duration::from_millis(MARKER_RETRY_MS)), key.clone()));
+            let wait_ms = MARKER_RETRY_MS << retries.min(MARKER_RETRY_DOUBLINGS);
+            self.retries.insert((now.after(Duration::from_millis(wait_ms)), key.clone()));
         }
     }
 
@@ -606,6 +615,7 @@ impl Entry {
             watched: None,
             unmarked: BTreeSet::new(),
             in_flight: 0,
+            retries: 0,
             undurable: 0,
             ending_since_ns: 0,
             waiting: Vec::new(),
@@ -617,7 +627,7 @@ impl Entry {
         let topics = self.txn.topics.iter();
         let partitions = topics.flat_map(|(topic, partitions)| partitions.iter().map(|p| (topic.clone(), *p)));
         self.unmarked = partitions.collect();
-        self.in_flight = 0;
+        (self.in_flight, self.retries) = (0, 0);
     }
 
     /// The markers that are missing.
