@@ -22,8 +22,9 @@ pub struct Book {
     records: BTreeMap<RecordId, bool>,
     /// Who was given each producer id and epoch.
     identities: BTreeMap<(i64, i16), u32>,
-    /// Identities that were told that they are fenced.
-    fenced: BTreeSet<(i64, i16)>,
+    /// Identities that were told that they are fenced, by which partition, or by the coordinator. Each partition fences from its marker on, so another one may
+    /// serve for a little longer what its own marker will end.
+    fenced: BTreeSet<((i64, i16), Option<Tp>)>,
     readers: u32,
     violations: Vec<String>,
     /// Transactions whose commit was acknowledged.
@@ -118,14 +119,14 @@ impl Book {
         }
     }
 
-    /// An identity was told that it is fenced.
-    pub fn fenced(&mut self, identity: (i64, i16)) {
-        self.fenced.insert(identity);
+    /// An identity was told that it is fenced, by a partition or by the coordinator.
+    pub fn fenced(&mut self, identity: (i64, i16), by: Option<Tp>) {
+        self.fenced.insert((identity, by));
     }
 
-    /// An identity was served: it must not have been fenced before.
-    pub fn served(&mut self, identity: (i64, i16), what: &str) {
-        if self.fenced.contains(&identity) {
+    /// An identity was served by a partition or by the coordinator, which must not have fenced it before.
+    pub fn served(&mut self, identity: (i64, i16), by: Option<Tp>, what: &str) {
+        if self.fenced.contains(&(identity, by)) {
             self.violations.push(format!("{what} of {identity:?} was served, which had been fenced"));
         }
     }

@@ -146,14 +146,14 @@ impl Producer {
         self.batches.renew();
     }
 
-    /// It was told that another one has taken its place, or that its transaction took too long.
-    fn fenced(&mut self, cx: &mut Cx<'_>, what: &str, error: ErrorCode) {
+    /// It was told that another one has taken its place, or that its transaction took too long: by a partition, or by the coordinator.
+    fn fenced(&mut self, cx: &mut Cx<'_>, by: Option<Tp>, what: &str, error: ErrorCode) {
         if self.is_safe(cx) {
             let text = format!("{what} of {}, which nobody fenced: {}", self.describe(), error.name());
             cx.oracle.fail(text);
         }
         if let Some(identity) = self.identity {
-            cx.oracle.txns.fenced(identity);
+            cx.oracle.txns.fenced(identity, by);
         }
         self.over(cx, self.outcome_unheard());
         if cx.rng.percent(30) && !self.zombie {
@@ -206,7 +206,7 @@ impl Producer {
             Told::Other(error @ (ErrorCode::PRODUCER_FENCED | ErrorCode::INVALID_PRODUCER_EPOCH))
                 if self.known.is_some() =>
             {
-                return self.fenced(cx, what, error);
+                return self.fenced(cx, None, what, error);
             }
             Told::Other(error) => return cx.oracle.fail(format!("{what} of {}: {}", self.describe(), error.name())),
         }
@@ -282,7 +282,7 @@ impl Producer {
             Told::Fine => self.added.extend(adding),
             Told::Later => {}
             Told::Other(ErrorCode::CONCURRENT_TRANSACTIONS) => self.footing.later(cx),
-            Told::Other(error) if is_fenced(error) => self.fenced(cx, what, error),
+            Told::Other(error) if is_fenced(error) => self.fenced(cx, None, what, error),
             Told::Other(error) => cx.oracle.fail(format!("{what} of {}: {}", self.describe(), error.name())),
         }
     }
@@ -336,7 +336,7 @@ impl Producer {
         match cx.judge(code, &what, true) {
             Verdict::Done => {
                 if let Some(identity) = self.identity.filter(|_| !cx.refusals_excused) {
-                    cx.oracle.txns.served(identity, &what);
+                    cx.oracle.txns.served(identity, Some(tp), &what);
                 }
                 let records = self.batches.acknowledge(tp, tag, offset);
                 cx.oracle.acked(tp, offset, &records, None);
@@ -351,7 +351,7 @@ impl Producer {
             Verdict::Other(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) if place == Place::Behind => {
                 self.batches.again(tp, tag, now_ns);
             }
-            Verdict::Other(error) if is_fenced(error) => self.fenced(cx, &what, error),
+            Verdict::Other(error) if is_fenced(error) => self.fenced(cx, Some(tp), &what, error),
             Verdict::Other(error) => {
                 let explained = matches!(
                     error,
@@ -399,7 +399,7 @@ impl Producer {
                 self.footing.later(cx);
                 return self.phase = Phase::Ending { commit, doubt: commit };
             }
-            Told::Other(error) if is_fenced(error) => return self.fenced(cx, what, error),
+            Told::Other(error) if is_fenced(error) => return self.fenced(cx, None, what, error),
             Told::Other(ErrorCode::INVALID_TXN_STATE) if !self.is_safe(cx) => return self.restart(cx),
             Told::Other(error) => {
                 return cx.oracle.fail(format!("{what} of {}: {}", self.describe(), error.name()));
@@ -407,7 +407,7 @@ impl Producer {
         }
         // An abort of what has timed out tells the next epoch to whoever asks for it.
         if let Some(identity) = self.identity.filter(|_| commit && !cx.refusals_excused) {
-            cx.oracle.txns.served(identity, what);
+            cx.oracle.txns.served(identity, None, what);
         }
         self.committed += u32::from(commit);
         self.footing.succeeded |= self.committed >= MUST_COMMIT;
