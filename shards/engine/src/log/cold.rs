@@ -4,6 +4,7 @@
 //! Nothing is answered from a segment whose checksum has not been looked at since the start of the process. What has just been read and
 //! checked is answered from that memory; whole chunks checked this way are answered as file ranges from then on.
 
+mod answer;
 mod reads;
 
 use bytes::Bytes;
@@ -13,9 +14,10 @@ use super::ops::Op;
 use super::read::segment_end;
 use super::segment::{INDEX_BYTES, Segment};
 use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
-use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel, ReplyPart};
+use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel};
 use crate::limits::BLOCK_BYTES;
 use crate::partition::Partition;
+use answer::Answer;
 use reads::Range;
 
 pub(super) use reads::Reads;
@@ -446,68 +448,6 @@ impl ShardLog {
                 }
             },
         }
-    }
-}
-
-/// What a window has for the one who asked.
-#[derive(Debug, Default)]
-struct Answer {
-    /// First and last byte of the batches to give.
-    from: Option<usize>,
-    to: usize,
-    full: bool,
-    /// Offset behind the last batch to give.
-    end: i64,
-    /// The last place where a chunk began, within what is given, and its offset.
-    boundary: (usize, i64),
-    found: Option<Found>,
-}
-
-impl Answer {
-    fn boundary(&mut self, is_chunk: bool, at: usize, offset: i64) {
-        if is_chunk && self.from.is_some() && !self.full {
-            self.boundary = (at, offset);
-        }
-    }
-
-    fn look(&mut self, want: Want, seek: i64, info: &super::BatchInfo, last_offset: i64, bytes: &[u8], at: usize) {
-        match want {
-            Want::Batches { limits, .. } => {
-                if last_offset < seek || self.full {
-                    return;
-                }
-                let first = self.from.is_none();
-                let from = *self.from.get_or_insert(at);
-                let over = (at + bytes.len() - from) as u64 > limits.bytes_max;
-                if info.base_offset >= limits.up_to || (over && !(first && limits.at_least_one)) {
-                    self.full = true;
-                    return;
-                }
-                self.to = at + bytes.len();
-                self.end = last_offset + 1;
-                self.full = over;
-            }
-            Want::Timestamp { timestamp_ms, .. } => {
-                if self.found.is_none() && last_offset >= seek && info.max_timestamp >= timestamp_ms {
-                    self.found = batch::first_at_or_after(bytes, timestamp_ms, seek);
-                }
-            }
-        }
-    }
-
-    /// `None`: the offset does not lie in this window.
-    fn batches(&self, window: &Bytes) -> Option<ReadData> {
-        let from = self.from?;
-        if self.to <= from {
-            return Some(ReadData::default());
-        }
-        let (to, end) = if self.boundary.0 > from { self.boundary } else { (self.to, self.end) };
-        Some(ReadData { parts: vec![ReplyPart::Mem(window.slice(from..to))], bytes: (to - from) as u64, end })
-    }
-
-    /// The byte behind what is given. Ending where a chunk begins lets whole chunks be known as checked, and the next read begin with one.
-    fn end(&self) -> usize {
-        if self.from.is_some_and(|from| self.boundary.0 > from) { self.boundary.0 } else { self.to }
     }
 }
 
