@@ -39,6 +39,8 @@ async function take (partition) {
   const producer = kafka.producer({ transactionalId: `js-${partition}`, maxInFlightRequests: 1, idempotent: true, transactionTimeout: 10000, retry })
   await producer.connect()
   producers.set(partition, producer)
+  // Only a transaction takes the id over (connecting makes an identity without it); an empty one ends without a word to the broker.
+  await (await producer.transaction()).abort()
   const [{ partitions }] = await admin.fetchOffsets({ groupId: GROUP, topics: ['in'] })
   const committed = partitions.find(it => it.partition === partition)
   return committed ? Math.max(Number(committed.offset), 0) : 0
