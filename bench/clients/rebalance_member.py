@@ -34,13 +34,13 @@ if protocol == "consumer":
 else:
     config |= {"partition.assignment.strategy": "cooperative-sticky", "heartbeat.interval.ms": int(heartbeat_ms),
                "session.timeout.ms": int(session_ms)}
+# Made before it is to join: what that costs (a tenth of a second, for its libraries) would be taken from who is consuming on the same core.
+consumer = Consumer(config)
 if not sys.stdin.buffer.readline():
     sys.exit()
 threading.Thread(target=wait, daemon=True).start()
-consumer = Consumer(config)
 consumer.subscribe([topic], on_assign=tell("a"), on_revoke=tell("v"), on_lost=tell("v"))
 while not over.is_set():
-    # A poll that began before partitions came or went may not be woken by what comes after, and sleeps its time out: gaps of 100 ms with any broker.
     message = consumer.poll(0.01)
     if message is not None and message.error() is None:
         log.write(f"r {message.partition()} {message.offset()} {monotonic_ns()}\n")
