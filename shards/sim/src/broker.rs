@@ -252,13 +252,7 @@ fn draw_producer(rng: &mut Rng) -> produce::Style {
 }
 
 fn draw_consumer(rng: &mut Rng) -> fetch::Style {
-    let limits = fetch::Limits {
-        max_wait_ms: *rng.pick(&[0, 10, 100, 500]),
-        min_bytes: rng.log_range(1, 50_000) as i32,
-        max_bytes: rng.log_range(1, 4 << 20) as i32,
-        partition_max_bytes: rng.log_range(1, 1 << 20) as i32,
-        read_committed: false,
-    };
+    let limits = fetch::Limits::draw(rng, 50_000);
     fetch::Style {
         version: rng.range(4, 18) as i16,
         session: rng.percent(60),

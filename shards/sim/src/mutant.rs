@@ -3,6 +3,7 @@
 //!
 //! A [`Mutant`] sees what goes in and what comes out and lies about it, so the engine itself has no code for it.
 
+mod frames;
 mod groups;
 mod txns;
 

@@ -4,36 +4,24 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use floe_engine::event::{Reply, ReplyPart};
-use floe_wire::api::Api;
-use floe_wire::frame::{RequestHeader, encode_response_header};
+use floe_engine::event::Reply;
 use floe_wire::messages::Message;
 use floe_wire::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use floe_wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use floe_wire::messages::sync_group::SyncGroupRequest;
-use floe_wire::primitives::{Reader, Writer};
 
+use super::frames::{answer, asked, framed};
 use crate::bare::batch::crc32c;
 
 /// One of so many batches that compaction writes loses its records.
 const BATCHES_PER_LOSS: u64 = 4;
 
-/// A request with its header.
-pub(super) fn framed<'a>(header: &RequestHeader<'_>, request: &impl Message<'a>) -> Bytes {
-    let mut writer = Writer::new();
-    header.encode(&mut writer);
-    request.encode(&mut writer, header.api_version);
-    writer.finish_contiguous()
-}
-
 /// The answer to this request, if it is a commit of offsets: all of them are committed.
 pub(super) fn commit_answer(frame: &Bytes) -> Option<Reply> {
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == 8)?;
-    let (version, api) = (header.api_version, Api::of(8)?);
-    let request = OffsetCommitRequest::decode(&mut reader, version).ok()?;
+    let (header, mut reader) = asked(frame, 8)?;
+    let request = OffsetCommitRequest::decode(&mut reader, header.api_version).ok()?;
     let topics = request.topics.iter().map(|topic| OffsetCommitResponseTopic {
         name: topic.name.clone(),
         topic_id: topic.topic_id,
@@ -44,18 +32,12 @@ pub(super) fn commit_answer(frame: &Bytes) -> Option<Reply> {
             .collect(),
     });
     let response = OffsetCommitResponse { throttle_time_ms: 0, topics: topics.collect() };
-    let mut writer = Writer::new();
-    encode_response_header(&mut writer, api, version, header.correlation_id);
-    response.encode(&mut writer, version);
-    let body = writer.finish_contiguous();
-    let size = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
-    Some(Reply { parts: vec![ReplyPart::Mem(size), ReplyPart::Mem(body)] })
+    answer(&header, &response)
 }
 
 /// The same request, if it is a leader's, that gives every member what the first one gets.
 pub(super) fn all_get_the_same(frame: &Bytes) -> Option<Bytes> {
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == 14)?;
+    let (header, mut reader) = asked(frame, 14)?;
     let mut request = SyncGroupRequest::decode(&mut reader, header.api_version).ok()?;
     let first = request.assignments.first()?.assignment.clone().into_owned();
     for one in &mut request.assignments {
@@ -66,8 +48,7 @@ pub(super) fn all_get_the_same(frame: &Bytes) -> Option<Bytes> {
 
 /// The same request, if it is the heartbeat of a member with an epoch, that says it owns nothing.
 pub(super) fn owns_nothing(frame: &Bytes) -> Option<Bytes> {
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == 68)?;
+    let (header, mut reader) = asked(frame, 68)?;
     let mut request = ConsumerGroupHeartbeatRequest::decode(&mut reader, header.api_version).ok()?;
     if request.member_epoch <= 0 {
         return None;

@@ -4,45 +4,30 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use floe_engine::event::{Input, Reply, ReplyPart, ShardId};
+use floe_engine::event::{Input, Reply, ShardId};
 use floe_engine::mesh::{Answer, Call, Marked, MeshMsg};
 use floe_engine::txn::api::{Adding, TxnAnswer, TxnRequest};
-use floe_wire::api::Api;
 use floe_wire::batch::BatchHeader;
-use floe_wire::frame::{RequestHeader, encode_response_header};
 use floe_wire::messages::Message;
 use floe_wire::messages::end_txn::{EndTxnRequest, EndTxnResponse};
 use floe_wire::messages::fetch::FetchRequest;
 use floe_wire::messages::init_producer_id::InitProducerIdRequest;
 use floe_wire::messages::produce::ProduceRequest;
-use floe_wire::primitives::{Reader, Records, Writer};
+use floe_wire::primitives::Records;
 
 use super::Fault;
-use super::groups::framed;
+use super::frames::{answer, asked, framed};
 
 /// A timeout that no run sees.
 const NEVER_MS: i32 = 900_000;
 
-/// The request's header, if it is of this API, and its body.
-fn asked(frame: &Bytes, api: i16) -> Option<(RequestHeader<'_>, Reader<'_>)> {
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader).ok().filter(|header| header.api_key == api)?;
-    Some((header, reader))
-}
-
 /// The answer to this request, if it is the end of a transaction: it has ended.
 pub(super) fn end_answer(frame: &Bytes) -> Option<Reply> {
     let (header, mut reader) = asked(frame, 26)?;
-    let (version, api) = (header.api_version, Api::of(26)?);
-    let request = EndTxnRequest::decode(&mut reader, version).ok()?;
+    let request = EndTxnRequest::decode(&mut reader, header.api_version).ok()?;
     let producer_epoch = request.producer_epoch + 1;
     let response = EndTxnResponse { producer_id: request.producer_id, producer_epoch, ..EndTxnResponse::default() };
-    let mut writer = Writer::new();
-    encode_response_header(&mut writer, api, version, header.correlation_id);
-    response.encode(&mut writer, version);
-    let body = writer.finish_contiguous();
-    let size = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
-    Some(Reply { parts: vec![ReplyPart::Mem(size), ReplyPart::Mem(body)] })
+    answer(&header, &response)
 }
 
 /// The same request, if it is a fetch, of a reader of everything.

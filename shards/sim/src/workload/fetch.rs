@@ -16,6 +16,7 @@ use super::api::ApiKey;
 use super::list_offsets::{self, Answer, EARLIEST};
 use super::{Actor, Cx, Request, Verdict, decode, encode, error_code};
 use crate::oracle::{Expectation, Seen, TopicIx, Tp};
+use crate::rng::Rng;
 
 /// The largest batch that a consumer takes; no producer of a run makes one near it.
 const BATCH_BYTES_MAX: usize = 16 << 20;
@@ -33,6 +34,19 @@ pub struct Limits {
     pub partition_max_bytes: i32,
     /// Records of committed transactions only.
     pub read_committed: bool,
+}
+
+impl Limits {
+    /// Any, of a reader of everything.
+    pub fn draw(rng: &mut Rng, min_bytes_max: u64) -> Limits {
+        Limits {
+            max_wait_ms: *rng.pick(&[0, 10, 100, 500]),
+            min_bytes: rng.log_range(1, min_bytes_max) as i32,
+            max_bytes: rng.log_range(1, 4 << 20) as i32,
+            partition_max_bytes: rng.log_range(1, 1 << 20) as i32,
+            read_committed: false,
+        }
+    }
 }
 
 /// How a consumer consumes.

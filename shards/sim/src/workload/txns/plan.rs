@@ -110,13 +110,7 @@ fn draw_producer(rng: &mut Rng, id: u64, alone: bool, ghosts: bool) -> Style {
 }
 
 fn draw_reader(rng: &mut Rng) -> reader::Style {
-    let limits = Limits {
-        max_wait_ms: *rng.pick(&[0, 10, 100, 500]),
-        min_bytes: rng.log_range(1, 5_000) as i32,
-        max_bytes: rng.log_range(1, 4 << 20) as i32,
-        partition_max_bytes: rng.log_range(1, 1 << 20) as i32,
-        read_committed: true,
-    };
+    let limits = Limits { read_committed: true, ..Limits::draw(rng, 5_000) };
     reader::Style {
         version: rng.range(4, 18) as i16,
         limits,
