@@ -9,7 +9,7 @@ use super::{
 };
 use crate::limits::ABORTED_SHARD_MAX;
 use crate::partition::Partition;
-use crate::producers::{EndVerdict, ProducedBatch, Verdict, Verified, sequence_after};
+use crate::producers::{EndVerdict, ProducedBatch, Producers, Verdict, Verified, sequence_after};
 use crate::time::Time;
 
 impl ShardLog {
@@ -37,7 +37,6 @@ impl ShardLog {
     ) -> Result<Appended, AppendError> {
         let has_room = self.transactions < ABORTED_SHARD_MAX;
         let p = self.appendable(ix)?;
-        let before = p.producers.transactions().remembered();
         if info.producer_id >= 0 {
             match p.producers.judge(info, verified, now.wall_ms) {
                 Verdict::New if !has_room && p.producers.begins(info) => return Err(AppendError::TooManyTransactions),
@@ -75,8 +74,7 @@ impl ShardLog {
                 timestamp_ms: append_time_ms.unwrap_or(info.max_timestamp),
             };
             let (id, epoch) = (info.producer_id, info.producer_epoch);
-            p.producers.enter(id, epoch, batch, info.is_transactional(), now.wall_ms);
-            self.transactions += p.producers.transactions().remembered() - before;
+            self.change_producers(ix, |all| all.enter(id, epoch, batch, info.is_transactional(), now.wall_ms));
         }
         // Acknowledged now, so shown now: unless something before it still waits for another tier.
         self.show_memory(ix, base_offset);
@@ -106,12 +104,17 @@ impl ShardLog {
         let bytes = end::batch(id, epoch, end, now.wall_ms);
         let info = batch::whole(&bytes).expect("made just now");
         let (base_offset, append_time_ms, ring) = self.place(now, ix, &bytes, &info, leader_epoch, Tier::Flushed)?;
-        let p = self.partitions[ix.0 as usize].as_mut().expect("looked at above");
-        let before = p.producers.transactions().remembered();
-        p.producers.end_now((id, epoch), end, transaction_version, base_offset, now.wall_ms);
-        self.transactions = self.transactions.saturating_sub(before - p.producers.transactions().remembered());
+        self.change_producers(ix, |all| all.end_now((id, epoch), end, transaction_version, base_offset, now.wall_ms));
         self.show_memory(ix, base_offset);
         Ok(Appended { base_offset, append_time_ms, wait: Some(CommitSeq(ring)) })
+    }
+
+    /// Changes what a partition knows of its producers, and counts what the shard remembers of transactions along.
+    fn change_producers(&mut self, ix: PartitionIx, change: impl FnOnce(&mut Producers)) {
+        let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
+        let before = p.producers.transactions().remembered();
+        change(&mut p.producers);
+        self.transactions = (self.transactions + p.producers.transactions().remembered()).saturating_sub(before);
     }
 
     /// The partition, if it can be appended to.
@@ -251,11 +254,9 @@ impl ShardLog {
         if self.journal.make_room(now, 0, false).is_err() {
             return Err(ReadError::Full);
         }
+        self.change_producers(ix, |all| all.forget_aborted(to));
         let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");
         p.log_start = to;
-        let before = p.producers.transactions().remembered();
-        p.producers.forget_aborted(to);
-        self.transactions = self.transactions.saturating_sub(before - p.producers.transactions().remembered());
         p.start_commit = Some(CommitSeq(self.journal.building_ring()));
         let header = EntryHeader {
             seq: 0,

@@ -408,7 +408,7 @@ impl ShardLog {
         // What is checked and not given stays unchecked: who reads on would have it from the file, and the page cache would read it (and much behind
         // it, ahead) from the disk once more.
         let checked = match cold.want {
-            Want::Batches { .. } => answer.end(),
+            Want::Batches { .. } => answer.end().0,
             Want::Timestamp { .. } => (place.position - start.position) as usize,
         };
         segment.verified(start.position, start.position + checked as u64);

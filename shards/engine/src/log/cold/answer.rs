@@ -58,12 +58,12 @@ impl Answer {
         if self.to <= from {
             return Some(ReadData::default());
         }
-        let (to, end) = if self.boundary.0 > from { self.boundary } else { (self.to, self.end) };
+        let (to, end) = self.end();
         Some(ReadData { parts: vec![ReplyPart::Mem(window.slice(from..to))], bytes: (to - from) as u64, end })
     }
 
-    /// The byte behind what is given. Ending where a chunk begins lets whole chunks be known as checked, and the next read begin with one.
-    pub(super) fn end(&self) -> usize {
-        if self.from.is_some_and(|from| self.boundary.0 > from) { self.boundary.0 } else { self.to }
+    /// The byte behind what is given, and the offset. Ending where a chunk begins lets whole chunks be known as checked, and the next read begin with one.
+    pub(super) fn end(&self) -> (usize, i64) {
+        if self.from.is_some_and(|from| self.boundary.0 > from) { self.boundary } else { (self.to, self.end) }
     }
 }

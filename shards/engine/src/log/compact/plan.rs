@@ -1,7 +1,8 @@
 //! What of a partition can be compacted now, and whether it is worth it. Pure.
 //!
-//! Never: the last segment, segments that a start still needs as they are, what is not settled, what lies past the last stable offset, what is younger than `min.compaction.lag.ms`. Nor the segment that holds the newest record of
-//! all: a log whose end is a gap would look to its readers as if they never reached it.
+//! Never: the last segment, segments that a start still needs as they are, what is not settled, what lies past the last stable offset, what is younger
+//! than `min.compaction.lag.ms`. Nor the segment that holds the newest record of all: a log whose end is a gap would look to its readers as if they
+//! never reached it.
 
 use std::collections::VecDeque;
 

@@ -76,16 +76,15 @@ impl ShardLog {
         }
         let mut job = Box::new(job);
         let segment = p.segments.back().expect("just made");
-        let (kept, base) = (segment.writer.clone(), segment.base);
-        let path = p.segment_path(base) + ".log";
-        self.settle.active += 1;
-        let next = match kept {
-            Some(file) => {
-                job.file = Some(file.clone());
-                self.reserve_or_write(ix, &mut job, file)
+        job.file.clone_from(&segment.writer);
+        let next = match job.file.clone() {
+            Some(file) => self.reserve_or_write(ix, &mut job, file),
+            None => {
+                let path = p.segment_path(segment.base) + ".log";
+                (JobStep::Open, DiskOp::Open { path, create: true, direct: true })
             }
-            None => (JobStep::Open, DiskOp::Open { path, create: true, direct: true }),
         };
+        self.settle.active += 1;
         self.issue_step(ix, job, next, fx);
     }
 
@@ -314,13 +313,12 @@ impl ShardLog {
             self.ops.issue(Op::Nothing("write an index"), what, fx);
         }
         let segment = p.segments.back_mut().expect("the job made it");
-        if job.roll {
-            segment.writer = None;
-        } else if segment.writer.is_none() && self.settle.files_kept < SETTLE_FILES_MAX {
+        if !job.roll && segment.writer.is_none() && self.settle.files_kept < SETTLE_FILES_MAX {
             segment.writer.clone_from(&job.file);
             self.settle.files_kept += usize::from(job.file.is_some());
         }
         if job.roll {
+            segment.writer = None;
             p.roll_wanted = false;
             p.settled_pos = 0;
             p.written_pos = 0;

@@ -4,21 +4,10 @@ use super::*;
 
 /// Reads all there is, `bytes_max` at a time: bytes from memory, and from files.
 fn read_through(node: &mut Node, bytes_max: u64) -> (u64, u64) {
-    let (ix, mut from, mut given) = (node.ix(0), 0, (0, 0));
+    let (mut from, mut given) = (0, (0, 0));
     while from < node.p(0).settled_end {
         let limits = ReadLimits { bytes_max, at_least_one: true, up_to: i64::MAX };
-        let data = match node.log.read(node.now, ix, from, limits, &mut node.fx).unwrap() {
-            ReadOutcome::Ready(data) => data,
-            ReadOutcome::Cold(wanted) => {
-                node.run();
-                let done = |e: &LogEvent| matches!(e, LogEvent::ReadDone { ticket, .. } if *ticket == wanted);
-                let at = node.events.iter().position(done).expect("the disk answers at once");
-                match node.events.remove(at) {
-                    LogEvent::ReadDone { result, .. } => result.unwrap(),
-                    _ => unreachable!(),
-                }
-            }
-        };
+        let data = node.read(0, from, limits).unwrap();
         assert!(data.end > from);
         from = data.end;
         for part in data.parts {

@@ -254,25 +254,27 @@ impl Node {
         self.read_whole(partition, from, true).expect("it can be read")
     }
 
+    /// One read, to its end.
+    fn read(&mut self, partition: i32, from: i64, limits: ReadLimits) -> Result<ReadData, ReadError> {
+        let ix = self.ix(partition);
+        let wanted = match self.log.read(self.now, ix, from, limits, &mut self.fx)? {
+            ReadOutcome::Ready(data) => return Ok(data),
+            ReadOutcome::Cold(wanted) => wanted,
+        };
+        self.run();
+        let done = |e: &LogEvent| matches!(e, LogEvent::ReadDone { ticket, .. } if *ticket == wanted);
+        let at = self.events.iter().position(done).expect("the disk answers at once");
+        match self.events.remove(at) {
+            LogEvent::ReadDone { result, .. } => result,
+            _ => unreachable!(),
+        }
+    }
+
     fn read_whole(&mut self, partition: i32, mut from: i64, gaps: bool) -> Result<Vec<(i64, usize)>, ReadError> {
         let mut found = Vec::new();
         while from < self.p(partition).high_watermark() {
             let limits = ReadLimits { bytes_max: 200_000, at_least_one: true, up_to: i64::MAX };
-            let ix = self.ix(partition);
-            let data = match self.log.read(self.now, ix, from, limits, &mut self.fx)? {
-                ReadOutcome::Ready(data) => data,
-                ReadOutcome::Cold(wanted) => {
-                    self.run();
-                    let done = self
-                        .events
-                        .iter()
-                        .position(|e| matches!(e, LogEvent::ReadDone { ticket, .. } if *ticket == wanted));
-                    match self.events.remove(done.expect("the disk answers at once")) {
-                        LogEvent::ReadDone { result, .. } => result?,
-                        _ => unreachable!(),
-                    }
-                }
-            };
+            let data = self.read(partition, from, limits)?;
             let mut bytes = Vec::new();
             for part in data.parts {
                 match part {
