@@ -127,7 +127,7 @@ impl Ring {
                 let queued = self.ring.submission().len() as u32;
                 // GETEVENTS makes the kernel run this ring's deferred work. With a wanted completion and a timeout of zero it would do so as well,
                 // but then go to sleep for a timer that has run out already: on an idle virtual CPU that alone takes microseconds.
-                // SAFETY: no argument is pointed to.
+                // SAFETY: no argument is pointed to; who pushed what is queued has answered for it.
                 unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) }
             }
             Some(wait) => {
