@@ -3,9 +3,11 @@
 
   r PARTITION OFFSET NS     a record has arrived
   a NS [PARTITION ...]      partitions were assigned
-  v NS [PARTITION ...]      partitions were revoked
+  v NS [PARTITION ...]      partitions were revoked, or it has left
 
-It joins when a line comes to its standard input (what a program costs to start is over by then), and leaves the group and ends when that is closed."""
+It does what the lines of its standard input say: `make` a client, which it tells with `ready` (what a client costs to make is over when it joins), `join` and
+`leave`, any number of times. It ends when that is closed. RebalanceMember.java does the same with the Java client."""
+import queue
 import sys
 import threading
 from time import monotonic_ns
@@ -13,19 +15,31 @@ from time import monotonic_ns
 from confluent_kafka import Consumer
 
 bootstrap, group, topic, path, protocol, heartbeat_ms, session_ms = sys.argv[1:8]
-over = threading.Event()
+orders = queue.Queue()
 
 
-def wait():
-    sys.stdin.buffer.read()
-    over.set()
+def listen():
+    for line in sys.stdin:
+        orders.put(line.strip())
+    orders.put(None)
 
 
 log = open(path, "a", buffering=1)
+has = set()
 
 
-def tell(what):
-    return lambda _, partitions: log.write(" ".join(map(str, [what, monotonic_ns(), *(p.partition for p in partitions)])) + "\n")
+def note(what, partitions):
+    log.write(" ".join(map(str, [what, monotonic_ns(), *partitions])) + "\n")
+
+
+def came(_, partitions):
+    has.update(p.partition for p in partitions)
+    note("a", (p.partition for p in partitions))
+
+
+def went(_, partitions):
+    has.difference_update(p.partition for p in partitions)
+    note("v", (p.partition for p in partitions))
 
 
 config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "latest"}
@@ -34,14 +48,20 @@ if protocol == "consumer":
 else:
     config |= {"partition.assignment.strategy": "cooperative-sticky", "heartbeat.interval.ms": int(heartbeat_ms),
                "session.timeout.ms": int(session_ms)}
-# Made before it is to join: what that costs (a tenth of a second, for its libraries) would be taken from who is consuming on the same core.
-consumer = Consumer(config)
-if not sys.stdin.buffer.readline():
-    sys.exit()
-threading.Thread(target=wait, daemon=True).start()
-consumer.subscribe([topic], on_assign=tell("a"), on_revoke=tell("v"), on_lost=tell("v"))
-while not over.is_set():
-    message = consumer.poll(0.01)
-    if message is not None and message.error() is None:
-        log.write(f"r {message.partition()} {message.offset()} {monotonic_ns()}\n")
-consumer.close()
+threading.Thread(target=listen, daemon=True).start()
+while orders.get() is not None:
+    consumer = Consumer(config)
+    print("ready", flush=True)
+    if orders.get() is None:
+        break
+    consumer.subscribe([topic], on_assign=came, on_revoke=went, on_lost=went)
+    while orders.empty():
+        message = consumer.poll(0.01)
+        if message is not None and message.error() is None:
+            log.write(f"r {message.partition()} {message.offset()} {monotonic_ns()}\n")
+    order = orders.get()
+    consumer.close()
+    note("v", sorted(has))
+    has.clear()
+    if order is None:
+        break

@@ -8,11 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use floe_bench::broker::{Place, Subject};
 use floe_bench::figures::{self, Plan};
-use floe_bench::groups;
 use floe_bench::instructions::{self, InstructionsArgs};
+use floe_bench::rebalance::RebalanceArgs;
 use floe_bench::run::{Runs, To};
 use floe_bench::runtimes::{self, RuntimesArgs};
-use floe_bench::{children, compare, disk, fuzz, rebalance, report, restart, run, sweep, transactions};
+use floe_bench::{children, compare, disk, fuzz, groups, rebalance, report, restart, run, sweep, transactions};
 
 /// Benchmarks of Floe; docs/BENCHMARKS.md says how each is done and what came out.
 #[derive(Parser)]
@@ -190,14 +190,13 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
-    /// The longest gap in consumption while a group changes: A alone, B joins, A leaves, A crashes. About two minutes a broker and turn.
+    /// The longest gap in consumption while a group changes: A alone, B joins, A leaves, A crashes. About 3.5 minutes a broker, client and turn.
     Rebalance {
         /// What is measured, in turns. Kafka shows records that are in the page cache; so does floe-written, floe those that are on stable storage.
         #[arg(long, value_delimiter = ',', default_value = "floe,floe-written,kafka")]
         brokers: Vec<Kind>,
-        /// Turns; each figure is the median of as many runs.
-        #[arg(long, default_value_t = 3)]
-        turns: usize,
+        #[command(flatten)]
+        how: RebalanceArgs,
         #[command(flatten)]
         at: At,
     },
@@ -412,9 +411,9 @@ fn main() -> ExitCode {
             let groups = groups.next_multiple_of(10).max(10);
             at.place().and_then(|place| groups::run(&place, &groups::Plan { subjects, groups, seconds, commits }))
         }
-        Command::Rebalance { brokers, turns, at } => {
+        Command::Rebalance { brokers, how, at } => {
             let subjects: Vec<Subject> = brokers.into_iter().map(Subject::from).collect();
-            at.place().and_then(|place| rebalance::run(&place, &subjects, turns))
+            at.place().and_then(|place| rebalance::run(&place, &subjects, &how))
         }
         Command::Transactions {
             against,

@@ -1,15 +1,16 @@
-//! `bench rebalance`: does consumption stop when a group changes? A real client (confluent-kafka) consumes a topic that is written to steadily; a second
-//! member joins, the first one leaves, one is killed. Measured is the longest time without a record of a partition that did not move, and of one that
-//! did; for cooperative groups of the classic protocol and for KIP-848, with the same settings on every broker.
+//! `bench rebalance`: does consumption stop when a group changes? A real client (confluent-kafka, or Java's) consumes a topic that is written to steadily;
+//! a second member joins and the first one leaves, a number of times; one is killed. Measured is the longest time without a record of a partition that did
+//! not move, and of one that did; for cooperative groups of the classic protocol and for KIP-848, with the same settings on every broker.
 
 pub mod feed;
 pub mod log;
+pub mod member;
 mod scene;
 
-use std::path::Path;
-
+use clap::Args;
 use serde::Serialize;
 
+use self::member::ClientKind;
 use self::scene::Scene;
 use crate::broker::{Broker, Place, Subject};
 use crate::proc;
@@ -24,7 +25,7 @@ pub const HEARTBEAT_MS: u64 = 1000;
 /// See [`HEARTBEAT_MS`].
 pub const SESSION_MS: u64 = 6000;
 
-/// Group protocols by the names that rebalance_member.py knows.
+/// Group protocols by the names that the members know.
 pub const PROTOCOLS: [&str; 2] = ["cooperative", "consumer"];
 
 /// What happened in one scenario of one run.
@@ -32,6 +33,8 @@ pub const PROTOCOLS: [&str; 2] = ["cooperative", "consumer"];
 pub struct Measured {
     /// Which broker.
     pub subject: &'static str,
+    /// Which client.
+    pub client: ClientKind,
     /// Which protocol.
     pub protocol: &'static str,
     /// Which scenario.
@@ -44,12 +47,23 @@ pub struct Measured {
     pub moved_ms: Option<f64>,
 }
 
+/// With what and how often.
+#[derive(Debug, Args)]
+pub struct RebalanceArgs {
+    /// With which clients. librdkafka's pauses all it has while its assignment changes, Java's does not.
+    #[arg(long, value_delimiter = ',', default_value = "confluent,java")]
+    clients: Vec<ClientKind>,
+    /// Turns of all brokers and clients.
+    #[arg(long, default_value_t = 1)]
+    turns: usize,
+    /// How often one joins and the other leaves, in each turn.
+    #[arg(long, default_value_t = 6)]
+    joins: usize,
+}
+
 /// Runs all, in turns; prints and keeps.
-pub fn run(place: &Place, subjects: &[Subject], turns: usize) -> Result<(), String> {
-    let python = Path::new(".cache/venv/bin/python");
-    if !python.exists() {
-        return Err(format!("{} is not there; get it with: src/e2e/tools.sh", python.display()));
-    }
+pub fn run(place: &Place, subjects: &[Subject], how: &RebalanceArgs) -> Result<(), String> {
+    how.clients.iter().try_for_each(|client| client.check())?;
     std::fs::create_dir_all(&place.scratch).map_err(|error| error.to_string())?;
     proc::pin_self(place.load_core).map_err(|error| error.to_string())?;
     let mut brokers = Vec::new();
@@ -60,22 +74,26 @@ pub fn run(place: &Place, subjects: &[Subject], turns: usize) -> Result<(), Stri
         brokers.push((broker, place));
     }
     let mut all = Vec::new();
-    for turn in 0..turns {
-        for protocol in PROTOCOLS {
+    for turn in 0..how.turns {
+        for (client, protocol) in combinations(&how.clients) {
             for (broker, place) in &brokers {
                 broker.go_on();
-                let found = Scene::run(place, broker.subject(), protocol, &format!("{protocol}-{turn}"));
+                let found = Scene::run(place, broker.subject(), client, protocol, how.joins, turn);
                 broker.stop();
                 for found in found? {
                     let moved = found.moved_ms.map_or(String::new(), |ms| format!(", moved {ms:.0} ms"));
                     let (subject, scenario, kept) = (found.subject, found.scenario, found.kept_ms);
-                    println!("  {turn} {subject} {protocol} {scenario}: kept {kept:.1} ms{moved}");
+                    println!("  {turn} {subject}, {} {protocol} {scenario}: kept {kept:.1} ms{moved}", client.name());
                     all.push(found);
                 }
             }
         }
     }
-    print(subjects, &all)
+    print(subjects, &how.clients, &all)
+}
+
+fn combinations(clients: &[ClientKind]) -> impl Iterator<Item = (ClientKind, &'static str)> {
+    clients.iter().flat_map(|client| PROTOCOLS.map(|protocol| (*client, protocol)))
 }
 
 /// The same times for both: those of KIP-848 are the broker's to say.
@@ -90,19 +108,20 @@ fn with_settings(mut place: Place) -> Place {
     place
 }
 
-fn print(subjects: &[Subject], all: &[Measured]) -> Result<(), String> {
-    let mut header = vec!["protocol, scenario".to_owned()];
+fn print(subjects: &[Subject], clients: &[ClientKind], all: &[Measured]) -> Result<(), String> {
+    let mut header = vec!["client, protocol, scenario".to_owned()];
     for subject in subjects {
         header.push(format!("{}: kept, ms", subject.name()));
         header.push(format!("{}: moved, ms", subject.name()));
     }
     let mut rows = Vec::new();
-    for protocol in PROTOCOLS {
+    for (client, protocol) in combinations(clients) {
         for scenario in scene::SCENARIOS {
-            let mut row = vec![format!("{protocol}, {scenario}")];
+            let mut row = vec![format!("{}, {protocol}, {scenario}", client.name())];
             for subject in subjects {
-                let of =
-                    |m: &&Measured| m.subject == subject.name() && m.protocol == protocol && m.scenario == scenario;
+                let of = |m: &&Measured| {
+                    (m.subject, m.client, m.protocol, m.scenario) == (subject.name(), client, protocol, scenario)
+                };
                 row.push(spread(all.iter().filter(of).map(|m| m.kept_ms).collect()));
                 row.push(spread(all.iter().filter(of).filter_map(|m| m.moved_ms).collect()));
             }

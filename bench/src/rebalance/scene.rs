@@ -1,111 +1,121 @@
 //! One run of all scenarios with one group: who is started, left and killed when, and over which spans gaps are looked for.
 
-use std::fs;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::feed::Feed;
 use super::log::{Log, Span, longest_gap_ns};
-use super::{HEARTBEAT_MS, INTERVAL_MS, Measured, PARTITIONS, SESSION_MS};
-use crate::broker::{Place, Subject, pinned};
-use crate::children;
+use super::member::{ClientKind, Member};
+use super::{INTERVAL_MS, Measured, PARTITIONS, SESSION_MS};
+use crate::broker::{Place, Subject};
 use crate::client::Client;
 
 /// In the order in which they happen.
 pub const SCENARIOS: [&str; 4] = ["A alone", "B joins", "A leaves", "A crashes"];
 /// How long a group may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For gaps of one who is alone, of a join and of a leave; a crash takes a session more. Long enough for the change and for what comes after it.
+/// For gaps of one who is alone; a crash takes a session more.
 const SPAN: Duration = Duration::from_secs(8);
-
-struct Member {
-    child: Child,
-    path: PathBuf,
-}
+/// For gaps of a join and of a leave: the change is over after two heartbeats, and a client that then looks for work once a second has looked.
+const CHANGE: Duration = Duration::from_millis(3500);
+/// After a group has come to rest.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A group at work.
 pub struct Scene<'a> {
     place: &'a Place,
     subject: Subject,
+    client: ClientKind,
     protocol: &'static str,
+    joins: usize,
     name: String,
     begun: usize,
 }
 
 impl Scene<'_> {
-    /// All scenarios, with a topic and a group of this name.
-    pub fn run(place: &Place, subject: Subject, protocol: &'static str, name: &str) -> Result<Vec<Measured>, String> {
+    /// All scenarios with this client and protocol, `joins` joins and as many leaves among them, with a topic and a group of their own.
+    pub fn run(
+        place: &Place,
+        subject: Subject,
+        client: ClientKind,
+        protocol: &'static str,
+        joins: usize,
+        turn: usize,
+    ) -> Result<Vec<Measured>, String> {
+        let name = format!("{}-{protocol}-{turn}", client.name());
+        let mut scene = Scene { place, subject, client, protocol, joins, name, begun: 0 };
+        scene.with_topic()
+    }
+
+    fn with_topic(&mut self) -> Result<Vec<Measured>, String> {
+        let (place, subject, name) = (self.place, self.subject, self.name.clone());
         let text = |error: std::io::Error| error.to_string();
         let mut client = Client::connect(place.port).map_err(text)?;
         // A broker that was stopped may be told by its controller that it is out, and takes a moment to be in again.
         let began = Instant::now();
-        while let Err(error) = client.create_topic(name, PARTITIONS) {
+        while let Err(error) = client.create_topic(&name, PARTITIONS) {
             if began.elapsed() > PATIENCE || error.kind() != std::io::ErrorKind::Other {
                 return Err(format!("{}: {error}", subject.name()));
             }
             sleep(Duration::from_millis(200));
         }
-        let feed = Feed::start(place.port, name, PARTITIONS, Duration::from_millis(INTERVAL_MS)).map_err(text)?;
-        let mut scene = Scene { place, subject, protocol, name: name.to_owned(), begun: 0 };
-        let found = scene.scenarios();
+        let feed = Feed::start(place.port, &name, PARTITIONS, Duration::from_millis(INTERVAL_MS)).map_err(text)?;
+        let found = self.scenarios();
         feed.stop()?;
-        client.delete_topics(&[name.to_owned()]).map_err(text)?;
+        client.delete_topics(&[name]).map_err(text)?;
         found
     }
 
     fn scenarios(&mut self) -> Result<Vec<Measured>, String> {
         let mut found = Vec::new();
-        // All programs start before anything is measured: on the load's core that alone would hold up the others.
+        // All programs and clients start before anything is measured: on the load's core that alone would hold up the others.
         let (mut a, mut b, mut c) = (self.member()?, self.member()?, self.member()?);
+        // Once for nothing, so that no program does something for its first time when it counts.
         a.join()?;
         self.rest(&[&a])?;
-        let from_ns = now_ns();
-        found.push(self.measure(0, &[&a], &[], from_ns, SPAN)?);
-
-        let from_ns = now_ns();
         b.join()?;
-        found.push(self.measure(1, &[&a, &b], &[], from_ns, SPAN)?);
         self.rest(&[&a, &b])?;
+        b.leave()?;
+        self.rest(&[&a])?;
+        b.make()?;
+        sleep(QUIET);
+        found.push(self.measure(0, &[&a], &[], now_ns(), SPAN)?);
 
-        let from_ns = now_ns();
-        let gone = a.end(Signal::TERM);
-        found.push(self.measure(2, &[&b], &[gone], from_ns, SPAN)?);
-        self.rest(&[&b])?;
+        for _ in 0..self.joins {
+            let from_ns = now_ns();
+            b.join()?;
+            found.push(self.measure(1, &[&a, &b], &[], from_ns, CHANGE)?);
+            self.rest(&[&a, &b])?;
+            sleep(QUIET);
 
-        // Another A: it has half of the partitions and is killed.
+            let from_ns = now_ns();
+            a.leave()?;
+            found.push(self.measure(2, &[&b], &[&a], from_ns, CHANGE)?);
+            self.rest(&[&b])?;
+            a.make()?;
+            sleep(QUIET);
+            // Who has stayed is the next one's A.
+            std::mem::swap(&mut a, &mut b);
+        }
+
+        // The one that is killed has half of the partitions.
         c.join()?;
-        self.rest(&[&c, &b])?;
+        self.rest(&[&c, &a])?;
+        sleep(QUIET);
         let from_ns = now_ns();
-        let gone = c.end(Signal::KILL);
-        found.push(self.measure(3, &[&b], &[gone], from_ns, SPAN + Duration::from_millis(SESSION_MS))?);
-        self.rest(&[&b])?;
-        b.end(Signal::KILL);
+        c.kill();
+        found.push(self.measure(3, &[&a], &[&c], from_ns, SPAN + Duration::from_millis(SESSION_MS))?);
         Ok(found)
     }
 
     fn member(&mut self) -> Result<Member, String> {
         self.begun += 1;
-        let path = self.place.scratch.join(format!("rebalance-{}-{}.log", self.name, self.begun));
-        fs::write(&path, "").map_err(|error| format!("{}: {error}", path.display()))?;
-        let said = fs::File::create(path.with_extension("said")).map_err(|error| error.to_string())?;
-        let mut command = Command::new(".cache/venv/bin/python");
-        let bootstrap = format!("127.0.0.1:{}", self.place.port);
-        command.args(["bench/clients/rebalance_member.py", &bootstrap, &self.name, &self.name]).arg(&path);
-        command.args([self.protocol, &HEARTBEAT_MS.to_string(), &SESSION_MS.to_string()]);
-        let mut command = pinned(command, self.place.load_core);
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(said).spawn();
-        let child = child.map_err(|error| format!("python: {error}"))?;
-        children::add(child.id(), None);
-        Ok(Member { child, path })
+        Member::start(self.place, self.client, self.protocol, &self.name, self.begun)
     }
 
-    /// Waits until these members have all partitions among them, as many each, and two seconds more.
+    /// Waits until these members have all partitions among them, as many each.
     fn rest(&self, members: &[&Member]) -> Result<(), String> {
         let began = Instant::now();
         let share = PARTITIONS as usize / members.len();
@@ -117,16 +127,15 @@ impl Scene<'_> {
             }
             sleep(Duration::from_millis(100));
         }
-        sleep(Duration::from_secs(2));
         Ok(())
     }
 
-    /// Lets time pass, then looks for gaps. `gone`: what a member that is not there any more wrote down.
+    /// Lets time pass, then looks for gaps. `gone`: members that are not there any more at its end.
     fn measure(
         &self,
         scenario: usize,
         members: &[&Member],
-        gone: &[Log],
+        gone: &[&Member],
         from_ns: u64,
         length: Duration,
     ) -> Result<Measured, String> {
@@ -134,7 +143,8 @@ impl Scene<'_> {
         // A little longer, so that what arrived before the end is written down.
         sleep(length.saturating_sub(Duration::from_nanos(now_ns() - from_ns)) + Duration::from_millis(300));
         let logs: Vec<Log> = members.iter().map(|member| member.log()).collect();
-        let all: Vec<&Log> = logs.iter().chain(gone).collect();
+        let left: Vec<Log> = gone.iter().map(|member| member.log()).collect();
+        let all: Vec<&Log> = logs.iter().chain(&left).collect();
         let ms = |ns: u64| ns as f64 / 1e6;
         let (mut kept, mut kept_ns, mut moved_ns) = (0, 0, None);
         for partition in 0..PARTITIONS {
@@ -151,45 +161,13 @@ impl Scene<'_> {
         }
         Ok(Measured {
             subject: self.subject.name(),
+            client: self.client,
             protocol: self.protocol,
             scenario: SCENARIOS[scenario],
             kept,
             kept_ms: ms(kept_ns),
             moved_ms: moved_ns.map(ms),
         })
-    }
-}
-
-impl Member {
-    fn join(&mut self) -> Result<(), String> {
-        let input = self.child.stdin.as_mut().ok_or("a member has no input")?;
-        input.write_all(b"\n").map_err(|error| format!("a member has ended: {error}"))
-    }
-
-    fn log(&self) -> Log {
-        Log::parse(&fs::read_to_string(&self.path).unwrap_or_default())
-    }
-
-    /// SIGTERM stands for leaving in order: its input is closed. What it wrote down comes back.
-    fn end(mut self, signal: Signal) -> Log {
-        if signal == Signal::TERM {
-            drop(self.child.stdin.take());
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_secs(10) && matches!(self.child.try_wait(), Ok(None)) {
-                sleep(Duration::from_millis(5));
-            }
-        }
-        children::end(&mut self.child, Signal::KILL, Duration::from_secs(5));
-        self.log()
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        children::end(&mut self.child, Signal::KILL, Duration::from_secs(5));
-        for file in [&self.path, &self.path.with_extension("said")] {
-            let _ = fs::remove_file(file);
-        }
     }
 }
 
