@@ -220,11 +220,13 @@ impl ShardLog {
     }
 
     /// What was read may be in a cache only: a process that was killed leaves writes without DSYNC there, and half of a commit under way.
-    /// From here on it counts (it is shown, and the checkpoint says that it must be there), so it has to survive a loss of power.
-    fn sync_journal(&mut self, fx: &mut Effects) {
+    /// From here on it counts (it is shown, and the checkpoint says that it must be there), so it has to survive a loss of power. The journals of older
+    /// generations (`old`) as well: a commit holds batches of several partitions, and other shards may take over theirs only after that loss. What
+    /// belongs together (the end of a transaction and its markers) is then there for all of them or for none.
+    fn sync_journal(&mut self, old: Vec<FileHandle>, fx: &mut Effects) {
         let used: Vec<u32> = self.journal.order.iter().copied().collect();
-        let files: Vec<FileHandle> =
-            used.iter().filter_map(|slot| self.journal.slots[*slot as usize].file.clone()).collect();
+        let own = used.iter().filter_map(|slot| self.journal.slots[*slot as usize].file.clone());
+        let files: Vec<FileHandle> = own.chain(old).collect();
         if files.is_empty() {
             return self.begin_incarnation(fx);
         }

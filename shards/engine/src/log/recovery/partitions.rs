@@ -8,7 +8,7 @@ use floe_wire::ids::TopicId;
 use super::ShardLog;
 use super::import::Import;
 use super::rebuild::{Doubt, FoundDirect, Gathered, Place};
-use crate::event::{Effect, Effects, LogLevel};
+use crate::event::{Effect, Effects, FileHandle, LogLevel};
 use crate::log::batch::note_epoch;
 use crate::log::checkpoint::PartitionState;
 use crate::log::frame::{EntryHeader, EntryKind};
@@ -58,11 +58,12 @@ impl ShardLog {
             commit.bytes = Bytes::new();
             commit.regions = Vec::new();
         }
-        recovery.sources.truncate(1);
+        let old = recovery.sources.drain(1..).flat_map(|source| source.files);
+        let old: Vec<FileHandle> = old.filter_map(|file| file.file).collect();
         let files = std::mem::take(&mut recovery.sources[0].files);
         self.recovery = Some(recovery);
         self.open_slots(files, fx);
-        self.sync_journal(fx);
+        self.sync_journal(old, fx);
     }
 
     /// Gives a partition what was found of it.

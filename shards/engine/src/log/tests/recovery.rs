@@ -110,6 +110,24 @@ fn another_number_of_shards_keeps_everything() {
     }
 }
 
+/// A commit holds batches of partitions that several shards take over. If one of them keeps what only a cache has, and the power is lost before another one has
+/// read it, half of the commit is left: a transaction's end without its markers.
+#[test]
+fn what_an_older_generation_holds_is_made_durable_before_it_counts() {
+    let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+    node.append(0, 1, 100).unwrap();
+    node.append(1, 1, 100).unwrap();
+    node.run();
+    let node = Node::start(node.disk, 0, 2, 2, LogConfig::default());
+    let files = node.disk.files.keys().filter(|path| path.starts_with("journal/g1x1/s0/j")).count();
+    let is_own = |name: &str, path: &str| path.starts_with("journal/g2x2/") && matches!(name, "write" | "replace");
+    let first_own = node.boot.iter().position(|(name, path, _)| is_own(name, path)).expect("it takes them over");
+    let synced = node.boot[..first_own]
+        .iter()
+        .filter(|(name, path, _)| *name == "sync" && path.starts_with("journal/g1x1/s0/j"));
+    assert_eq!(synced.count(), files, "{:?}", node.boot);
+}
+
 #[test]
 fn repeats_are_known_after_a_crash() {
     let mut node = Node::start(Disk::default(), 0, 1, 1, LogConfig::default());

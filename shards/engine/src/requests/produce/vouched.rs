@@ -2,7 +2,8 @@
 //!
 //! While a connection's request is being asked about, its later transactional produces wait, as those of a Kafka connection do: a batch that passed the
 //! first one of a transaction would look like a gap. Those that were on their way already come back to be asked about as well, in their order: none of them
-//! before an earlier one with a batch for the same partition, whose owners may answer later, has gone to the owner again.
+//! before an earlier one with a batch for the same partition has come to stand there: what goes to the owner again may come back once more (below), and
+//! whatever had gone behind it would find the transaction open and look like a gap.
 //!
 //! The end of the producer's transaction before may be written while somebody asks: then what the coordinator says is void, and it is asked once more.
 
@@ -102,9 +103,9 @@ impl Vouched {
         !self.unverified.is_empty()
     }
 
-    /// Partitions whose batches have not reached their owner for good.
+    /// Partitions whose batches have not come to stand, as far as is known.
     fn unsettled(&self) -> impl Iterator<Item = (TopicId, i32)> {
-        self.parts.iter().chain(&self.unverified).map(|part| (part.topic, part.partition))
+        self.parts.iter().chain(&self.unverified).chain(&self.resent).map(|part| (part.topic, part.partition))
     }
 }
 
