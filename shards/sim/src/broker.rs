@@ -57,7 +57,12 @@ pub fn run_txns(seed: u64, options: Options) -> Outcome {
     clients.producers.truncate(1);
     clients.consumers.truncate(1);
     clients.operations = clients.operations.min(8);
-    clients.txns = Some(txn_plan::Plan::draw(&mut rng.fork()));
+    let plan = txn_plan::Plan::draw(&mut rng.fork());
+    if !plan.copiers.is_empty() {
+        // One to copy, another one for the copies.
+        clients.first_topics = clients.first_topics.max(2);
+    }
+    clients.txns = Some(plan);
     run::run(seed, rng, fate, clients, options)
 }
 
@@ -120,7 +125,7 @@ impl Clientele for KafkaClients {
         for style in &self.consumers {
             self.clients.add(world, Box::new(Consumer::new(style.clone())));
         }
-        for style in self.txns.iter().flat_map(|plan| &plan.producers) {
+        for style in self.txns.iter().flat_map(|plan| plan.producers.iter().chain(&plan.copiers)) {
             self.clients.add(world, Box::new(txn_producer::Producer::new(style.clone())));
         }
         for style in self.txns.iter().flat_map(|plan| &plan.readers) {
@@ -176,6 +181,9 @@ impl Clientele for KafkaClients {
         }
         if self.txns.is_some() {
             self.clients.add(world, Box::new(txn_producer::Producer::new(txn_plan::Plan::probe())));
+        }
+        if let Some(style) = self.txns.as_ref().and_then(txn_plan::Plan::last_copier) {
+            self.clients.add(world, Box::new(txn_producer::Producer::new(style)));
         }
     }
 

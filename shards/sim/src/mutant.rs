@@ -73,11 +73,17 @@ pub enum Fault {
     ShowsAll,
     /// Transactions may take as long as they like.
     NeverTimesOut,
+    /// Whoever commits offsets in a transaction is not asked whether it is still a member of the group.
+    ForgetsGenerations,
+    /// Offsets that are committed in a transaction count at once, also if it is aborted.
+    CommitsOffsetsAtOnce,
+    /// Coordinators on other shards do not serve whoever writes in a transaction, although nothing is wrong with them.
+    DeniesCoordinators,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 25] = [
+    pub const ALL: [Fault; 28] = [
         Fault::AcknowledgesBeforeWritten,
         Fault::CommitsBeforeWritten,
         Fault::SkipsChecksums,
@@ -103,6 +109,9 @@ impl Fault {
         Fault::ForgetsAborted,
         Fault::ShowsAll,
         Fault::NeverTimesOut,
+        Fault::ForgetsGenerations,
+        Fault::CommitsOffsetsAtOnce,
+        Fault::DeniesCoordinators,
     ];
 
     /// The fault of this name.
@@ -192,6 +201,14 @@ impl<M: Machine> Mutant<M> {
             }
             (Fault::NeverTimesOut, Input::Frame { conn, frame }) => {
                 let frame = txns::without_timeout(&frame).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::ForgetsGenerations, Input::Frame { conn, frame }) => {
+                let frame = txns::of_no_generation(&frame).unwrap_or(frame);
+                Some(Input::Frame { conn, frame })
+            }
+            (Fault::CommitsOffsetsAtOnce, Input::Frame { conn, frame }) => {
+                let frame = txns::outside_of_transactions(&frame).unwrap_or(frame);
                 Some(Input::Frame { conn, frame })
             }
             (Fault::GivesTwice, Input::Frame { conn, frame }) => {

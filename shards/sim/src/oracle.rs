@@ -11,6 +11,7 @@
 //!
 //! Excuses are given only by [`Oracle::crashed`], whose caller knows which faults were really injected.
 
+pub mod copies;
 pub mod groups;
 pub mod history;
 pub mod txns;
@@ -212,6 +213,10 @@ pub struct Tally {
     pub txns_unknown: u64,
     /// Records shown to readers of committed ones.
     pub txns_read: u64,
+    /// Transactions of copiers committed, and acknowledged.
+    pub copied: u64,
+    /// Offsets in transactions that a group refused, as who sent them was no member any more.
+    pub copies_fenced: u64,
 }
 
 /// No run takes so long.

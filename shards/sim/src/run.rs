@@ -206,6 +206,8 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
             txns_aborted: run.oracle.txns.aborted,
             txns_unknown: run.oracle.txns.unknown,
             txns_read: run.oracle.txns.read,
+            copied: run.oracle.txns.copies.committed,
+            copies_fenced: run.oracle.txns.copies.refused,
             ..run.oracle.tally
         },
         refused_to_start: run.refused_to_start,

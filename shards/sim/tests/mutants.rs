@@ -204,3 +204,23 @@ fn showing_everything_to_readers_of_committed_records() {
 fn never_timing_out() {
     found_out_in_transactions(Fault::NeverTimesOut, &HANGS);
 }
+
+/// What the book of copies condemns: the committed offset and the copies are not of one mind.
+const NOT_ONCE: [&str; 4] =
+    ["copies, the committed offset", "was copied, the committed offset", "was committed with its copies", "duplicate"];
+
+#[test]
+fn taking_offsets_from_zombies_in_transactions() {
+    found_out_in_transactions(Fault::ForgetsGenerations, &NOT_ONCE);
+}
+
+#[test]
+fn applying_offsets_of_aborted_transactions() {
+    found_out_in_transactions(Fault::CommitsOffsetsAtOnce, &NOT_ONCE);
+}
+
+/// A damaged coordinator's partition excuses whoever waits for it for ever; without damage nothing does.
+#[test]
+fn denying_the_coordinator_for_good() {
+    found_out_in_transactions(Fault::DeniesCoordinators, &["liveness"]);
+}

@@ -1,5 +1,5 @@
 //! Lies about transactions: ends that are answered before they are decided, or taken although they are late; markers that count as written and are not;
-//! readers of committed records who get everything; timeouts that never come.
+//! readers of committed records who get everything; timeouts that never come; offsets of zombies, or of transactions that are aborted, that count.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,15 @@ use floe_engine::event::{Input, Reply, ShardId};
 use floe_engine::mesh::{Answer, Call, Marked, MeshMsg};
 use floe_engine::txn::api::{Adding, TxnAnswer, TxnRequest};
 use floe_wire::batch::BatchHeader;
+use floe_wire::errors::ErrorCode;
+use floe_wire::frame::RequestHeader;
 use floe_wire::messages::Message;
 use floe_wire::messages::end_txn::{EndTxnRequest, EndTxnResponse};
 use floe_wire::messages::fetch::FetchRequest;
 use floe_wire::messages::init_producer_id::InitProducerIdRequest;
+use floe_wire::messages::offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use floe_wire::messages::produce::ProduceRequest;
+use floe_wire::messages::txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition};
 use floe_wire::primitives::Records;
 
 use super::Fault;
@@ -64,6 +68,39 @@ pub(super) fn of_the_newest_epoch(frame: &Bytes, newest: &mut BTreeMap<i64, i16>
     Some(framed(&header, &request))
 }
 
+/// The same request, if it commits offsets in a transaction, of somebody who tells no generation.
+pub(super) fn of_no_generation(frame: &Bytes) -> Option<Bytes> {
+    let (header, mut reader) = asked(frame, 28)?;
+    let mut request = TxnOffsetCommitRequest::decode(&mut reader, header.api_version).ok()?;
+    (request.generation_id, request.member_id) = (-1, "".into());
+    Some(framed(&header, &request))
+}
+
+/// The same offsets, if this request commits some in a transaction, committed by themselves. The answers have the same bytes.
+pub(super) fn outside_of_transactions(frame: &Bytes) -> Option<Bytes> {
+    let (header, mut reader) = asked(frame, 28)?;
+    let request = TxnOffsetCommitRequest::decode(&mut reader, header.api_version).ok()?;
+    let header = RequestHeader { api_key: 8, api_version: 8, ..header };
+    let partition = |one: &TxnOffsetCommitRequestPartition<'_>| OffsetCommitRequestPartition {
+        partition_index: one.partition_index,
+        committed_offset: one.committed_offset,
+        ..OffsetCommitRequestPartition::default()
+    };
+    let topics = request.topics.iter().map(|topic| OffsetCommitRequestTopic {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(partition).collect(),
+        ..OffsetCommitRequestTopic::default()
+    });
+    let plain = OffsetCommitRequest {
+        group_id: request.group_id.clone(),
+        generation_id_or_member_epoch: request.generation_id,
+        member_id: request.member_id.clone(),
+        topics: topics.collect(),
+        ..OffsetCommitRequest::default()
+    };
+    Some(framed(&header, &plain))
+}
+
 /// What goes to another shard, changed; or what is believed to have come of it, and nothing goes.
 pub(super) fn change_mesh(fault: Fault, to: ShardId, msg: MeshMsg) -> Result<MeshMsg, Input> {
     match (fault, msg) {
@@ -76,6 +113,13 @@ pub(super) fn change_mesh(fault: Fault, to: ShardId, msg: MeshMsg) -> Result<Mes
                 let added = topics.iter().map(|(_, partitions)| vec![0; partitions.len()]).collect();
                 let answer = Answer::Txn { at, answer: Box::new(TxnAnswer::Added(Ok(added))) };
                 Err(Input::Mesh { from: to, msg: MeshMsg::Answer { token, answer } })
+            }
+            _ => Ok(MeshMsg::Call { token, call: Call::Txn { at, call } }),
+        },
+        (Fault::DeniesCoordinators, MeshMsg::Call { token, call: Call::Txn { at, call } }) => match &call.request {
+            TxnRequest::AddPartitions { adding: Adding::Implicit | Adding::Verify, .. } => {
+                let answer = Box::new(TxnAnswer::Added(Err(ErrorCode::NOT_COORDINATOR.code())));
+                Err(Input::Mesh { from: to, msg: MeshMsg::Answer { token, answer: Answer::Txn { at, answer } } })
             }
             _ => Ok(MeshMsg::Call { token, call: Call::Txn { at, call } }),
         },

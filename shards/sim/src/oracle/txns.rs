@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Tp;
+use super::copies::Copies;
 use super::history::{History, Kind, Outcome};
 use crate::content::RecordId;
 
@@ -26,6 +27,8 @@ pub struct Book {
     /// serve for a little longer what its own marker will end.
     fenced: BTreeSet<((i64, i16), Option<Tp>)>,
     readers: u32,
+    /// Consume-transform-produce.
+    pub copies: Copies,
     violations: Vec<String>,
     /// Transactions whose commit was acknowledged.
     pub committed: u64,
@@ -94,6 +97,7 @@ impl Book {
         self.history.begin(reader, Kind::Plain, Outcome::Ok);
         for (tp, offset, record) in shown {
             self.read += 1;
+            self.copies.show(*tp, *offset, *record);
             if self.records.get(record) == Some(&false) {
                 let text = format!(
                     "{tp}: offset {offset}, record {}, is shown to a reader of committed records and nobody committed it",
@@ -134,7 +138,7 @@ impl Book {
     /// The judgement of all that happened, when a last reader has seen everything.
     pub fn judge(&self) -> Option<String> {
         match self.history.check() {
-            Ok(report) if report.is_clean(&[]) => None,
+            Ok(report) if report.is_clean(&[]) => self.copies.judge(),
             Ok(report) => Some(format!("transactions: {report}")),
             Err(malformed) => Some(format!("transactions: the history cannot be judged: {malformed}")),
         }

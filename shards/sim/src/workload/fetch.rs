@@ -460,9 +460,15 @@ fn judge_records(cx: &mut Cx<'_>, want: &Want, data: &PartitionData<'_>) -> Resu
             return Err(format!("offset {last} is shown, the high watermark is {}", data.high_watermark));
         }
         let (now_ns, tp) = (cx.world.now_ns(), want.tp);
-        cx.world
-            .trace
-            .event(now_ns, 23, &[base as u64, last as u64], || format!("{tp}: offsets {base} to {last} are shown"));
+        cx.world.trace.event(now_ns, 23, &[base as u64, last as u64], || {
+            let what = match (info.is_control(), info.is_transactional()) {
+                (true, _) => ", an end",
+                (false, true) => ", in a transaction",
+                _ => "",
+            };
+            let (id, epoch) = (info.producer_id, info.producer_epoch);
+            format!("{tp}: offsets {base} to {last} of producer {id} epoch {epoch}{what} are shown")
+        });
         if info.is_control() {
             // The end of a transaction: no record of anybody.
             next = Some(last + 1);

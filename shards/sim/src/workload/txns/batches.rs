@@ -97,11 +97,11 @@ impl Batches {
         self.lanes.values().all(|lane| lane.open.is_empty())
     }
 
-    /// Makes another batch for a partition, if there is room.
-    pub fn make(&mut self, cx: &mut Cx<'_>, style: &Style, identity: (i64, i16), tp: Tp) -> bool {
+    /// Makes another batch of up to so many records for a partition, if there is room. Gives how many, which are the last of [`Batches::parts`].
+    pub fn make(&mut self, cx: &mut Cx<'_>, style: &Style, identity: (i64, i16), tp: Tp, records_max: u64) -> usize {
         let lane = self.lanes.entry(tp).or_default();
         if lane.open.len() >= IN_FLIGHT_MAX {
-            return false;
+            return 0;
         }
         let now_ms = cx.world.wall_ms();
         let order_key = u64::from(cx.me) << 40 | self.identities;
@@ -109,7 +109,7 @@ impl Batches {
         builder.producer(identity.0, identity.1, lane.next_sequence);
         builder.transactional();
         let (mut records, mut bytes) = (Vec::new(), 0);
-        for _ in 0..cx.rng.log_range(1, style.records_max) {
+        for _ in 0..cx.rng.log_range(1, style.records_max.min(records_max)) {
             let order = Some((order_key, lane.next_place));
             lane.next_place += 1;
             let record = cx.oracle.sending(Sent { tp, timestamp_ms: now_ms, keyed: false, once: true, order });
@@ -127,8 +127,9 @@ impl Batches {
             }
         }
         lane.next_sequence += records.len() as i32;
+        let made = records.len();
         lane.open.push_back(Batch { records, bytes: builder.finish(), tag: None });
-        true
+        made
     }
 
     /// Partitions whose next batch may go out now: what failed in the middle goes again only when everything behind it has been refused as well.

@@ -8,10 +8,12 @@ use floe_wire::messages::list_offsets::{
     LATEST, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 use floe_wire::messages::list_transactions::{ListTransactionsRequest, ListTransactionsResponse};
+use floe_wire::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic, OffsetFetchResponse};
 
-use crate::oracle::TopicIx;
+use crate::oracle::{TopicIx, Tp};
 use crate::workload::api::ApiKey;
 use crate::workload::footing::{Footing, Told, send};
+use crate::workload::txns::copier::GROUP;
 use crate::workload::{Actor, Cx, Request, decode};
 
 /// States in which an id is at rest.
@@ -25,6 +27,8 @@ enum Stage {
     /// The end that readers of everything have, then the end that readers of committed records have.
     Ends(usize),
     StableEnds(usize),
+    /// The offsets of the copiers.
+    Offsets,
     Done,
 }
 
@@ -117,6 +121,29 @@ impl Inspector {
     }
 }
 
+impl Inspector {
+    /// Where the copiers have come to.
+    fn committed(&mut self, cx: &mut Cx<'_>, version: i16, body: &[u8]) {
+        let what = "OffsetFetch";
+        let Some(response) = decode::<OffsetFetchResponse>(cx, what, body, version) else { return };
+        let source = cx.oracle.txns.copies.source;
+        let parts = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let codes = parts.clone().map(|part| part.error_code);
+        let code = codes.chain([response.error_code]).find(|code| *code != 0).unwrap_or(0);
+        match self.footing.told(cx, code, what) {
+            Told::Fine => {}
+            Told::Later => return,
+            // A transaction that holds offsets is open: when everything should be at rest.
+            Told::Other(error) => self.hangs(cx, format!("{what} of the copiers: {}", error.name())),
+        }
+        for (part, topic) in parts.filter(|part| part.error_code == 0).zip(source.into_iter().cycle()) {
+            let tp = Tp { topic, partition: part.partition_index };
+            cx.oracle.txns.copies.stands(tp, (part.committed_offset >= 0).then_some(part.committed_offset));
+        }
+        self.stage = Stage::Done;
+    }
+}
+
 impl Actor for Inspector {
     fn act(&mut self, cx: &mut Cx<'_>) -> Option<u64> {
         if self.is_done() {
@@ -149,7 +176,7 @@ impl Actor for Inspector {
                 }
             },
             Stage::Ends(at) | Stage::StableEnds(at) => match self.topic(cx, at) {
-                None => self.stage = Stage::Done,
+                None => self.stage = Stage::Offsets,
                 Some(ix) => {
                     let topic = cx.topics.get(ix);
                     let one = |partition_index| ListOffsetsPartition {
@@ -167,6 +194,21 @@ impl Actor for Inspector {
                     send(cx, &mut self.footing, ApiKey::ListOffsets, 5, &request);
                 }
             },
+            Stage::Offsets => match cx.oracle.txns.copies.source.filter(|ix| cx.topics.is_live(*ix)) {
+                None => self.stage = Stage::Done,
+                Some(ix) => {
+                    let topic = cx.topics.get(ix);
+                    let (name, partition_indexes) = (topic.name.clone(), (0..topic.partitions).collect());
+                    let topics = vec![OffsetFetchRequestTopic { name: Cow::Owned(name), partition_indexes }];
+                    let request = OffsetFetchRequest {
+                        group_id: Cow::Borrowed(GROUP),
+                        topics: Some(topics),
+                        require_stable: true,
+                        ..OffsetFetchRequest::default()
+                    };
+                    send(cx, &mut self.footing, ApiKey::OffsetFetch, 7, &request);
+                }
+            },
             Stage::Done => {}
         }
         if self.footing.in_flight { None } else { Some(1_000_000) }
@@ -178,6 +220,7 @@ impl Actor for Inspector {
             Stage::Coordinators => self.listed(cx, request.version, body),
             Stage::Producers(at) => self.described(cx, at, request.version, body),
             Stage::Ends(at) | Stage::StableEnds(at) => self.offsets(cx, at, request.version, body),
+            Stage::Offsets => self.committed(cx, request.version, body),
             Stage::Done => {}
         }
     }

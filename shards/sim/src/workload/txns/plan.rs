@@ -4,7 +4,7 @@
 use floe_engine::config::Values;
 
 use super::reader;
-use super::{Speech, Style};
+use super::{Copying, Speech, Style};
 use crate::rng::Rng;
 use crate::workload::fetch::Limits;
 
@@ -27,6 +27,8 @@ pub struct Plan {
     pub settings: Values,
     /// Whether requests come a second time.
     pub ghosts: bool,
+    /// Who copies the first topic to the others; nobody: there is no such group.
+    pub copiers: Vec<Style>,
 }
 
 impl Plan {
@@ -43,7 +45,9 @@ impl Plan {
             }
         }
         let readers = (0..rng.range(1, 2)).map(|_| draw_reader(rng)).collect();
-        Plan { producers, readers, settings: settings(rng), ghosts }
+        let mut settings = settings(rng);
+        let copiers = draw_copiers(rng, &mut settings);
+        Plan { producers, readers, settings, ghosts, copiers }
     }
 
     /// One of a new id that must succeed.
@@ -65,7 +69,14 @@ impl Plan {
             hang_up_percent: 0,
             ghost_percent: 0,
             must_succeed: true,
+            copies: None,
         }
+    }
+
+    /// One that takes over from the copiers and must come to the end of what there is to copy.
+    pub fn last_copier(&self) -> Option<Style> {
+        let copies = self.copiers.first()?.copies.clone();
+        Some(Style { id: "copier-probe".into(), copies, ..Plan::probe() })
     }
 
     /// One who reads everything that there is.
@@ -106,7 +117,36 @@ fn draw_producer(rng: &mut Rng, id: u64, alone: bool, ghosts: bool) -> Style {
         hang_up_percent: some(rng, 3),
         ghost_percent: if ghosts { *rng.pick(&[0, 10, 40]) } else { 0 },
         must_succeed: false,
+        copies: None,
     }
+}
+
+/// The members of the group of copiers, in half of the runs. Each has an id of its own: only its generation tells that another one has its partitions.
+fn draw_copiers(rng: &mut Rng, settings: &mut Values) -> Vec<Style> {
+    if rng.percent(50) {
+        return Vec::new();
+    }
+    let mut set = |name: &str, value: u64| settings.insert(name.into(), value.to_string());
+    set("group.initial.rebalance.delay.ms", *rng.pick(&[0, 0, 30]));
+    set("group.min.session.timeout.ms", 1);
+    set("offsets.topic.num.partitions", rng.range(1, 4));
+    set("offsets.topic.segment.bytes", rng.log_range(4_096, 65_536));
+    let copies = Copying {
+        session_ms: rng.range(150, 2_000),
+        rebalance_ms: rng.range(50, 1_000),
+        records_max: rng.log_range(1, 12),
+    };
+    let one = |n: u64, rng: &mut Rng| Style {
+        id: format!("copier-{n}"),
+        timeout_ms: if rng.percent(70) { LONG_TIMEOUT_MS } else { rng.log_range(TIMEOUT_MS.0, TIMEOUT_MS.1) },
+        steps: rng.log_range(5, 60) as u32,
+        abort_percent: *rng.pick(&[0, 10, 30]),
+        silent_percent: *rng.pick(&[0, 3, 10]),
+        restart_percent: *rng.pick(&[0, 1]),
+        copies: Some(copies.clone()),
+        ..draw_producer(rng, n, false, false)
+    };
+    (0..rng.range(1, 3)).map(|n| one(n, rng)).collect()
 }
 
 fn draw_reader(rng: &mut Rng) -> reader::Style {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use floe_wire::errors::ErrorCode;
+use floe_wire::messages::add_offsets_to_txn::AddOffsetsToTxnResponse;
 use floe_wire::messages::add_partitions_to_txn::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnTopic,
 };
@@ -13,8 +14,10 @@ use floe_wire::messages::end_txn::{EndTxnRequest, EndTxnResponse};
 use floe_wire::messages::find_coordinator::TRANSACTION;
 use floe_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use floe_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
+use floe_wire::messages::txn_offset_commit::TxnOffsetCommitResponse;
 
 use super::batches::{Batches, Place};
+use super::copier::{self, Feed, Said};
 use super::ghost::Late;
 use super::{Speech, Style};
 use crate::oracle::Tp;
@@ -79,6 +82,8 @@ pub struct Producer {
     /// Of version 1: ends to come again when the epoch is another one.
     kept: Vec<(ApiKey, i16, Bytes)>,
     committed: u32,
+    /// Of a copier: where its records come from.
+    feed: Option<Feed>,
 }
 
 impl Producer {
@@ -86,6 +91,7 @@ impl Producer {
     pub fn new(style: Style) -> Producer {
         Producer {
             footing: Footing::new(style.steps),
+            feed: style.copies.clone().map(Feed::new),
             style,
             phase: Phase::Nameless,
             identity: None,
@@ -122,6 +128,9 @@ impl Producer {
         self.partitions.clear();
         self.added.clear();
         self.phase = Phase::Idle;
+        if let Some(feed) = &mut self.feed {
+            feed.over(cx, outcome == Outcome::Ok);
+        }
         if parts.is_empty() {
             return;
         }
@@ -143,6 +152,7 @@ impl Producer {
         self.lost(cx, requests);
         self.over(cx, self.outcome_unheard());
         (self.phase, self.identity, self.known, self.zombie) = (Phase::Nameless, None, None, false);
+        self.feed.iter_mut().for_each(Feed::vanish);
         self.batches.renew();
     }
 
@@ -224,7 +234,9 @@ impl Producer {
     /// Begins a transaction. `false`: there is nothing to write to.
     fn start(&mut self, cx: &mut Cx<'_>) -> bool {
         let live = cx.topics.live_partitions();
-        let usable: Vec<Tp> = live.into_iter().filter(|tp| !cx.topics.get(tp.topic).id.is_zero()).collect();
+        let copies = self.feed.is_some();
+        let may = |tp: &Tp| !cx.topics.get(tp.topic).id.is_zero() && (!copies || tp.topic != copier::SOURCE);
+        let usable: Vec<Tp> = live.into_iter().filter(may).collect();
         if usable.is_empty() {
             return false;
         }
@@ -233,6 +245,7 @@ impl Producer {
         }
         let least = self.partitions.len() as u64;
         let left = cx.rng.range(least.min(self.style.batches_max), self.style.batches_max);
+        let left = self.feed.as_ref().map_or(left, Feed::left);
         self.phase = Phase::Open { left, doomed: false };
         self.began = (cx.world.now_ns(), cx.world.wall_skew_ms);
         self.footing.step(cx, self.style.pause_ns);
@@ -295,7 +308,16 @@ impl Producer {
         if named && left > 0 && cx.rng.percent(70) {
             let all: Vec<Tp> = self.partitions.iter().copied().collect();
             let tp = all[left as usize % all.len()];
-            left -= u64::from(self.batches.make(cx, &self.style, identity, tp));
+            let most = if self.feed.is_some() { left } else { u64::MAX };
+            let made = self.batches.make(cx, &self.style, identity, tp, most);
+            match &mut self.feed {
+                None => left -= u64::from(made > 0),
+                Some(feed) => {
+                    let parts = self.batches.parts();
+                    feed.copied(cx, &parts[parts.len() - made..]);
+                    left = feed.left();
+                }
+            }
         }
         self.phase = Phase::Open { left, doomed: false };
         if !named {
@@ -319,6 +341,12 @@ impl Producer {
         }
         if left == 0 && self.batches.all_answered() {
             let commit = self.batches.acked > 0 && !cx.rng.percent(self.style.abort_percent);
+            // What was not copied to its end is not committed; what was, with its offset.
+            let whole = self.feed.as_ref().is_none_or(|feed| feed.left() == 0);
+            if let Some(feed) = self.feed.as_mut().filter(|feed| commit && whole && !feed.is_committed()) {
+                return feed.commit(cx, &mut self.footing, &self.style, identity);
+            }
+            let commit = commit && whole;
             self.phase = Phase::Ending { commit, doubt: false };
         }
     }
@@ -342,7 +370,7 @@ impl Producer {
                 cx.oracle.acked(tp, offset, &records, None);
             }
             verdict @ (Verdict::Retry | Verdict::Refused) => {
-                if verdict == Verdict::Refused {
+                if verdict == Verdict::Refused || coordinator_refuses(answer) {
                     self.footing.later(cx);
                 }
                 self.batches.again(tp, tag, now_ns + cx.rng.range(1_000_000, 50_000_000));
@@ -370,6 +398,23 @@ impl Producer {
             }
         }
         cx.oracle.judge_txns();
+    }
+
+    /// An answer about the offsets of a copier's transaction.
+    fn offsets_said(&mut self, cx: &mut Cx<'_>, request: &Request, body: &[u8]) {
+        let code = if request.api == ApiKey::AddOffsetsToTxn {
+            let decoded = decode::<AddOffsetsToTxnResponse>(cx, "AddOffsetsToTxn", body, request.version);
+            decoded.map(|response| response.error_code)
+        } else {
+            let decoded = decode::<TxnOffsetCommitResponse>(cx, "TxnOffsetCommit", body, request.version);
+            decoded.map(|response| copier::code_of(&response))
+        };
+        let (Some(code), Some(feed), Phase::Open { left, .. }) = (code, &mut self.feed, self.phase) else { return };
+        match feed.said(cx, &mut self.footing, code, request.api) {
+            Said::Well => {}
+            Said::Doomed => self.phase = Phase::Open { left, doomed: true },
+            Said::Fenced(error) => self.fenced(cx, None, "TxnOffsetCommit", error),
+        }
     }
 
     fn end(&mut self, cx: &mut Cx<'_>, identity: (i64, i16), commit: bool) {
@@ -410,7 +455,7 @@ impl Producer {
             cx.oracle.txns.served(identity, None, what);
         }
         self.committed += u32::from(commit);
-        self.footing.succeeded |= self.committed >= MUST_COMMIT;
+        self.footing.succeeded |= self.committed >= MUST_COMMIT && self.feed.is_none();
         self.over(cx, if commit { Outcome::Ok } else { Outcome::Fail });
         if self.style.speech == Speech::Implicit {
             let identity = (response.producer_id, response.producer_epoch);
@@ -427,6 +472,14 @@ impl Producer {
         }
         cx.oracle.judge_txns();
     }
+}
+
+/// Whether a partition says that the coordinator of the transaction does not serve it: its own partition is damaged, if that lasts. Not every version has the
+/// words.
+fn coordinator_refuses(answer: &PartitionProduceResponse<'_>) -> bool {
+    let words = answer.error_message.as_deref();
+    answer.error_code == ErrorCode::NOT_ENOUGH_REPLICAS.code()
+        && words.is_none_or(|words| words.ends_with(ErrorCode::NOT_COORDINATOR.name()))
 }
 
 /// Whether an error says that another one has taken the producer's place.
@@ -467,8 +520,10 @@ impl Actor for Producer {
             return Some(5_000_000);
         }
         if in_transaction && !goes && cx.rng.percent(self.style.silent_percent) {
-            self.footing.not_before_ns = cx.world.now_ns() + self.style.timeout_ms * 2_000_000;
-            return Some(self.style.timeout_ms * 2_000_000);
+            // A copier's is long enough that its group gives its partitions to another one.
+            let timeout_ms = self.style.copies.as_ref().map_or(self.style.timeout_ms, |copies| copies.session_ms);
+            self.footing.not_before_ns = cx.world.now_ns() + timeout_ms * 2_000_000;
+            return Some(timeout_ms * 2_000_000);
         }
         if !self.footing.found {
             self.footing.find(cx, TRANSACTION, &self.style.id);
@@ -476,6 +531,13 @@ impl Actor for Producer {
             match (self.phase, self.identity) {
                 (Phase::Nameless, _) | (_, None) => self.init(cx),
                 (Phase::Idle, _) => {
+                    let ready = self.feed.as_mut().is_none_or(|feed| feed.prepare(cx, &mut self.footing));
+                    if let Some(feed) = &self.feed
+                        && !ready
+                    {
+                        self.footing.succeeded |= feed.has_copied_all(cx);
+                        return if self.footing.in_flight { None } else { Some(cx.rng.range(1_000_000, 20_000_000)) };
+                    }
                     if !self.start(cx) {
                         return Some(20_000_000);
                     }
@@ -496,10 +558,18 @@ impl Actor for Producer {
             self.footing.in_flight = false;
         }
         match request.api {
-            ApiKey::FindCoordinator => self.footing.found(cx, request.version, body),
+            ApiKey::FindCoordinator => {
+                self.footing.found(cx, request.version, body);
+                self.feed.iter_mut().for_each(|feed| feed.found(self.footing.found));
+            }
             ApiKey::InitProducerId => self.named(cx, request, body),
             ApiKey::AddPartitionsToTxn => self.partitions_added(cx, request, body),
             ApiKey::EndTxn => self.ended(cx, request, body),
+            ApiKey::AddOffsetsToTxn | ApiKey::TxnOffsetCommit => self.offsets_said(cx, request, body),
+            ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Heartbeat | ApiKey::OffsetFetch | ApiKey::Fetch => {
+                let Some(feed) = &mut self.feed else { return };
+                feed.reply(cx, &mut self.footing, request, body);
+            }
             _ => {
                 self.produces -= 1;
                 let Some(response) = decode::<ProduceResponse>(cx, "Produce", body, request.version) else { return };
@@ -521,6 +591,7 @@ impl Actor for Producer {
 
     fn lost(&mut self, _cx: &mut Cx<'_>, requests: Vec<Request>) {
         self.footing.in_flight = false;
+        self.feed.iter_mut().for_each(Feed::lost);
         self.produces = 0;
         self.batches.lost();
         for request in requests {

@@ -152,7 +152,11 @@ impl Reader {
 }
 
 /// The records that a consumer hands out, but for those of no transaction.
-fn committed_records(tp: Tp, from: i64, data: &PartitionData<'_>) -> Result<Vec<(Tp, i64, RecordId)>, String> {
+pub(super) fn committed_records(
+    tp: Tp,
+    from: i64,
+    data: &PartitionData<'_>,
+) -> Result<Vec<(Tp, i64, RecordId)>, String> {
     let Records::Borrowed(mut rest) = data.records else { return Ok(Vec::new()) };
     let mut aborted: Vec<(i64, i64)> =
         data.aborted_transactions.iter().flatten().map(|one| (one.first_offset, one.producer_id)).collect();
