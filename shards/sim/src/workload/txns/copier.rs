@@ -95,6 +95,8 @@ pub struct Feed {
     least: BTreeMap<Tp, i64>,
     /// Partitions that it has read to their end, or cannot.
     ended: BTreeSet<Tp>,
+    /// Partitions whose offset is in a transaction that nobody can end: its coordinator's partition is damaged.
+    hopeless: BTreeSet<Tp>,
     attempts: BTreeMap<Tp, u32>,
     asked: Option<Want>,
     load: Option<Load>,
@@ -116,6 +118,7 @@ impl Feed {
             positions: BTreeMap::new(),
             least: BTreeMap::new(),
             ended: BTreeSet::new(),
+            hopeless: BTreeSet::new(),
             attempts: BTreeMap::new(),
             asked: None,
             load: None,
@@ -318,6 +321,10 @@ impl Feed {
                 Told::Later => return,
                 Told::Other(ErrorCode::UNSTABLE_OFFSET_COMMIT) => {
                     footing.later(cx);
+                    if cx.refusals_excused && self.attempt(tp) {
+                        self.positions.remove(&tp);
+                        self.hopeless.insert(tp);
+                    }
                     continue;
                 }
                 Told::Other(error) => return cx.oracle.fail(format!("{what} of {tp}: {}", error.name())),
@@ -359,7 +366,10 @@ impl Feed {
         let tp = want.tp;
         let Taken::Next(next) = fetch::judge(cx, &want, data) else {
             footing.later(cx);
-            return self.attempt(tp);
+            if self.attempt(tp) {
+                self.ended.insert(tp);
+            }
+            return;
         };
         let shown = match committed_records(tp, want.offset, data) {
             Ok(shown) => shown,
@@ -372,7 +382,9 @@ impl Feed {
             self.ended.insert(tp);
         } else if next == want.offset {
             footing.not_before_ns = cx.world.now_ns() + 5_000_000;
-            self.attempt(tp);
+            if self.attempt(tp) {
+                self.ended.insert(tp);
+            }
         }
         let taken = cx.rng.range(1, self.how.records_max) as usize;
         let left: VecDeque<i64> = shown.iter().map(|(_, offset, _)| *offset).take(taken).collect();
@@ -388,12 +400,11 @@ impl Feed {
         }
     }
 
-    fn attempt(&mut self, tp: Tp) {
+    /// Nothing came of a partition, once more: whether that was too often.
+    fn attempt(&mut self, tp: Tp) -> bool {
         let attempts = self.attempts.entry(tp).or_default();
         *attempts += 1;
-        if *attempts > ATTEMPTS_MAX {
-            self.ended.insert(tp);
-        }
+        *attempts > ATTEMPTS_MAX
     }
 
     /// Whether there is nothing left to copy for this one, who has every partition.
@@ -402,7 +413,7 @@ impl Feed {
             return false;
         }
         let mut all = (0..cx.topics.get(SOURCE).partitions).map(|partition| Tp { topic: SOURCE, partition });
-        all.all(|tp| self.ended.contains(&tp))
+        all.all(|tp| self.ended.contains(&tp) || self.hopeless.contains(&tp))
     }
 
     /// Records that have no copy yet.
