@@ -512,12 +512,12 @@ impl Journal {
         let direct = self.building.pieces.bytes;
         let alone = self.in_flight == 0 && self.pieces_in_flight == 0;
         let worth_it = alone || self.chunk.len() + direct >= COMMIT_BYTES_BESIDE;
-        // One with pieces is written in two steps: the pieces of the next may be under way meanwhile.
-        let ahead_max = if direct > 0 { 1 } else { 0 };
+        // One with pieces is written in two steps, and the next waits for the first of them: writing the pieces of two commits at once takes as long for
+        // each as one after the other, and half of the records share a commit.
         self.building.count > 0
             && worth_it
             && self.in_flight < COMMITS_IN_FLIGHT_MAX
-            && self.building_ring() - self.submit_ring <= ahead_max
+            && self.building_ring() == self.submit_ring
     }
 
     /// When the commit being filled began, if it may wait for more: nothing else is under way and it is small.
