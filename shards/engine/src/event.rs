@@ -351,8 +351,9 @@ pub enum DiskOp {
         /// Without: through the page cache (what sendfile needs).
         direct: bool,
     },
-    /// Reserves `len` bytes from `offset` on disk without changing the file's size (FALLOC_FL_KEEP_SIZE): fails when there is no space for them.
-    /// A hint otherwise: where the file system cannot reserve, nothing happens. Gives [`DiskOutput::Done`].
+    /// Reserves `len` bytes from `offset` on disk (fallocate(2)) and makes the file that long; what was not written reads as zeros. Writes there need not wait
+    /// for a change of the file's size, which io_uring leaves to a thread of its own. Fails when there is no space. A hint otherwise: where the file
+    /// system cannot reserve, nothing happens. Not durable before the next sync. Gives [`DiskOutput::Done`].
     Preallocate {
         /// Which.
         file: FileHandle,

@@ -55,7 +55,7 @@ pub fn run(root: &Path, op: DiskOp, witness: &File) -> Result<DiskOutput, DiskEr
         }
         DiskOp::Preallocate { file, offset, len } => {
             let file = OpenFile::of(&file);
-            match fallocate(file.file.as_fd(), FallocateFlags::KEEP_SIZE, offset, len) {
+            match fallocate(file.file.as_fd(), FallocateFlags::empty(), offset, len) {
                 Err(error) if error == Errno::NOSPC || error == Errno::DQUOT => {
                     Err(disk_error("reserve space in", &file.path, &error.into()))
                 }

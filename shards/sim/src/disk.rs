@@ -296,8 +296,7 @@ impl Disk {
             DiskOp::Preallocate { file, offset, len } => {
                 let id = handle(file, self.life).file;
                 self.space_for(id, offset + len)?;
-                let file = self.file(id);
-                file.reserved = file.reserved.max(offset + len);
+                self.file(id).reserve(offset + len);
                 Ok(DiskOutput::Done)
             }
             DiskOp::WriteZeros { file, offset, len } => {

@@ -113,7 +113,7 @@ impl Disk {
         let places: Vec<(&String, u64)> = self
             .names
             .iter()
-            .filter(|(path, id)| FileKind::of(path) == kind && self.files[id].len() > 0)
+            .filter(|(path, id)| FileKind::of(path) == kind && self.files[id].content() > 0)
             .filter(|(path, _)| kind != FileKind::Checkpoint || self.has_good_sibling(path))
             .map(|(path, id)| (path, *id))
             .collect();
@@ -121,7 +121,7 @@ impl Disk {
             return None;
         }
         let (path, file) = *self.rng.pick(&places);
-        Some((file, path.clone(), 0, self.files[&file].len(), false))
+        Some((file, path.clone(), 0, self.files[&file].content(), false))
     }
 
     /// Of each pair of checkpoints one stays good; the first of a journal has none beside it.

@@ -19,8 +19,10 @@ pub(super) struct File {
     durable: Vec<u8>,
     /// Writes in `view` that no sync has made durable, oldest first.
     pending: Vec<Pending>,
-    /// End of the space reserved by `Preallocate`, in bytes.
-    pub(super) reserved: u64,
+    /// End of the space reserved by `Preallocate`, in bytes. A loss of power may leave the file shorter until a sync.
+    reserved: u64,
+    /// End of what was ever written: behind it nothing is on the platter that could be damaged.
+    content: u64,
     /// Sectors that give EIO until they are written again.
     bad_sectors: BTreeMap<u64, ()>,
     /// Shared with every handle: the file without a name lives while a handle does.
@@ -59,6 +61,7 @@ impl File {
             durable: Vec::new(),
             pending: Vec::new(),
             reserved: 0,
+            content: 0,
             bad_sectors: BTreeMap::new(),
             open: Arc::new(()),
             linked: true,
@@ -68,6 +71,17 @@ impl File {
 
     pub(super) fn len(&self) -> u64 {
         self.view.len() as u64
+    }
+
+    /// Up to where it has been written.
+    pub(super) fn content(&self) -> u64 {
+        self.content.min(self.len())
+    }
+
+    /// Reserves space up to `end`; what was not written reads as zeros.
+    pub(super) fn reserve(&mut self, end: u64) {
+        self.reserved = self.reserved.max(end);
+        self.view.resize(self.view.len().max(end as usize), 0);
     }
 
     /// Bytes the file takes on disk.
@@ -91,7 +105,7 @@ impl File {
     /// A write that ended without being durable.
     pub(super) fn write(&mut self, seq: u64, offset: u64, data: Bytes) {
         put(&mut self.view, offset, &data);
-        self.heal(offset, data.len() as u64);
+        self.wrote(offset, data.len() as u64);
         self.pending.push(Pending { seq, offset, data, lost: false });
     }
 
@@ -99,7 +113,8 @@ impl File {
     pub(super) fn write_durable(&mut self, offset: u64, data: &Bytes) {
         put(&mut self.view, offset, data);
         put(&mut self.durable, offset, data);
-        self.heal(offset, data.len() as u64);
+        self.wrote(offset, data.len() as u64);
+        self.size_is_durable();
         let end = offset + data.len() as u64;
         let mut rest = Vec::with_capacity(self.pending.len());
         for old in self.pending.drain(..) {
@@ -130,6 +145,7 @@ impl File {
                 self.pending.push(write);
             }
         }
+        self.size_is_durable();
     }
 
     /// A failed sync: each unsynced write up to `seq` reached the disk, or is marked clean without having reached it. What reads see stays.
@@ -159,6 +175,7 @@ impl File {
             true
         });
         self.reserved = len;
+        self.content = self.content.min(len);
     }
 
     /// Power is lost: what was pending is there or not, sector by sector; reads see the outcome.
@@ -190,6 +207,9 @@ impl File {
                 self.durable.truncate(durable_len as usize);
             }
         }
+        if rng.percent(50) {
+            self.size_is_durable();
+        }
         self.view.clone_from(&self.durable);
     }
 
@@ -209,6 +229,7 @@ impl File {
             if reached && (may_grow || at + piece.len() as u64 <= self.durable.len() as u64) {
                 put(&mut self.durable, at, &piece);
                 put(&mut self.view, at, &piece);
+                self.content = self.content.max(at + piece.len() as u64);
             }
         }
     }
@@ -227,7 +248,14 @@ impl File {
         self.bad_sectors.insert(offset / SECTOR_BYTES, ());
     }
 
-    fn heal(&mut self, offset: u64, len: u64) {
+    /// What was reserved counts to the file's durable size.
+    fn size_is_durable(&mut self) {
+        let len = self.durable.len().max(self.reserved as usize);
+        self.durable.resize(len, 0);
+    }
+
+    fn wrote(&mut self, offset: u64, len: u64) {
+        self.content = self.content.max(offset + len);
         if !self.bad_sectors.is_empty() {
             let range = offset / SECTOR_BYTES..(offset + len).div_ceil(SECTOR_BYTES);
             self.bad_sectors.retain(|sector, ()| !range.contains(sector));

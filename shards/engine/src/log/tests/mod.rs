@@ -46,7 +46,14 @@ impl Disk {
                 let len = self.files.entry(path.clone()).or_default().len() as u64;
                 Ok(DiskOutput::Opened { file: FileHandle::new(path.clone()), len })
             }
-            DiskOp::Preallocate { .. } | DiskOp::Sync { .. } | DiskOp::SyncAll { .. } => Ok(DiskOutput::Done),
+            DiskOp::Sync { .. } | DiskOp::SyncAll { .. } => Ok(DiskOutput::Done),
+            DiskOp::Preallocate { file, offset, len } => {
+                if !self.forgets_segments {
+                    let file = self.files.entry(path_of(file)).or_default();
+                    file.resize(file.len().max((offset + len) as usize), 0);
+                }
+                Ok(DiskOutput::Done)
+            }
             DiskOp::WriteZeros { file, offset, len } => {
                 self.write(&path_of(file), *offset, &vec![0; *len as usize]);
                 Ok(DiskOutput::Done)
