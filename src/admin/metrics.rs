@@ -145,6 +145,11 @@ fn groups(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         ("floe_group_rebalances", "Rebalances begun", groups.counts.rebalances),
         ("floe_group_commits", "Offsets committed", groups.counts.commits),
         ("floe_group_rewinds", "Offsets committed that were lower than the one before", groups.counts.rewinds),
+        (
+            "floe_group_offsets_beyond_end",
+            "Offsets committed beyond the end of their partition",
+            groups.counts.beyond_end,
+        ),
         ("floe_group_skips", "Offsets moved ahead by somebody who is no member of the group", groups.counts.skips),
         ("floe_group_offsets_expired", "Committed offsets that expired", groups.counts.expired),
         (
@@ -280,6 +285,7 @@ mod tests {
         metrics.groups.groups.push(("classic", "Stable", 2));
         metrics.groups.counts.rewinds = 3;
         metrics.groups.counts.skips = 2;
+        metrics.groups.counts.beyond_end = 1;
         metrics.group_host.records = 5;
         metrics.errors.count(3);
         metrics.errors.count(159);
@@ -292,6 +298,7 @@ mod tests {
             "floe_groups{shard=\"0\",type=\"classic\",state=\"Stable\"} 2.0",
             "floe_group_rewinds_total{shard=\"0\"} 3",
             "floe_group_skips_total{shard=\"0\"} 2",
+            "floe_group_offsets_beyond_end_total{shard=\"0\"} 1",
             "floe_group_records_total{shard=\"0\"} 5",
             "floe_group_load_seconds_count{shard=\"0\"} 0",
             "floe_request_seconds_sum{shard=\"0\",kind=\"fetch\"} 0.003",

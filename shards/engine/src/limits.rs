@@ -152,6 +152,12 @@ pub const LOAD_LIGHT_NS: u64 = 500_000_000;
 /// Lines that one decision of a group coordinator writes to the log, such as one for each offset that goes back.
 pub const AUDIT_LINES_MAX: usize = 100;
 
+/// Committed offsets that a shard compares with the ends of their partitions in one round, see [`OFFSET_LOOKS_MS`]; what was committed beside them is not.
+pub const OFFSET_LOOKS_MAX: usize = 1024;
+
+/// Between an offset that is committed and its comparison with the end of its partition, with all that came meanwhile: nothing waits for it.
+pub const OFFSET_LOOKS_MS: u64 = 1000;
+
 /// Groups whose coordinator one shard is; what would make another is answered COORDINATOR_NOT_AVAILABLE.
 pub const GROUPS_MAX: usize = 1 << 20;
 

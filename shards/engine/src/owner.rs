@@ -2,6 +2,7 @@
 //!
 //! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once per call.
 
+mod ends;
 mod hosts;
 mod markers;
 mod produce;
@@ -17,6 +18,7 @@ use floe_wire::messages::list_offsets as places;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use self::ends::Ends;
 pub use self::hosts::GroupHost;
 use self::txns::Markers;
 pub use self::txns::{TxnHost, is_own};
@@ -96,6 +98,8 @@ pub struct Owner {
     pub txns: TxnHost,
     /// Of their ends.
     pub markers: Markers,
+    /// Committed offsets and the ends of their partitions.
+    pub ends: Ends,
     answers: VecDeque<(ShardId, u64, Answer)>,
 }
 

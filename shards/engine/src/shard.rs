@@ -182,8 +182,10 @@ impl Machine for Shard {
     fn next_deadline(&self) -> Option<Deadline> {
         let fetch = self.fetch_deadlines.first().map(|(deadline, _)| *deadline);
         let log = self.log.as_ref().and_then(ShardLog::next_deadline);
-        let coordinators = self.owner.groups.next_deadline().into_iter().chain(self.owner.txns.next_deadline()).min();
-        [fetch, log, coordinators, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
+        let hosts =
+            [self.owner.groups.next_deadline(), self.owner.txns.next_deadline(), self.owner.ends.next_deadline()];
+        let hosts = hosts.into_iter().flatten().min();
+        [fetch, log, hosts, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -293,6 +295,10 @@ impl Shard {
             for (owner, token, parts) in markers {
                 idle = false;
                 self.call(now, owner, token, Call::Markers(parts), fx);
+            }
+            for (owner, token, visits) in self.owner.ends.calls(now, &mut self.owner.groups, &self.image, self.shards) {
+                idle = false;
+                self.call(now, owner, token, Call::Visit(visits), fx);
             }
             while let Some(event) = self.log.as_mut().and_then(ShardLog::poll_event) {
                 idle = false;
@@ -451,6 +457,9 @@ impl Shard {
             Answer::Produced { parts, durable_ns } => self.produced(now, token, (parts, durable_ns), fx),
             Answer::Fetched { parts, watches } => self.fetched(now, from, token, (parts, watches), fx),
             Answer::Found(parts) => self.found(token, &parts, fx),
+            Answer::Visited(visited) if is_own(token) => {
+                self.owner.ends.visited(&mut self.owner.groups, token, &visited);
+            }
             Answer::Visited(visited) => self.visited(token, visited, fx),
             Answer::Marked(marked) if is_own(token) => {
                 self.owner.markers.marked(now, &mut self.owner.txns, token, &marked);

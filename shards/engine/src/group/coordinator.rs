@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use super::api::{Asker, GroupAnswer, GroupCall, GroupRequest, ListFilter, ListedGroup};
-use super::audit::{Audit, GroupCounts, GroupMetrics};
+use super::audit::{Audit, Audited, GroupMetrics, Look};
 use super::entry::Entry;
 use super::records::GroupRecord;
 use super::{Caller, Context, Decision, GroupSettings, Name};
@@ -32,8 +32,7 @@ pub struct Coordinator {
     sweep: Sweep,
     /// Of the decision that is under way.
     audit: Audit,
-    lines: Vec<(LogLevel, String)>,
-    counts: GroupCounts,
+    audited: Audited,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +88,7 @@ impl Coordinator {
             });
         }
         match now {
-            Some(_) => self.audit.keep(&mut self.lines, &mut self.counts),
+            Some(_) => self.audit.keep(&mut self.audited),
             None => self.audit.forget(),
         }
     }
@@ -161,7 +160,7 @@ impl Coordinator {
                 self.settle(&decision);
                 return Some(decision);
             }
-            self.audit.keep(&mut self.lines, &mut self.counts);
+            self.audit.keep(&mut self.audited);
         }
     }
 
@@ -171,7 +170,7 @@ impl Coordinator {
         for (record, at) in decision.records.iter().zip(base_offset..) {
             self.put(Some(now), decision.partition, record, Position { offset: at, producer });
         }
-        self.audit.keep(&mut self.lines, &mut self.counts);
+        self.audit.keep(&mut self.audited);
     }
 
     /// They were not, for `error_code`: groups take back what they had begun. The answers, as errors.
@@ -215,12 +214,22 @@ impl Coordinator {
 
     /// Lines for the broker's log since the last call.
     pub fn take_lines(&mut self) -> Vec<(LogLevel, String)> {
-        mem::take(&mut self.lines)
+        mem::take(&mut self.audited.lines)
+    }
+
+    /// Committed offsets that are to be looked at, since the last call.
+    pub fn take_looks(&mut self) -> Vec<Look> {
+        self.audited.take_looks()
+    }
+
+    /// One of them was: its partition ends here.
+    pub fn looked(&mut self, look: &Look, end: i64) {
+        self.audited.looked(look, end);
     }
 
     /// What a scrape shows.
     pub fn metrics(&self) -> GroupMetrics {
-        let mut metrics = GroupMetrics { counts: self.counts.clone(), ..GroupMetrics::default() };
+        let mut metrics = GroupMetrics { counts: self.audited.counts.clone(), ..GroupMetrics::default() };
         let mut groups = BTreeMap::new();
         for entry in self.partitions.values().flat_map(|home| home.groups.values()) {
             *groups.entry((entry.kind(), entry.state())).or_insert(0) += 1;
@@ -268,7 +277,7 @@ impl Coordinator {
             self.groups += 1;
         }
         let entry = home.groups.get_mut(name).expect("it was put there");
-        entry.apply(now, record, position, &mut self.counts);
+        entry.apply(now, record, position, &mut self.audited.counts);
         if let Some(producer) = position.producer {
             home.writers.entry(producer).or_default().insert(name.clone());
         }
@@ -296,7 +305,7 @@ impl Coordinator {
     /// A decision without records holds at once.
     fn settle(&mut self, decision: &Decision) {
         if decision.records.is_empty() {
-            self.audit.keep(&mut self.lines, &mut self.counts);
+            self.audit.keep(&mut self.audited);
         }
     }
 

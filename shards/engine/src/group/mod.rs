@@ -27,7 +27,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use audit::GroupMetrics;
+pub use audit::{GroupMetrics, Look};
 pub use coordinator::Coordinator;
 pub use decision::Decision;
 pub use settings::{GroupSettings, MigrationPolicy};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use floe_wire::ids::TopicId;
 
 use super::api::{Commit, FetchedTopic, GroupAnswer, TxnWrite};
+use super::audit::Look;
 use super::pending::Pending;
 use super::records::{CommittedOffset, GroupRecord};
 use super::{Caller, Context, Decision, Name};
@@ -126,25 +127,32 @@ impl Offsets {
                     answered.push(if txn.is_none() { codes::REBALANCE_IN_PROGRESS } else { codes::ILLEGAL_GENERATION });
                     continue;
                 }
+                let before = known.and_then(|known| known.get(partition)).map(|stored| stored.value.offset);
                 // What is committed in a transaction takes nothing back before its end.
-                if let Some(Stored { value: before, .. }) = known.and_then(|known| known.get(partition))
-                    && txn.is_none()
-                    && *offset < before.offset
-                {
+                if let Some(from) = before.filter(|before| txn.is_none() && offset < before) {
                     cx.audit.rewinds += 1;
                     cx.audit.line(LogLevel::Info, || {
-                        let (topic, from) = (&topic.name, before.offset);
+                        let topic = &topic.name;
                         format!("group {group}: offset of {topic}-{partition} rewound from {from} to {offset} by a commit of {who}")
                     });
                 }
-                if let Some(Stored { value: before, .. }) = known.and_then(|known| known.get(partition))
-                    && by_hand
-                    && *offset > before.offset
-                {
+                if let Some(from) = before.filter(|before| by_hand && offset > before) {
                     cx.audit.skips += 1;
                     cx.audit.line(LogLevel::Info, || {
-                        let (topic, from, host) = (&topic.name, before.offset, &caller.client_host);
+                        let (topic, host) = (&topic.name, &caller.client_host);
                         format!("group {group}: offset of {topic}-{partition} moved ahead from {from} to {offset} by {who} at {host}, while the group has no members")
+                    });
+                }
+                // No partition ends before 0, and the same again is no news.
+                if *offset > 0 && before != Some(*offset) {
+                    cx.audit.look(|| Look {
+                        group: group.clone(),
+                        topic: topic.name.clone(),
+                        topic_id: topic.id,
+                        partition: *partition,
+                        offset: *offset,
+                        who: who.clone(),
+                        host: caller.client_host.clone(),
                     });
                 }
                 let value = CommittedOffset {

@@ -22,8 +22,8 @@ use crate::txn::{Coordinator, Ending, Key};
 /// The host of transactions.
 pub type TxnHost = Host<Coordinator>;
 
-/// The highest bit of a token tells calls of this host from those of requests, which never have it.
-const TOKEN_TAG: u64 = 1 << 63;
+/// The highest bit of a token tells calls of a host from those of requests, which never have it.
+pub(super) const TOKEN_TAG: u64 = 1 << 63;
 
 /// The epoch of every coordinator: there is one broker, and what it sent before a restart is not under way any more.
 const COORDINATOR_EPOCH: i32 = 0;
@@ -54,7 +54,7 @@ pub(super) fn marker(ending: &Ending) -> Marker {
     }
 }
 
-/// Whether an answer is to a call of this host.
+/// Whether an answer is to a call of a host.
 pub fn is_own(token: u64) -> bool {
     token & TOKEN_TAG != 0
 }

@@ -47,6 +47,8 @@ struct Node {
     /// How many partitions were in each answer to a fetch between shards.
     looks: Vec<usize>,
     replies: Vec<Vec<u8>>,
+    /// The broker's log.
+    lines: Vec<String>,
     /// The connection that sends, and its shard.
     conn: ConnId,
     at: u16,
@@ -85,6 +87,7 @@ impl Node {
             ready: 0,
             looks: Vec::new(),
             replies: Vec::new(),
+            lines: Vec::new(),
             conn: CONN,
             at: 0,
             moves: 0,
@@ -148,6 +151,7 @@ impl Node {
                     }
                     Effect::Disk { op, what } => inputs.push_back((at, self.disk(op, what))),
                     Effect::Fatal { message } => self.fatal = Some(message),
+                    Effect::Log { line, .. } => self.lines.push(line),
                     _ => {}
                 }
             }

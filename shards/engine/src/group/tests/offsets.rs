@@ -64,6 +64,23 @@ fn metadata_that_is_too_long_is_refused_alone() {
 }
 
 #[test]
+fn what_is_to_be_compared_with_the_end_of_its_partition() {
+    let mut world = World::new();
+    let looks = |world: &mut World, offsets: &[(i32, i64)]| -> Vec<(i32, i64)> {
+        world.ask("g", Commits(commit_of(who("", -1), "orders", 1, offsets)));
+        world.coordinator.take_looks().into_iter().map(|look| (look.partition, look.offset)).collect()
+    };
+    assert_eq!(looks(&mut world, &[(0, 0), (1, 1), (2, 7)]), [(1, 1), (2, 7)], "no partition ends before 0");
+    assert_eq!(looks(&mut world, &[(1, 1), (2, 6)]), [(2, 6)], "the same again is no news");
+    world.disk_full = Some(codes::COORDINATOR_NOT_AVAILABLE);
+    assert_eq!(looks(&mut world, &[(0, 9)]), [], "it was not committed");
+    world.disk_full = None;
+    assert_eq!(looks(&mut world, &[(3, 9)]), [(3, 9)]);
+    let many: Vec<_> = (1..3_000).map(|offset| (1, offset + 10)).collect();
+    assert_eq!(looks(&mut world, &many).len(), crate::limits::OFFSET_LOOKS_MAX);
+}
+
+#[test]
 fn fetching() {
     let mut world = World::new();
     world.ask("g", Commits(commit(who("", -1), 5)));

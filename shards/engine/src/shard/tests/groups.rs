@@ -3,6 +3,7 @@
 
 use floe_wire::batch::{BatchBuilder, BatchRecord};
 use floe_wire::compression::Codec;
+use floe_wire::messages::delete_topics::DeleteTopicsRequest;
 use floe_wire::messages::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use floe_wire::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use floe_wire::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
@@ -116,6 +117,51 @@ impl Node {
         self.now.wall_ms += ms as i64;
         (0..self.shards.len() as u16).for_each(|shard| self.input(shard, Input::Timer));
     }
+}
+
+#[test]
+fn what_is_committed_beyond_the_end_of_a_partition_is_noticed() {
+    let mut node = Node::start(2, BTreeMap::new());
+    node.create("t", 2, 1);
+    assert_eq!(node.offsets(&["a"], "t"), [(codes::NOT_COORDINATOR, vec![])]);
+    node.find(&["a", "b"], 0, 4);
+    for partition in 0..2 {
+        node.produce("t", partition, &batch(), -1);
+        node.produced();
+    }
+    let noticed = |node: &mut Node| {
+        let lines = node.lines.drain(..).filter(|line| line.contains("beyond"));
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort();
+        let count: u64 = node.shards.iter_mut().map(|shard| shard.metrics_now().groups.counts.beyond_end).sum();
+        (lines, count)
+    };
+    // Groups and partitions of either shard. The end itself is what a member has that has read everything.
+    for group in ["a", "b"] {
+        assert_eq!(node.commit(group, "t", &[(0, 1), (1, 2)]), [codes::NONE; 2]);
+    }
+    assert_eq!(noticed(&mut node), (vec![], 0), "nobody waits for it");
+    node.pass_ms(1_000);
+    let line = |group, at, offset| {
+        format!("group {group}: offset of t-{at} committed as {offset} by  at /127.0.0.1, beyond the partition's end 1")
+    };
+    assert_eq!(noticed(&mut node), (vec![line("a", 1, 2), line("b", 1, 2)], 2));
+    // The same again is no news; records that come within the second are as good as records that were there.
+    node.commit("a", "t", &[(0, 2), (1, 2)]);
+    node.produce("t", 0, &batch(), -1);
+    node.produced();
+    node.pass_ms(1_000);
+    assert_eq!(noticed(&mut node), (vec![], 2));
+    node.commit("a", "t", &[(0, 1 << 40)]);
+    node.pass_ms(999);
+    assert_eq!(noticed(&mut node), (vec![], 2));
+    node.pass_ms(1);
+    assert_eq!(noticed(&mut node).1, 3);
+    // A topic that is gone has no end.
+    node.commit("a", "t", &[(0, 3)]);
+    node.send(20, 5, &DeleteTopicsRequest { topic_names: vec!["t".into()], ..DeleteTopicsRequest::default() });
+    node.pass_ms(1_000);
+    assert_eq!(noticed(&mut node).1, 3);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::ConsumerGroup;
 use super::partitions::{Partitions, each};
 use crate::event::ShardId;
 use crate::group::api::{ConsumerHeartbeat, ConsumerHeartbeatAnswer, GroupAnswer};
-use crate::group::audit::{Audit, GroupCounts};
+use crate::group::audit::{Audit, Audited};
 use crate::group::records::{GroupRecord, MemberState};
 use crate::group::{Caller, Context, Decision, GroupSettings};
 use crate::metadata::{Image, Record};
@@ -76,7 +76,7 @@ struct Bed {
     ids: Uuids,
     group: ConsumerGroup,
     log: Vec<GroupRecord>,
-    counts: GroupCounts,
+    audited: Audited,
 }
 
 impl Bed {
@@ -88,7 +88,7 @@ impl Bed {
             ids: Uuids::new(&[1; 32], 0),
             group: ConsumerGroup::new("g".into()),
             log: Vec::new(),
-            counts: GroupCounts::default(),
+            audited: Audited::default(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Bed {
         let (now, image, settings, ids) = (self.now, &self.image, &self.settings, &mut self.ids);
         let mut cx = Context { now, image, settings, ids, audit: &mut audit };
         let decided = decide(&mut self.group, &mut cx);
-        audit.keep(&mut Vec::new(), &mut self.counts);
+        audit.keep(&mut self.audited);
         decided
     }
 
@@ -122,7 +122,7 @@ impl Bed {
 
     fn take(&mut self, records: Vec<GroupRecord>) {
         for record in records {
-            self.group.apply(Some(self.now), &record, &mut self.counts);
+            self.group.apply(Some(self.now), &record, &mut self.audited.counts);
             self.log.push(record);
         }
         self.check();
@@ -158,7 +158,7 @@ impl Bed {
         let before = durable(&self.group);
         self.group = ConsumerGroup::new("g".into());
         for record in &self.log {
-            self.group.apply(None, record, &mut self.counts);
+            self.group.apply(None, record, &mut self.audited.counts);
         }
         assert_eq!(durable(&self.group), before, "replayed state equals live state");
         self.group.loaded(self.now);

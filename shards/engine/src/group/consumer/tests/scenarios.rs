@@ -25,7 +25,7 @@ fn only_partitions_that_move_stop() {
     assert_eq!(bed.group.state(), "Assigning");
     let all = bed.ask(at("a", 2));
     assert_eq!((all.member_epoch, all.assignment), (3, Some(of(1, &[0, 1, 2, 3]))));
-    assert_eq!((bed.counts.rebalances, bed.counts.rebalance_ns.count()), (3, 3));
+    assert_eq!((bed.audited.counts.rebalances, bed.audited.counts.rebalance_ns.count()), (3, 3));
 }
 
 #[test]
