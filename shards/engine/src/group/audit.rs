@@ -133,17 +133,19 @@ impl Audit {
 }
 
 impl Audited {
-    /// A partition was looked at, and ends here.
-    pub fn looked(&mut self, look: &Look, end: i64) {
-        if look.offset <= end {
-            return;
+    /// Partitions were looked at: where they end. Of these, too, only the first hundred get a line.
+    pub fn looked<'a>(&mut self, looked: impl Iterator<Item = (&'a Look, i64)>) {
+        let mut audit = Audit::default();
+        for (look, end) in looked.filter(|(look, end)| look.offset > *end) {
+            self.counts.beyond_end += 1;
+            audit.line(LogLevel::Warn, || {
+                let Look { group, topic, partition, offset, who, host, .. } = look;
+                format!(
+                    "group {group}: offset of {topic}-{partition} committed as {offset} by {who} at {host}, beyond the partition's end {end}"
+                )
+            });
         }
-        self.counts.beyond_end += 1;
-        let Look { group, topic, partition, offset, who, host, .. } = look;
-        let line = format!(
-            "group {group}: offset of {topic}-{partition} committed as {offset} by {who} at {host}, beyond the partition's end {end}"
-        );
-        self.lines.push((LogLevel::Warn, line));
+        audit.keep(self);
     }
 
     /// What is to be looked at since the last call.

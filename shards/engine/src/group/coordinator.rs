@@ -222,9 +222,9 @@ impl Coordinator {
         self.audited.take_looks()
     }
 
-    /// One of them was: its partition ends here.
-    pub fn looked(&mut self, look: &Look, end: i64) {
-        self.audited.looked(look, end);
+    /// Some were: where their partitions end.
+    pub fn looked<'a>(&mut self, looked: impl Iterator<Item = (&'a Look, i64)>) {
+        self.audited.looked(looked);
     }
 
     /// What a scrape shows.

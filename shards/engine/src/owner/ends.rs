@@ -69,11 +69,11 @@ impl Ends {
     /// An owner has answered. What is not there any more, or failed, has no end to compare with.
     pub fn visited(&mut self, host: &mut GroupHost, token: u64, visited: &[Visited]) {
         let looks = self.calls.remove(&token).expect("a call has one answer");
-        for Visited { at, result } in visited {
-            if let Ok(Seen::End(end)) = result {
-                host.coordinator.looked(&looks[*at as usize], *end);
-            }
-        }
+        let seen = visited.iter().filter_map(|Visited { at, result }| match result {
+            Ok(Seen::End(end)) => Some((&looks[*at as usize], *end)),
+            _ => None,
+        });
+        host.coordinator.looked(seen);
     }
 
     /// When the next round begins.
