@@ -109,6 +109,12 @@ impl ShardLog {
         Ok(Appended { base_offset, append_time_ms, wait: Some(CommitSeq(ring)) })
     }
 
+    /// The commit with which all that a partition has is durable. `None`: it is already.
+    pub fn undurable(&self, ix: PartitionIx) -> Option<CommitSeq> {
+        let p = self.partition(ix).filter(|p| p.high_watermark() < p.log_end())?;
+        p.tail.back().map(|entry| CommitSeq(entry.ring))
+    }
+
     /// Changes what a partition knows of its producers, and counts what the shard remembers of transactions along.
     fn change_producers(&mut self, ix: PartitionIx, change: impl FnOnce(&mut Producers)) {
         let p = self.partitions[ix.0 as usize].as_mut().expect("the caller has it");

@@ -1,5 +1,8 @@
 //! Produce on the owner's side: batches are appended, or wait for room that is being made.
 //!
+//! What a producer is told for good (that it is fenced, that its transaction is over) is as durable as an acknowledgement: the marker that says so may not
+//! have reached the disk, and if it never does, the producer was what it believed to be.
+//!
 //! Invariants: batches are appended in the order in which they came, so while one waits every later one waits behind it; a pipeline without sequence
 //! numbers keeps its order. Nothing waits for room that nobody makes (a full disk), longer than [`PRODUCE_HOLD_MS_MAX`], or past
 //! [`HELD_BYTES_MAX`]: it gets the retriable error that clients know.
@@ -152,13 +155,16 @@ impl Owner {
                     );
                 }
                 Err(AppendError::InvalidProducerEpoch { known, got }) => {
-                    return no(codes::INVALID_PRODUCER_EPOCH, format!("Producer epoch {got} is older than {known}."));
+                    let why = format!("Producer epoch {got} is older than {known}.");
+                    return Some((not_produced(part.at, codes::INVALID_PRODUCER_EPOCH, why), log.undurable(ix)));
                 }
                 Err(AppendError::Unverified { guard }) => {
                     let answer = not_produced(part.at, codes::NONE, String::new());
                     return Some((Produced { message: None, guard: Some(guard), ..answer }, None));
                 }
-                Err(AppendError::NotInTransaction(why)) => return no(codes::INVALID_TXN_STATE, why.into()),
+                Err(AppendError::NotInTransaction(why)) => {
+                    return Some((not_produced(part.at, codes::INVALID_TXN_STATE, why.into()), log.undurable(ix)));
+                }
                 Err(AppendError::TooManyTransactions) => {
                     return no(
                         codes::NOT_ENOUGH_REPLICAS,

@@ -182,7 +182,7 @@ impl Shard {
         self.keep_spare(wait.response);
         self.finish(caller, ending, fx);
         if in_transaction && self.waits_for_coordinator(caller.conn) {
-            self.ask_in_turn(now, caller.conn, fx);
+            self.produce_on(now, caller.conn, fx);
         }
     }
 

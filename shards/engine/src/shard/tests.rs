@@ -61,6 +61,11 @@ struct Node {
     closed: bool,
     /// Journal files that are being filled for as long as the test says.
     filling: Option<Vec<(u16, OpId, DiskOp)>>,
+    /// Writes that are under way for as long as the test says.
+    writing: Option<Vec<(u16, OpId, DiskOp)>>,
+    /// Which messages between shards are on their way until [`Node::deliver`].
+    delays: Option<Box<dyn FnMut(&MeshMsg) -> bool>>,
+    delayed: Vec<(u16, Input)>,
     fatal: Option<String>,
 }
 
@@ -95,6 +100,9 @@ impl Node {
             open: true,
             closed: false,
             filling: None,
+            writing: None,
+            delays: None,
+            delayed: Vec::new(),
             fatal: None,
         };
         // A shard's first input is its boot, whatever the others send it.
@@ -144,10 +152,19 @@ impl Node {
                         if let MeshMsg::Answer { answer: Answer::Fetched { parts, .. }, .. } = &msg {
                             self.looks.push(parts.len());
                         }
-                        inputs.push_back((to.0, Input::Mesh { from: ShardId(at), msg }));
+                        let delayed = self.delays.as_mut().is_some_and(|delays| delays(&msg));
+                        let message = (to.0, Input::Mesh { from: ShardId(at), msg });
+                        if delayed {
+                            self.delayed.push(message);
+                        } else {
+                            inputs.push_back(message);
+                        }
                     }
                     Effect::Disk { op, what: what @ DiskOp::WriteZeros { .. } } if self.filling.is_some() => {
                         self.filling.as_mut().expect("just asked").push((at, op, what));
+                    }
+                    Effect::Disk { op, what: what @ DiskOp::Write { .. } } if self.writing.is_some() => {
+                        self.writing.as_mut().expect("just asked").push((at, op, what));
                     }
                     Effect::Disk { op, what } => inputs.push_back((at, self.disk(op, what))),
                     Effect::Fatal { message } => self.fatal = Some(message),
@@ -156,6 +173,21 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// The writes that were under way end.
+    fn write(&mut self) {
+        for (at, op, what) in self.writing.take().unwrap_or_default() {
+            let done = self.disk(op, what);
+            self.input(at, done);
+        }
+    }
+
+    /// What was on its way between shards arrives.
+    fn deliver(&mut self) {
+        self.delays = None;
+        let delayed = std::mem::take(&mut self.delayed);
+        self.inputs(delayed.into());
     }
 
     /// The journal files that were being filled are.

@@ -232,8 +232,24 @@ impl Shard {
     fn stop_asking(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
         let Some(vouching) = self.vouching.get_mut(&conn) else { return };
         vouching.asked -= 1;
+        self.produce_on(now, conn, fx);
+    }
+
+    /// Something became of one of the connection's requests: those behind it go on, if they may. What has not been sent yet goes when no owner can find
+    /// anything before it wanting: a batch that is on its way back would leave a gap, as what it waits for may have opened the transaction meanwhile.
+    pub(super) fn produce_on(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
+        let Some(vouching) = self.vouching.get(&conn) else { return };
         if vouching.asked > 0 {
             return self.ask_in_turn(now, conn, fx);
+        }
+        let on_its_way = |token| match self.pending.get(&token) {
+            Some(Pending { wait: Wait::Produce(wait), .. }) => {
+                wait.vouched.as_ref().is_some_and(|vouched| !vouched.parts.is_empty() || vouched.has_unverified())
+            }
+            _ => false,
+        };
+        if self.connections.get(&conn).is_some_and(|connection| connection.tokens().any(on_its_way)) {
+            return;
         }
         let waiting = self.vouching.remove(&conn).map(|vouching| vouching.waiting).unwrap_or_default();
         for token in waiting {

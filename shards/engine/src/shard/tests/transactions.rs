@@ -6,7 +6,7 @@ use floe_wire::messages::describe_producers::{DescribeProducersRequest, Describe
 
 use super::*;
 use crate::log::{AppendError, BatchInfo, TxnEnd};
-use crate::mesh::Verified;
+use crate::mesh::{Call, Verified};
 
 /// Offsets of the batches, last stable offset, high watermark, aborted transactions (producer, first offset).
 type Seen = (Vec<i64>, i64, i64, Option<Vec<(i64, i64)>>);
@@ -345,6 +345,104 @@ mod producer {
             }
             assert!(node.shards.iter().all(|shard| shard.vouching.is_empty()));
         }
+    }
+
+    /// The end of the transaction before reaches the partition while the coordinator is asked about the next one: what it said is void, and it is asked
+    /// once more.
+    #[test]
+    fn the_coordinator_is_asked_again_when_a_marker_came_between() {
+        let mut asked_again = 0;
+        for partition in [0, 1] {
+            let (mut node, (id, epoch)) = Node::with_producer(2);
+            node.send_txn(12, (id, epoch), &[(partition, 0)]);
+            assert_eq!(node.answers(12), [(codes::NONE, 0)]);
+            node.delays = Some(Box::new(|msg| matches!(msg, MeshMsg::Call { call: Call::Markers(_), .. })));
+            assert_eq!(node.end(5, (id, epoch), true).0, codes::NONE, "it is decided");
+            if node.delayed.is_empty() {
+                // This one lies beside its coordinator.
+                continue;
+            }
+            asked_again += 1;
+            let frames =
+                (0..2).map(|sequence| (node.at, node.txn_frame(12, (id, epoch + 1), &[(partition, sequence)])));
+            let frames = frames.collect();
+            node.inputs(frames);
+            assert!(node.replies.is_empty(), "the transaction before is not over");
+            node.deliver();
+            let replies = std::mem::take(&mut node.replies);
+            assert_eq!(replies.len(), 2);
+            for (reply, offset) in replies.into_iter().zip(2..) {
+                node.replies = vec![reply];
+                assert_eq!(node.answers(12), [(codes::NONE, offset)]);
+            }
+        }
+        assert_eq!(asked_again, 1);
+    }
+
+    /// The marker that fences a producer stands in the partition before it is on the disk. If it never comes there, a crash takes it back, and the producer is
+    /// what it was: so nobody is told before.
+    #[test]
+    fn whoever_is_fenced_is_told_when_that_is_durable() {
+        let (mut node, (id, epoch)) = Node::with_producer(1);
+        node.send_txn(12, (id, epoch), &[(0, 0)]);
+        assert_eq!(node.answers(12), [(codes::NONE, 0)]);
+        node.writing = Some(Vec::new());
+        let request =
+            EndTxnRequest { transactional_id: ID.into(), producer_id: id, producer_epoch: epoch, committed: true };
+        node.send(26, 5, &request);
+        // The same producer's delayed batch, on another connection.
+        let (first, other) = (node.conn, ConnId(77));
+        let peer = "127.0.0.1:5001".parse().unwrap();
+        node.input(0, Input::Connected { conn: other, peer, listener: 0 });
+        node.conn = other;
+        node.send_txn(12, (id, epoch), &[(0, 1)]);
+        node.conn = first;
+        assert!(node.replies.is_empty(), "a crash now would take it back");
+        let mut before = Node::start(1, node.files.clone());
+        assert_eq!(
+            before.read_as(0, 1),
+            (vec![], 0, 1, Some(vec![])),
+            "the transaction is open, and its producer who it was"
+        );
+        node.write();
+        assert_eq!(node.replies.len(), 2);
+        let fenced = node.replies.remove(0);
+        let response = EndTxnResponse::decode_all(node.reply(26, 5), 5).unwrap();
+        assert_eq!((response.error_code, response.producer_epoch), (codes::NONE, epoch + 1));
+        node.replies = vec![fenced];
+        assert_eq!(node.answers(12), [(codes::INVALID_PRODUCER_EPOCH, -1)]);
+    }
+
+    /// The second batch of a transaction is on its way back while the first one opens it: a third must not go to the partition now.
+    #[test]
+    fn a_batch_does_not_pass_one_that_is_on_its_way_back() {
+        let mut passed = 0;
+        for partition in [0, 1] {
+            let (mut node, producer) = Node::with_producer(2);
+            let mut answers = 0;
+            node.delays = Some(Box::new(move |msg| {
+                let produced = matches!(msg, MeshMsg::Answer { answer: Answer::Produced { .. }, .. });
+                answers += usize::from(produced);
+                produced && answers == 2
+            }));
+            let frames = (0..2).map(|sequence| (node.at, node.txn_frame(12, producer, &[(partition, sequence)])));
+            let frames = frames.collect();
+            node.inputs(frames);
+            if node.delayed.is_empty() {
+                // The partition is where the connection is.
+                continue;
+            }
+            passed += 1;
+            node.send_txn(12, producer, &[(partition, 2)]);
+            node.deliver();
+            let replies = std::mem::take(&mut node.replies);
+            assert_eq!(replies.len(), 3);
+            for (reply, offset) in replies.into_iter().zip(0..) {
+                node.replies = vec![reply];
+                assert_eq!(node.answers(12), [(codes::NONE, offset)]);
+            }
+        }
+        assert_eq!(passed, 1);
     }
 
     #[test]
