@@ -6,7 +6,7 @@ use floe_wire::messages::describe_producers::{DescribeProducersRequest, Describe
 
 use super::*;
 use crate::log::{AppendError, BatchInfo, TxnEnd};
-use crate::mesh::{Call, Verified};
+use crate::mesh::Verified;
 
 /// Offsets of the batches, last stable offset, high watermark, aborted transactions (producer, first offset).
 type Seen = (Vec<i64>, i64, i64, Option<Vec<(i64, i64)>>);
@@ -250,6 +250,21 @@ mod producer {
             parts.map(|part| (part.error_code, part.base_offset)).collect()
         }
 
+        /// AddPartitionsToTxn with one partition: its error.
+        fn add(&mut self, version: i16, producer: (i64, i16), partition: i32) -> i16 {
+            let topic = AddPartitionsToTxnTopic { name: "t".into(), partitions: vec![partition] };
+            let request = AddPartitionsToTxnRequest {
+                v3_and_below_transactional_id: ID.into(),
+                v3_and_below_producer_id: producer.0,
+                v3_and_below_producer_epoch: producer.1,
+                v3_and_below_topics: vec![topic],
+                ..AddPartitionsToTxnRequest::default()
+            };
+            self.send(24, version, &request);
+            let response = AddPartitionsToTxnResponse::decode_all(self.reply(24, version), version).unwrap();
+            response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
+        }
+
         fn end(&mut self, version: i16, producer: (i64, i16), committed: bool) -> (i16, i64, i16) {
             let (producer_id, producer_epoch) = producer;
             let request = EndTxnRequest { transactional_id: ID.into(), producer_id, producer_epoch, committed };
@@ -347,34 +362,29 @@ mod producer {
         }
     }
 
-    /// The end of the transaction before reaches the partition while the coordinator is asked about the next one: what it said is void, and it is asked
-    /// once more.
+    /// A marker of the transaction before, sent twice, reaches the partition while the coordinator is asked about the next one: what it says is void then, and
+    /// it is asked once more.
     #[test]
     fn the_coordinator_is_asked_again_when_a_marker_came_between() {
         let mut asked_again = 0;
         for partition in [0, 1] {
             let (mut node, (id, epoch)) = Node::with_producer(2);
-            node.send_txn(12, (id, epoch), &[(partition, 0)]);
-            assert_eq!(node.answers(12), [(codes::NONE, 0)]);
-            node.delays = Some(Box::new(|msg| matches!(msg, MeshMsg::Call { call: Call::Markers(_), .. })));
-            assert_eq!(node.end(5, (id, epoch), true).0, codes::NONE, "it is decided");
+            assert_eq!(node.add(3, (id, epoch), partition), codes::NONE);
+            node.delays = Some(Box::new(|msg| matches!(msg, MeshMsg::Answer { answer: Answer::Produced { .. }, .. })));
+            node.send_txn(9, (id, epoch), &[(partition, 0)]);
             if node.delayed.is_empty() {
-                // This one lies beside its coordinator.
+                // The partition is where the connection is.
                 continue;
             }
             asked_again += 1;
-            let frames =
-                (0..2).map(|sequence| (node.at, node.txn_frame(12, (id, epoch + 1), &[(partition, sequence)])));
-            let frames = frames.collect();
-            node.inputs(frames);
-            assert!(node.replies.is_empty(), "the transaction before is not over");
+            let topic = node.shards[0].image.topic("t").expect("it was made").id;
+            let (now, owner) = (node.now, usize::from(1 - node.at));
+            let log = node.shards[owner].log.as_mut().expect("it is ready");
+            let ix = log.find(topic, partition).expect("it is there");
+            let end = TxnEnd { committed: true, coordinator_epoch: 0 };
+            log.append_end(now, ix, (id, epoch), end, 0, 0).unwrap();
             node.deliver();
-            let replies = std::mem::take(&mut node.replies);
-            assert_eq!(replies.len(), 2);
-            for (reply, offset) in replies.into_iter().zip(2..) {
-                node.replies = vec![reply];
-                assert_eq!(node.answers(12), [(codes::NONE, offset)]);
-            }
+            assert_eq!(node.answers(9), [(codes::NONE, 1)], "behind the marker");
         }
         assert_eq!(asked_again, 1);
     }
@@ -479,18 +489,7 @@ mod producer {
             node.send_txn(version, (id, epoch), &[(1, 0)]);
             assert_eq!(node.answers(version), [(code, -1)], "version {version}");
         }
-        let topic = AddPartitionsToTxnTopic { name: "t".into(), partitions: vec![1] };
-        let request = AddPartitionsToTxnRequest {
-            v3_and_below_transactional_id: ID.into(),
-            v3_and_below_producer_id: id,
-            v3_and_below_producer_epoch: epoch,
-            v3_and_below_topics: vec![topic],
-            ..AddPartitionsToTxnRequest::default()
-        };
-        node.send(24, 3, &request);
-        let response = AddPartitionsToTxnResponse::decode_all(node.reply(24, 3), 3).unwrap();
-        let code = response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
-        assert_eq!(code, codes::NONE);
+        assert_eq!(node.add(3, (id, epoch), 1), codes::NONE);
         node.send_txn(9, (id, epoch), &[(0, 0), (1, 0)]);
         assert_eq!(node.answers(9), [(codes::INVALID_TXN_STATE, -1), (codes::NONE, 0)], "each for itself");
         assert_eq!(node.end(3, (id, epoch), true).0, codes::NONE);
