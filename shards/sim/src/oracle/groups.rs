@@ -59,6 +59,8 @@ struct Group {
     offsets: BTreeMap<Tp, Offset>,
     /// Offsets of it were deleted, or may have been.
     deleted: bool,
+    /// The group's own deletions that may still come to pass: number, when sent, and when it has come to pass if it ever does.
+    deletions: Vec<(CommitId, u64, Option<u64>)>,
 }
 
 /// A partition in a consumer's hands.
@@ -120,7 +122,8 @@ impl Ledger {
     pub fn lost(&mut self) {
         for group in self.groups.values_mut() {
             let offsets = std::mem::take(&mut group.offsets);
-            *group = Group { deleted: group.deleted, ..Group::default() };
+            let deletions = std::mem::take(&mut group.deletions);
+            *group = Group { deleted: group.deleted, deletions, ..Group::default() };
             for (tp, mut offset) in offsets {
                 offset.commits.retain(|commit| commit.done_ns.is_none());
                 (offset.anything, offset.none_dead_ns) = (true, None);
@@ -142,9 +145,41 @@ impl Ledger {
         let id = self.last_commit;
         let g = self.groups.entry(group).or_default();
         g.deleted |= offset.is_none();
+        g.deletions.retain(|(_, _, done_ns)| done_ns.is_none_or(|done_ns| done_ns > now_ns));
+        let deletions = &g.deletions;
+        let of = g.offsets.entry(tp).or_insert_with(|| {
+            // The first commit for the partition may be carried out before a deletion that is on the way.
+            let commits = deletions.iter().map(|(id, sent_ns, done_ns)| Commit::deletion(*id, *sent_ns, *done_ns));
+            Offset { commits: commits.collect(), ..Offset::default() }
+        });
         let commit = Commit { id, offset, may_expire, sent_ns: now_ns, done_ns: None, acked: false, dead_ns: None };
-        g.offsets.entry(tp).or_default().commits.push(commit);
+        of.commits.push(commit);
         id
+    }
+
+    /// The group is about to be deleted with all its offsets.
+    pub fn deleting(&mut self, group: GroupIx, now_ns: u64) -> CommitId {
+        self.last_commit += 1;
+        let id = self.last_commit;
+        let g = self.groups.entry(group).or_default();
+        g.deleted = true;
+        g.deletions.push((id, now_ns, None));
+        g.offsets.values_mut().for_each(|of| of.commits.push(Commit::deletion(id, now_ns, None)));
+        id
+    }
+
+    /// That was answered.
+    pub fn deleted(&mut self, group: GroupIx, id: CommitId, answered: Answered, now_ns: u64) {
+        let g = self.groups.entry(group).or_default();
+        match answered {
+            Answered::Lost => {
+                let own = g.deletions.iter_mut().filter(|(of, ..)| *of == id);
+                own.for_each(|(_, _, done_ns)| *done_ns = Some(now_ns + GHOST_NS));
+            }
+            _ => g.deletions.retain(|(of, ..)| *of != id),
+        }
+        let tps: Vec<Tp> = g.offsets.keys().copied().collect();
+        tps.into_iter().for_each(|tp| self.committed(group, tp, id, answered, now_ns));
     }
 
     /// A commit was answered.
@@ -325,6 +360,12 @@ impl Ledger {
     /// It has nothing any more.
     pub fn holds_nothing(&mut self, group: GroupIx, who: &str) {
         self.groups.entry(group).or_default().held.remove(who);
+    }
+}
+
+impl Commit {
+    fn deletion(id: CommitId, sent_ns: u64, done_ns: Option<u64>) -> Commit {
+        Commit { id, offset: None, may_expire: false, sent_ns, done_ns, acked: false, dead_ns: None }
     }
 }
 

@@ -32,6 +32,7 @@ pub enum ApiKey {
     EndTxn = 26,
     TxnOffsetCommit = 28,
     CreatePartitions = 37,
+    DeleteGroups = 42,
     IncrementalAlterConfigs = 44,
     OffsetDelete = 47,
     DescribeProducers = 61,

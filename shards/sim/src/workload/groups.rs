@@ -1,4 +1,5 @@
-//! Consumer groups: members of both protocols that join, keep alive, commit, leave, vanish and come back, and standalone consumers that only commit.
+//! Consumer groups: members of both protocols that join, keep alive, commit, leave, vanish and come back, or delete the group; standalone consumers, which only
+//! commit.
 //!
 //! One file per protocol (`classic.rs`, `consumer.rs`), one for offsets (`offsets.rs`), one for what groups look like from outside (`portrait.rs`).
 //! A member has one request on the way at a time, as consumers do on the connection to their coordinator.
@@ -62,11 +63,18 @@ pub struct Style {
     pub hang_up_percent: u32,
     /// Percent of its commits that expire soon.
     pub expiring_percent: u32,
+    /// How often, in percent, it deletes the whole group where it would join it; that fails while others are in it.
+    pub deletes_percent: u32,
     /// It must succeed: it goes on until it has read what it has committed.
     pub must_succeed: bool,
 }
 
 impl Style {
+    /// Whether it deletes the group now. Nothing is drawn where nobody does.
+    pub fn deletes(&self, rng: &mut Rng) -> bool {
+        self.deletes_percent > 0 && rng.percent(self.deletes_percent)
+    }
+
     /// The name by which the judge knows this member: it stays the same when a static one comes back.
     pub fn identity(&self, me: u32, member: &str) -> String {
         self.instance.clone().unwrap_or_else(|| format!("{me}:{member}"))

@@ -12,11 +12,14 @@ enum Step {
     SendExpiring(u64),
     Delete(u64),
     Answer(u64, Answered),
+    /// The whole group.
+    DeleteGroup(u64),
+    AnswerGroup(u64, Answered),
     /// Sent then, finds this.
     Fetch(u64, Option<u64>),
     Damage,
 }
-use Step::{Answer, Damage, Delete, Fetch, Send, SendExpiring};
+use Step::{Answer, AnswerGroup, Damage, Delete, DeleteGroup, Fetch, Send, SendExpiring};
 
 /// Steps happen at 10, 20, 30, ...: whether the book finds something.
 fn judge(steps: &[Step]) -> bool {
@@ -27,6 +30,8 @@ fn judge(steps: &[Step]) -> bool {
             SendExpiring(id) => assert_eq!(book.committing(G, TP, Some(id as i64), true, now_ns), id),
             Delete(id) => assert_eq!(book.committing(G, TP, None, false, now_ns), id),
             Answer(id, answered) => book.committed(G, TP, id, answered, now_ns),
+            DeleteGroup(id) => assert_eq!(book.deleting(G, now_ns), id),
+            AnswerGroup(id, answered) => book.deleted(G, id, answered, now_ns),
             Fetch(sent_ns, found) => book.fetched(G, TP, found.map(|id| (id, id as i64)), sent_ns, now_ns),
             Damage => book.lost(),
         }
@@ -54,6 +59,14 @@ fn offsets_are_what_the_last_commit_made_them() {
         ("one that expired",                 &[SendExpiring(1), Answer(1, Acked), Fetch(25, None)], false),
         ("one deleted",                      &[Send(1), Answer(1, Acked), Delete(2), Answer(2, Acked), Fetch(45, None)], false),
         ("one deleted, there",               &[Send(1), Answer(1, Acked), Delete(2), Answer(2, Acked), Fetch(45, Some(1))], true),
+        ("group deleted",                    &[Send(1), Answer(1, Acked), DeleteGroup(2), AnswerGroup(2, Acked), Fetch(45, None)], false),
+        ("group deleted, one there",         &[Send(1), Answer(1, Acked), DeleteGroup(2), AnswerGroup(2, Acked), Fetch(45, Some(1))], true),
+        ("group not empty, one gone",        &[Send(1), Answer(1, Acked), DeleteGroup(2), AnswerGroup(2, Refused), Fetch(45, None)], true),
+        ("group deleted perhaps",            &[Send(1), Answer(1, Acked), DeleteGroup(2), AnswerGroup(2, Lost), Fetch(45, None)], false),
+        ("group deleted perhaps, one there", &[Send(1), Answer(1, Acked), DeleteGroup(2), AnswerGroup(2, Lost), Fetch(45, Some(1))], false),
+        ("deleted before a commit",          &[DeleteGroup(1), AnswerGroup(1, Acked), Send(2), Answer(2, Acked), Fetch(45, None)], true),
+        ("deleted meanwhile",                &[DeleteGroup(1), Send(2), Answer(2, Acked), AnswerGroup(1, Acked), Fetch(45, None)], false),
+        ("deleted meanwhile, not answered",  &[DeleteGroup(1), AnswerGroup(1, Lost), Send(2), Answer(2, Acked), Fetch(45, None)], false),
         ("damaged: anything",                &[Send(1), Answer(1, Acked), Damage, Fetch(35, None)], false),
         ("damaged, then acknowledged",       &[Send(1), Answer(1, Acked), Damage, Send(2), Answer(2, Acked), Fetch(55, None)], true),
     ];

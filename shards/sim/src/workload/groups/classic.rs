@@ -216,6 +216,8 @@ impl Member {
             ErrorCode::REBALANCE_IN_PROGRESS => self.rejoin(),
             ErrorCode::ILLEGAL_GENERATION => self.out(true),
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_INSTANCE_ID => self.out(false),
+            // It was removed, and then the group was deleted.
+            ErrorCode::GROUP_ID_NOT_FOUND if self.style.deletes_percent > 0 => self.out(false),
             error => cx.oracle.fail(format!("{what} of {}: {}", self.style.group.name(), error.name())),
         }
     }
@@ -300,6 +302,7 @@ impl Member {
         let (who, mut open) = (self.who_of(), std::mem::take(&mut self.open));
         let expiring = cx.rng.percent(self.style.expiring_percent);
         match cx.rng.below(20) {
+            0..=4 if self.style.deletes(cx.rng) => open.delete_group(cx, &mut self.footing, self.style.group),
             0..=11 => open.commit(cx, &mut self.footing, &who, &some, expiring),
             12 if self.style.expiring_percent > 0 => open.delete(cx, &mut self.footing, self.style.group, &some),
             _ => open.fetch(cx, &mut self.footing, &who, &some),
@@ -340,6 +343,9 @@ impl Actor for Member {
             self.commit_alone(cx);
         } else {
             match self.phase {
+                Phase::Out if self.style.deletes(cx.rng) => {
+                    self.open.delete_group(cx, &mut self.footing, self.style.group)
+                }
                 Phase::Out => self.join(cx),
                 Phase::Joined => self.sync(cx),
                 Phase::Member if goes => self.leave(cx),
@@ -380,6 +386,11 @@ impl Actor for Member {
                     Told::Other(error) => self.member_error(cx, error, "OffsetCommit"),
                     Told::Fine | Told::Later => {}
                 }
+                self.open = open;
+            }
+            ApiKey::DeleteGroups => {
+                let mut open = std::mem::take(&mut self.open);
+                open.group_deleted(cx, &mut self.footing, version, body);
                 self.open = open;
             }
             ApiKey::OffsetDelete => {

@@ -302,6 +302,8 @@ impl Actor for Member {
         let now_ns = cx.world.now_ns();
         if !self.footing.found {
             self.footing.find(cx, GROUP, &self.style.group.name());
+        } else if !self.is_member() && self.style.deletes(cx.rng) {
+            self.open.delete_group(cx, &mut self.footing, self.style.group);
         } else if !self.is_member() {
             self.heartbeat(cx, JOIN_EPOCH);
         } else if goes {
@@ -320,6 +322,7 @@ impl Actor for Member {
         match request.api {
             ApiKey::FindCoordinator => self.footing.found(cx, request.version, body),
             ApiKey::ConsumerGroupHeartbeat => self.answered(cx, request, body),
+            ApiKey::DeleteGroups => self.open.group_deleted(cx, &mut self.footing, request.version, body),
             ApiKey::OffsetCommit => match self.open.committed(cx, &mut self.footing, request.version, body) {
                 Told::Fine | Told::Later => {}
                 Told::Other(ErrorCode::STALE_MEMBER_EPOCH) => self.must_say_all = true,

@@ -1,10 +1,11 @@
-//! OffsetCommit, OffsetFetch and OffsetDelete in every version: requests, and answers judged by the book.
+//! OffsetCommit, OffsetFetch, OffsetDelete and DeleteGroups in every version: requests, and answers judged by the book.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use floe_wire::errors::ErrorCode;
 use floe_wire::ids::TopicId;
+use floe_wire::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use floe_wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
 };
@@ -44,6 +45,8 @@ pub struct Who<'a> {
 pub struct Open {
     group: Option<GroupIx>,
     commits: BTreeMap<Tp, CommitId>,
+    /// The group itself is being deleted.
+    deletion: Option<CommitId>,
     asked: Vec<Tp>,
 }
 
@@ -119,10 +122,45 @@ impl Open {
         }
     }
 
-    /// What was on the way will not be answered.
+    /// Deletes the group with all its offsets.
+    pub fn delete_group(&mut self, cx: &mut Cx<'_>, footing: &mut Footing, group: GroupIx) {
+        (self.group, self.commits) = (Some(group), BTreeMap::new());
+        self.deletion = Some(cx.oracle.groups.deleting(group, cx.world.now_ns()));
+        let version = cx.rng.range(0, 2) as i16;
+        let request = DeleteGroupsRequest { groups_names: vec![Cow::Owned(group.name())] };
+        send(cx, footing, ApiKey::DeleteGroups, version, &request);
+        if !footing.in_flight {
+            self.lost(cx, Answered::Refused);
+        }
+    }
+
+    /// That was answered.
+    pub fn group_deleted(&mut self, cx: &mut Cx<'_>, footing: &mut Footing, version: i16, body: &[u8]) {
+        let what = "DeleteGroups";
+        let Some(response) = decode::<DeleteGroupsResponse>(cx, what, body, version) else { return };
+        let Some(result) = response.results.first() else {
+            return cx.oracle.fail(format!("{what}: answered without the group"));
+        };
+        let how = match footing.told(cx, result.error_code, what) {
+            Told::Fine => Answered::Acked,
+            // A part of it may have been carried out.
+            Told::Later => Answered::InDoubt,
+            Told::Other(ErrorCode::NON_EMPTY_GROUP | ErrorCode::GROUP_ID_NOT_FOUND) => Answered::Refused,
+            Told::Other(error) => {
+                cx.oracle.fail(format!("{what}: {}", error.name()));
+                Answered::InDoubt
+            }
+        };
+        self.lost(cx, how);
+    }
+
+    /// What was on the way ends like this: its answer is not about single partitions, or does not come.
     pub fn lost(&mut self, cx: &mut Cx<'_>, how: Answered) {
         let now_ns = cx.world.now_ns();
         let Some(group) = self.group else { return };
+        if let Some(id) = self.deletion.take() {
+            cx.oracle.groups.deleted(group, id, how, now_ns);
+        }
         for (tp, id) in std::mem::take(&mut self.commits) {
             cx.oracle.groups.committed(group, tp, id, how, now_ns);
         }

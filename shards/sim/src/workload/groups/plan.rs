@@ -60,9 +60,20 @@ impl Plan {
                     pause_ns: rng.log_range(1_000_000, 100_000_000),
                     hang_up_percent: if rng.percent(20) { 2 } else { 0 },
                     expiring_percent,
+                    deletes_percent: 0,
                     must_succeed: false,
                 });
             }
+        }
+        // What deletes groups takes the judge's certainty about their generations with it: not in every run. One of standalone consumers can be deleted at
+        // any time, another the more often the fewer are in it.
+        if rng.percent(40) {
+            let members = |group: GroupIx| plan.members.iter().filter(|style| style.group == group).count();
+            let ease = |(group, speech): &&(GroupIx, Speech)| (*speech != Speech::Standalone, members(*group));
+            let easiest = plan.groups.iter().min_by_key(ease).map(|(group, _)| *group);
+            let percent = rng.range(20, 80) as u32;
+            let its = plan.members.iter_mut().filter(|style| Some(style.group) == easiest);
+            its.for_each(|style| style.deletes_percent = percent);
         }
         plan
     }
@@ -89,6 +100,7 @@ impl Plan {
             pause_ns: 20_000_000,
             hang_up_percent: 0,
             expiring_percent: 0,
+            deletes_percent: 0,
             must_succeed: true,
         };
         let first = self.groups.len();
