@@ -187,3 +187,56 @@ fn the_last_epoch_is_the_coordinators() {
     assert_eq!(told(fenced.add_partitions(NOW, fenced.producer, &topics, Adding::Named)), FENCED);
     assert_eq!(told(fenced.init(NOW, 1000, None, FRESH)), "Empty 99:0");
 }
+
+/// A producer that was slow finds its transaction aborted by the coordinator, which took its epoch: nobody has come in its place. What it asks tells it so
+/// by the code that Kafka answers; Java's producer dies of PRODUCER_FENCED, and its abort goes well.
+#[test]
+fn a_producer_whose_transaction_took_too_long() {
+    use State::*;
+    let ending = txn(Ongoing).fence(NOW);
+    let over = ending.completed(NOW);
+    assert_eq!(
+        (ending.state, ending.producer, over.state, over.producer),
+        (PrepareAbort, producer(7, 5), CompleteAbort, producer(7, 5))
+    );
+    let (slow, topics) = (producer(7, 4), [(Name::from("out"), vec![0])]);
+    let rows: &[(&str, &dyn Fn(&Txn) -> String, &str, &str)] = &[
+        ("EndTxn 5, abort", &|txn| told(txn.end_bumping(NOW, slow, false, None)), CONCURRENT, "done"),
+        ("EndTxn 5, commit", &|txn| told(txn.end_bumping(NOW, slow, true, None)), STATE, STATE),
+        ("EndTxn 4, abort", &|txn| told(txn.end(NOW, slow, false)), FENCED, FENCED),
+        ("AddPartitionsToTxn", &|txn| told(txn.add_partitions(NOW, slow, &topics, Adding::Named)), FENCED, FENCED),
+        (
+            "Produce, TxnOffsetCommit",
+            &|txn| told(txn.add_partitions(NOW, slow, &topics, Adding::Implicit)),
+            FENCED,
+            FENCED,
+        ),
+        ("InitProducerId, naming itself", &|txn| told(txn.init(NOW, 1000, Some(slow), FRESH)), CONCURRENT, FENCED),
+        ("InitProducerId", &|txn| told(txn.init(NOW, 1000, None, FRESH)), CONCURRENT, "Empty 7:6"),
+    ];
+    for (asked, what, while_it_ends, when_it_is_over) in rows {
+        assert_eq!((&*what(&ending), &*what(&over)), (*while_it_ends, *when_it_is_over), "{asked}");
+    }
+    // Its abort told it the epoch that goes on; asked after a restart as well.
+    let Outcome::Done(next) = over.end_bumping(NOW, slow, false, None) else { panic!("it is over") };
+    assert_eq!(told(over.add_partitions(NOW, next, &topics, Adding::Implicit)), "Ongoing 7:5");
+}
+
+/// The answer to an end is lost with the broker. What the log says is enough to answer the same end again, wherever the crash came.
+#[test]
+fn an_end_that_is_asked_again_after_a_restart() {
+    let before = txn(State::Ongoing);
+    for committed in [true, false] {
+        let Outcome::Changes(ended, next) = before.end_bumping(NOW, before.producer, committed, None) else {
+            panic!("it ends")
+        };
+        // A restart forgets the epoch before.
+        let restarted = |txn: &Txn| Txn { last_epoch: -1, ..txn.clone() };
+        let again = |txn: &Txn| restarted(txn).end_bumping(NOW, before.producer, committed, None);
+        let begun = format!("Prepare{} 7:5", if committed { "Commit" } else { "Abort" });
+        assert_eq!(told(again(&before)), begun, "nothing was written");
+        assert_eq!(told(again(&ended)), CONCURRENT, "it was decided");
+        let Outcome::Done(told_again) = again(&ended.completed(NOW)) else { panic!("it is over") };
+        assert_eq!(told_again, next);
+    }
+}
