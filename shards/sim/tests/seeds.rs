@@ -85,6 +85,7 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
         "the end of a transaction was taken over from what a killed process had left in the cache, its marker lost with the power",
     ),
     (Kind::Txns, 8_008_438, "a produce that came back from its partition once more was passed by the one behind it"),
+    (Kind::Txns, 9_005_382, "a produce passed one that was on its way back from its partition"),
 ];
 
 /// Seeds of the test run: a run of each kind for each, in four parts so that they use as many cores as there are.

@@ -39,6 +39,9 @@ mod txn_offsets;
 
 const CONN: ConnId = ConnId(1);
 
+/// Whether a message between shards is held up.
+type Delays = Box<dyn FnMut(&MeshMsg) -> bool>;
+
 struct Node {
     shards: Vec<Shard>,
     files: BTreeMap<String, Vec<u8>>,
@@ -64,7 +67,7 @@ struct Node {
     /// Writes that are under way for as long as the test says.
     writing: Option<Vec<(u16, OpId, DiskOp)>>,
     /// Which messages between shards are on their way until [`Node::deliver`].
-    delays: Option<Box<dyn FnMut(&MeshMsg) -> bool>>,
+    delays: Option<Delays>,
     delayed: Vec<(u16, Input)>,
     fatal: Option<String>,
 }

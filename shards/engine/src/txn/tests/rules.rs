@@ -200,7 +200,8 @@ fn a_producer_whose_transaction_took_too_long() {
         (PrepareAbort, producer(7, 5), CompleteAbort, producer(7, 5))
     );
     let (slow, topics) = (producer(7, 4), [(Name::from("out"), vec![0])]);
-    let rows: &[(&str, &dyn Fn(&Txn) -> String, &str, &str)] = &[
+    type Asks<'a> = &'a dyn Fn(&Txn) -> String;
+    let rows: &[(&str, Asks, &str, &str)] = &[
         ("EndTxn 5, abort", &|txn| told(txn.end_bumping(NOW, slow, false, None)), CONCURRENT, "done"),
         ("EndTxn 5, commit", &|txn| told(txn.end_bumping(NOW, slow, true, None)), STATE, STATE),
         ("EndTxn 4, abort", &|txn| told(txn.end(NOW, slow, false)), FENCED, FENCED),
