@@ -351,9 +351,8 @@ pub enum DiskOp {
         /// Without: through the page cache (what sendfile needs).
         direct: bool,
     },
-    /// Reserves `len` bytes from `offset` on disk (fallocate(2)) and makes the file that long; what was not written reads as zeros. Writes there need not wait
-    /// for a change of the file's size, which io_uring leaves to a thread of its own. Fails when there is no space. A hint otherwise: where the file
-    /// system cannot reserve, nothing happens. Not durable before the next sync. Gives [`DiskOutput::Done`].
+    /// Reserves `len` bytes from `offset` on disk (fallocate(2)). Fails when there is no space. A hint otherwise: where the file system cannot
+    /// reserve, nothing happens. Not durable before the next sync. Gives [`DiskOutput::Done`].
     Preallocate {
         /// Which.
         file: FileHandle,
@@ -361,6 +360,9 @@ pub enum DiskOp {
         offset: u64,
         /// Number of bytes.
         len: u64,
+        /// Also make the file that long; what was not written reads as zeros. Writes there are no changes of the file's size, which io_uring leaves to a
+        /// thread of its own: for many small ones.
+        grow: bool,
     },
     /// Writes `len` zero bytes from `offset` and makes them durable, so that later writes there change no file metadata. Gives [`DiskOutput::Done`].
     WriteZeros {

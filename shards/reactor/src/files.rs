@@ -53,9 +53,10 @@ pub fn run(root: &Path, op: DiskOp, witness: &File) -> Result<DiskOutput, DiskEr
             let (file, len) = open(root, &path, create, direct).map_err(|error| disk_error("open", &path, &error))?;
             Ok(DiskOutput::Opened { file: FileHandle::new(OpenFile { file, direct, path }), len })
         }
-        DiskOp::Preallocate { file, offset, len } => {
+        DiskOp::Preallocate { file, offset, len, grow } => {
             let file = OpenFile::of(&file);
-            match fallocate(file.file.as_fd(), FallocateFlags::empty(), offset, len) {
+            let flags = if grow { FallocateFlags::empty() } else { FallocateFlags::KEEP_SIZE };
+            match fallocate(file.file.as_fd(), flags, offset, len) {
                 Err(error) if error == Errno::NOSPC || error == Errno::DQUOT => {
                     Err(disk_error("reserve space in", &file.path, &error.into()))
                 }

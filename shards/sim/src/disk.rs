@@ -293,10 +293,10 @@ impl Disk {
     fn carry_out(&mut self, ticket: Ticket, op: &DiskOp, began_seq: u64) -> Result<DiskOutput, DiskError> {
         match op {
             DiskOp::Open { path, create, direct } => self.open(path, *create, *direct),
-            DiskOp::Preallocate { file, offset, len } => {
+            DiskOp::Preallocate { file, offset, len, grow } => {
                 let id = handle(file, self.life).file;
                 self.space_for(id, offset + len)?;
-                self.file(id).reserve(offset + len);
+                self.file(id).reserve(offset + len, *grow);
                 Ok(DiskOutput::Done)
             }
             DiskOp::WriteZeros { file, offset, len } => {

@@ -211,7 +211,7 @@ impl ShardLog {
         let to = block_up(stream_pos.max(offset)) + len;
         d.step = if d.is_opening() { Step::Reserving { to } } else { Step::Extending { to } };
         let file = d.file.clone().expect("it is open");
-        self.ops.issue(Op::Direct(ix), DiskOp::Preallocate { file, offset, len: to - offset }, fx);
+        self.ops.issue(Op::Direct(ix), DiskOp::Preallocate { file, offset, len: to - offset, grow: false }, fx);
     }
 
     /// A step of making a segment ready ended.

@@ -19,8 +19,10 @@ pub(super) struct File {
     durable: Vec<u8>,
     /// Writes in `view` that no sync has made durable, oldest first.
     pending: Vec<Pending>,
-    /// End of the space reserved by `Preallocate`, in bytes. A loss of power may leave the file shorter until a sync.
+    /// End of the space reserved by `Preallocate`, in bytes.
     reserved: u64,
+    /// How long that made the file. A loss of power may leave it shorter until a sync.
+    grown: u64,
     /// End of what was ever written: behind it nothing is on the platter that could be damaged.
     content: u64,
     /// Sectors that give EIO until they are written again.
@@ -61,6 +63,7 @@ impl File {
             durable: Vec::new(),
             pending: Vec::new(),
             reserved: 0,
+            grown: 0,
             content: 0,
             bad_sectors: BTreeMap::new(),
             open: Arc::new(()),
@@ -78,10 +81,13 @@ impl File {
         self.content.min(self.len())
     }
 
-    /// Reserves space up to `end`; what was not written reads as zeros.
-    pub(super) fn reserve(&mut self, end: u64) {
+    /// Reserves space up to `end`; a file that grows reads as zeros there.
+    pub(super) fn reserve(&mut self, end: u64, grow: bool) {
         self.reserved = self.reserved.max(end);
-        self.view.resize(self.view.len().max(end as usize), 0);
+        if grow {
+            self.grown = self.grown.max(end);
+            self.view.resize(self.view.len().max(end as usize), 0);
+        }
     }
 
     /// Bytes the file takes on disk.
@@ -175,6 +181,7 @@ impl File {
             true
         });
         self.reserved = len;
+        self.grown = self.grown.min(len);
         self.content = self.content.min(len);
     }
 
@@ -248,9 +255,9 @@ impl File {
         self.bad_sectors.insert(offset / SECTOR_BYTES, ());
     }
 
-    /// What was reserved counts to the file's durable size.
+    /// The size that reserving has made is durable.
     fn size_is_durable(&mut self) {
-        let len = self.durable.len().max(self.reserved as usize);
+        let len = self.durable.len().max(self.grown as usize);
         self.durable.resize(len, 0);
     }
 

@@ -184,10 +184,10 @@ fn space_runs_out_and_comes_back() {
     let disk = &mut disk(1);
     disk.faults.capacity_bytes = 8192;
     let file = open(disk, "f", true);
-    let too_much = run(disk, DiskOp::Preallocate { file: file.clone(), offset: 0, len: 1 << 20 });
+    let too_much = run(disk, DiskOp::Preallocate { file: file.clone(), offset: 0, len: 1 << 20, grow: true });
     assert_eq!(too_much.unwrap_err().kind, DiskErrorKind::NoSpace);
     assert_eq!(disk.free_bytes(), 8192, "a reservation that does not fit is not made");
-    run(disk, DiskOp::Preallocate { file: file.clone(), offset: 0, len: 8192 }).unwrap();
+    run(disk, DiskOp::Preallocate { file: file.clone(), offset: 0, len: 8192, grow: true }).unwrap();
     assert_eq!(disk.free_bytes(), 0);
     run(disk, DiskOp::Write { file: file.clone(), offset: 4096, data: block(1), dsync: true }).unwrap();
     let full = run(disk, DiskOp::Write { file: file.clone(), offset: 8192, data: block(1), dsync: true });

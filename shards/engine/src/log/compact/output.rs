@@ -105,7 +105,9 @@ impl Output {
         let file = || self.file.clone().expect("opened first");
         match self.step {
             Step::Create => Some(DiskOp::Open { path: path + ".log", create: true, direct: true }),
-            Step::Reserve => Some(DiskOp::Preallocate { file: file(), offset: 0, len: self.reserve_bytes }),
+            Step::Reserve => {
+                Some(DiskOp::Preallocate { file: file(), offset: 0, len: self.reserve_bytes, grow: false })
+            }
             Step::Sync => Some(DiskOp::Sync { file: file() }),
             Step::Cut => Some(DiskOp::Truncate { file: file(), len: self.segment.len }),
             Step::Index => {

@@ -14,6 +14,9 @@ use crate::time::Time;
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes reserved on disk ahead, at most.
 const RESERVE_BYTES_MAX: u64 = 32 << 20;
+/// With less than this to be written reserving makes the segment longer, so that the ring writes to it by itself (decision 13). A large write would gain nothing:
+/// what it costs is its bytes.
+const GROWING_BYTES: u64 = 256 << 10;
 /// A segment's index file is written after this many bytes: what a crash leaves unindexed.
 const INDEX_SAVE_BYTES: u64 = 16 << 20;
 
@@ -172,10 +175,11 @@ impl ShardLog {
         if segment.reserved >= job.end {
             return self.next_write(ix, job, file);
         }
-        let len = ((job.end - job.written) * 4).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+        let bytes = job.end - job.written;
+        let len = (bytes * 4).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
         let (offset, end) = (block_down(segment.reserved.max(segment.len)), job.end.max(segment.reserved + len));
         segment.reserved = end;
-        (JobStep::Reserve, DiskOp::Preallocate { file, offset, len: end - offset })
+        (JobStep::Reserve, DiskOp::Preallocate { file, offset, len: end - offset, grow: bytes < GROWING_BYTES })
     }
 
     fn issue_step(&mut self, ix: PartitionIx, mut job: Box<SettleJob>, next: (JobStep, DiskOp), fx: &mut Effects) {

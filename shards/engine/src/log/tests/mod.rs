@@ -47,8 +47,8 @@ impl Disk {
                 Ok(DiskOutput::Opened { file: FileHandle::new(path.clone()), len })
             }
             DiskOp::Sync { .. } | DiskOp::SyncAll { .. } => Ok(DiskOutput::Done),
-            DiskOp::Preallocate { file, offset, len } => {
-                if !self.forgets_segments {
+            DiskOp::Preallocate { file, offset, len, grow } => {
+                if *grow && !self.forgets_segments {
                     let file = self.files.entry(path_of(file)).or_default();
                     file.resize(file.len().max((offset + len) as usize), 0);
                 }
