@@ -125,7 +125,10 @@ impl ShardLog {
             p.direct_wanted = true;
             self.direct_wanted.push((ix, bytes as u64));
         }
-        ready && head <= DIRECT_HEAD_BYTES_MAX
+        let behind = ready && head > DIRECT_HEAD_BYTES_MAX;
+        // What a fast producer sends while the rest is settled must not go the same way again and again.
+        self.settle.direct_behind |= behind;
+        ready && !behind
     }
 
     /// Makes room for a batch that goes straight to its segment, and the piece it goes into.

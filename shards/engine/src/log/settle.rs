@@ -85,6 +85,10 @@ pub(super) struct Settle {
     pub(super) full_told: bool,
     /// Some segment is to be closed because of its age.
     pub(super) rolls_wanted: bool,
+    /// A large batch could not go straight to its segment because too much came through the journal before it: that is settled at once.
+    pub(super) direct_behind: bool,
+    /// The round under way is for that, as fast as it can be.
+    catches_up: bool,
 }
 
 impl Settle {
@@ -113,6 +117,8 @@ impl Settle {
             no_space_now: false,
             full_told: false,
             rolls_wanted: false,
+            direct_behind: false,
+            catches_up: false,
         }
     }
 
@@ -163,12 +169,14 @@ impl ShardLog {
         let lapped = self.journal.used_percent() >= 50 && (files > s.files_then || retry);
         let crowded = self.journal.memory_bytes > self.settings.cache_bytes && (grown || files > s.files_then);
         let rolls = std::mem::take(&mut s.rolls_wanted);
-        if !self.ready || !(full || lapped || crowded || rolls || s.checkpoint_wanted) {
+        let chosen = full || lapped || crowded || rolls || s.direct_behind;
+        if !self.ready || !(chosen || s.checkpoint_wanted) {
             return;
         }
+        s.catches_up = std::mem::take(&mut s.direct_behind);
         self.metrics.settle_rounds += 1;
         self.settle.settled_then = self.metrics.settled_bytes;
-        if full || lapped || crowded || rolls {
+        if chosen {
             let small: u64 =
                 self.partitions.iter().flatten().map(|p| p.unsettled_bytes).filter(|b| *b < SMALL_BYTES).sum();
             let bytes_min = match small > self.settle.at_bytes / 4 {
@@ -220,7 +228,8 @@ impl ShardLog {
     /// How many partitions with much to write are settled at once, and by how large writes: the more has come than rounds keep up with, the
     /// sooner appends will wait for room.
     fn settle_pace(&self) -> (usize, u64) {
-        if self.settle.force || self.stopping || self.journal.used_percent() >= 60 {
+        let hurry = self.settle.force || self.settle.catches_up || self.settle.direct_behind;
+        if hurry || self.stopping || self.journal.used_percent() >= 60 {
             return PACES[PACES.len() - 1];
         }
         // An eighth more than begins a round is being behind.

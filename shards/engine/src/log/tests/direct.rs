@@ -420,3 +420,28 @@ fn large_batches_are_written_once() {
     node.run();
     assert_eq!(node.disk.files.keys().filter(|p| p.ends_with(".log")).count(), 1);
 }
+
+/// More came through the journal than the next large batch takes along, as happens while a segment is opened or closed: it is settled at once, not when the
+/// journal is full, or a fast producer would never get out of it again.
+#[test]
+fn what_came_through_the_journal_does_not_keep_the_rest_there() {
+    let settings = LogSettings {
+        direct_bytes: 1 << 20,
+        journal_bytes: 256 << 20,
+        journal_file_bytes: 16 << 20,
+        cache_bytes: 512 << 20,
+        settle_bytes: 200 << 20,
+        commit_bytes_max: 1 << 20,
+        ..small()
+    };
+    let mut node = Node::start_with(settings, Disk::default(), 0, 1, 1, LogConfig::default());
+    for bytes in [vec![900_000; 40], vec![1_200_000; 2]].concat() {
+        node.append(0, 1, bytes).unwrap();
+        node.run();
+    }
+    assert_eq!(node.log.metrics().direct_batches, 0, "the segment was not ready, then there was too much before it");
+    node.append(0, 1, 1_200_000).unwrap();
+    node.run();
+    assert_eq!(node.log.metrics().direct_batches, 1);
+    assert_eq!(node.read_all(0, 0).unwrap().len(), 43);
+}
