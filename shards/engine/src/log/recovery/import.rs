@@ -1,4 +1,4 @@
-//! Taking over what older generations hold: their unsettled batches are copied into this shard's own journal, and a checkpoint says so.
+//! Taking over what older generations hold: their unsettled batches are copied into this shard's own journal, and both checkpoints say so.
 
 use bytes::Bytes;
 
@@ -60,11 +60,15 @@ impl ShardLog {
                 recovery.stage = Stage::Ending;
                 self.drained = true;
                 self.settle.checkpoint_wanted = true;
-                recovery.last_task = self.checkpoint_sequence;
+                recovery.one_told = true;
                 self.recovery = Some(recovery);
                 return;
             }
         } else if recovery.stage != Stage::Ending || self.settle.checkpoint_wanted || !self.settle.is_idle() {
+            self.recovery = Some(recovery);
+            return;
+        } else if std::mem::take(&mut recovery.one_told) {
+            self.settle.checkpoint_wanted = true;
             self.recovery = Some(recovery);
             return;
         }

@@ -70,7 +70,7 @@ enum Stage {
     Beginning,
     /// Batches of older generations are being copied.
     Importing,
-    /// The checkpoint that says so is being written.
+    /// The two checkpoints that say so are being written: the files of older generations go then, and with one of the two damaged the other has to know.
     Ending,
 }
 
@@ -85,6 +85,8 @@ pub(super) struct Recovery {
     imports: VecDeque<Import>,
     /// Older generations were there.
     drains: bool,
+    /// Only the first of the two checkpoints has been told yet that they are drained.
+    one_told: bool,
     /// What was found of each partition, until it is given back.
     gathered: Vec<Gathered>,
     /// What cannot be read and may have been anybody's.
@@ -102,6 +104,7 @@ impl ShardLog {
             stage: Stage::Gathering,
             tasks: HashMap::default(),
             last_task: 0,
+            one_told: false,
             sources: Vec::new(),
             imports: VecDeque::new(),
             drains: false,

@@ -128,6 +128,21 @@ fn what_an_older_generation_holds_is_made_durable_before_it_counts() {
     assert_eq!(synced.count(), files, "{:?}", node.boot);
 }
 
+/// When the newest checkpoint is damaged, the one before counts. If that did not know that older generations are drained, their journals would be asked again,
+/// of which a crash may have left a part.
+#[test]
+fn both_checkpoints_know_that_older_generations_are_drained() {
+    let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+    node.append(0, 1, 100).unwrap();
+    node.run();
+    let node = Node::start(node.disk, 0, 2, 2, LogConfig::default());
+    assert!(node.events.iter().any(|event| matches!(event, LogEvent::OldGenerationsDrained)));
+    for name in crate::log::checkpoint::NAMES {
+        let content = &node.disk.files[&format!("journal/g2x2/s0/{name}")];
+        assert!(crate::log::checkpoint::Checkpoint::from_bytes(content).unwrap().drained, "{name}");
+    }
+}
+
 #[test]
 fn repeats_are_known_after_a_crash() {
     let mut node = Node::start(Disk::default(), 0, 1, 1, LogConfig::default());
