@@ -61,7 +61,7 @@ pub fn run(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject, turn: usiz
         let produced = outcome.check.acknowledged * outcome.workload.record_bytes as u64;
         found.figures.push(("device_bytes".to_owned(), after.saturating_sub(before) as f64 / produced.max(1) as f64));
     }
-    if row.name == rows::DISK_ROW && failure.is_none() {
+    if [rows::DISK_ROW, rows::DISK_ROW_MANY].contains(&row.name) && failure.is_none() {
         // In the same run: what a disk gives differs from hour to hour on a machine that others share.
         match disk::sequential(&place.scratch, 3.0) {
             Ok(own) => {

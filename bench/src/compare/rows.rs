@@ -57,8 +57,10 @@ const FLOE: &[Subject] = &[Subject::Floe];
 const TWO_SHARDS: &[&str] = &["cores=2", "oversubscribe=true"];
 const FOUR_SHARDS: &[&str] = &["cores=4", "oversubscribe=true"];
 
-/// The row beside which the disk's own rate is measured.
+/// The rows beside which the disk's own rate is measured.
 pub const DISK_ROW: &str = "bandwidth-profile";
+/// With several partitions.
+pub const DISK_ROW_MANY: &str = "bandwidth-profile-4p";
 
 /// Pairs of subjects whose ratio is formed, left by right.
 pub const PAIRS: &[(Subject, Subject)] =
@@ -189,6 +191,16 @@ pub const ROWS: &[Row] = &[
         about: "produce 1 KiB, 1 partition, batches of 1 MB, profile `bandwidth`",
         aim: "device writes 1.1x what is produced; 80 % of the disk's sequential rate",
         source: Source::Workload("produce-1k-1p"),
+        figures: &["mb_s", "disk_mb_s", "disk_share", "cpu_s_gb", "device_bytes", "client_busy"],
+        subjects: FLOE,
+        settings: &["profile=bandwidth"],
+        fresh: true,
+    },
+    Row {
+        name: DISK_ROW_MANY,
+        about: "the same, 4 partitions and producers",
+        aim: "as with one",
+        source: Source::Workload("produce-1k-4p"),
         figures: &["mb_s", "disk_mb_s", "disk_share", "cpu_s_gb", "device_bytes", "client_busy"],
         subjects: FLOE,
         settings: &["profile=bandwidth"],

@@ -362,7 +362,7 @@ pub const CONFIGS: &[ConfigDef] = &[
     broker(
         "direct.bytes",
         long(0, i64::MAX),
-        "0",
+        "786432",
         "Batches from this size on are written straight to their segment, the journal holds their commit only. 0: none.",
     ),
     broker("journal.bytes", long(48 * MIB, i64::MAX), "268435456", "Space of one shard's journal on disk."),

@@ -435,7 +435,7 @@ fn what_came_through_the_journal_does_not_keep_the_rest_there() {
         ..small()
     };
     let mut node = Node::start_with(settings, Disk::default(), 0, 1, 1, LogConfig::default());
-    for bytes in [vec![900_000; 40], vec![1_200_000; 2]].concat() {
+    for bytes in [vec![900_000; 80], vec![1_200_000; 2]].concat() {
         node.append(0, 1, bytes).unwrap();
         node.run();
     }
@@ -443,5 +443,5 @@ fn what_came_through_the_journal_does_not_keep_the_rest_there() {
     node.append(0, 1, 1_200_000).unwrap();
     node.run();
     assert_eq!(node.log.metrics().direct_batches, 1);
-    assert_eq!(node.read_all(0, 0).unwrap().len(), 43);
+    assert_eq!(node.read_all(0, 0).unwrap().len(), 83);
 }
