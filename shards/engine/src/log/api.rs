@@ -119,7 +119,7 @@ impl Default for LogSettings {
             settle_bytes: 48 << 20,
             commit_bytes_max: crate::limits::COMMIT_BYTES_MAX,
             commit_wait_us: 0,
-            direct_bytes: 0,
+            direct_bytes: 768 << 10,
             producer_expiration_ms: 86_400_000,
             retention_check_ms: 300_000,
             compaction: true,

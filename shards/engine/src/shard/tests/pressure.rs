@@ -134,6 +134,11 @@ fn a_request_that_names_more_than_is_taken_ends_its_connection() {
     }
 }
 
+/// A node whose large batches all go through the journal.
+fn through_the_journal() -> Node {
+    Node::start_with(1, BTreeMap::new(), &[("direct.bytes", "0")])
+}
+
 /// Sends large batches until answers stay away, and three more. How many were answered, and how many were sent.
 fn until_they_wait(node: &mut Node) -> (usize, usize) {
     node.create("t", 1, 1);
@@ -164,7 +169,7 @@ fn all_produced(node: &mut Node) -> Vec<(i16, i64)> {
 
 #[test]
 fn produces_wait_for_a_journal_file_that_is_being_filled() {
-    let mut node = Node::start(1, BTreeMap::new());
+    let mut node = through_the_journal();
     let (answered, sent) = until_they_wait(&mut node);
     assert!(answered >= 15, "a file holds 16 batches");
     // Who does not produce does not wait.
@@ -181,7 +186,7 @@ fn produces_wait_for_a_journal_file_that_is_being_filled() {
 #[test]
 fn nobody_waits_for_a_file_for_ever_or_on_a_full_disk() {
     for full in [false, true] {
-        let mut node = Node::start(1, BTreeMap::new());
+        let mut node = through_the_journal();
         let (answered, sent) = until_they_wait(&mut node);
         if full {
             node.input(0, Input::DiskSpace { free_bytes: 1 << 20, total_bytes: 1 << 40 });
@@ -208,7 +213,7 @@ fn nobody_waits_for_a_file_for_ever_or_on_a_full_disk() {
 /// What waits is bounded also where those who sent it have gone.
 #[test]
 fn what_waits_has_a_bound_of_its_own() {
-    let mut node = Node::start(1, BTreeMap::new());
+    let mut node = through_the_journal();
     let (answered, _) = until_they_wait(&mut node);
     node.replies.clear();
     for conn in 10..1000 {
