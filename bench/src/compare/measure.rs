@@ -61,12 +61,12 @@ pub fn run(plan: &Plan, pool: &mut Pool, row: &Row, subject: Subject, turn: usiz
         let produced = outcome.check.acknowledged * outcome.workload.record_bytes as u64;
         found.figures.push(("device_bytes".to_owned(), after.saturating_sub(before) as f64 / produced.max(1) as f64));
     }
-    if [rows::DISK_ROW, rows::DISK_ROW_MANY].contains(&row.name) && failure.is_none() {
+    if row.figures.contains(&rows::DISK_RATE) && failure.is_none() {
         // In the same run: what a disk gives differs from hour to hour on a machine that others share.
         match disk::sequential(&place.scratch, 3.0) {
             Ok(own) => {
                 let produced = found.figures.iter().find(|(key, _)| key == "mb_s").map_or(0.0, |&(_, value)| value);
-                found.figures.push(("disk_mb_s".to_owned(), own.mb_per_s));
+                found.figures.push((rows::DISK_RATE.to_owned(), own.mb_per_s));
                 found.figures.push(("disk_share".to_owned(), produced / own.mb_per_s));
                 found.remarks.push(format!("the disk's own rate is by {}", own.by));
             }

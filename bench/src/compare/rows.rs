@@ -54,13 +54,12 @@ pub const ALL: &[Subject] = &[Subject::Floe, Subject::FloeWritten, Subject::Kafk
 const AS_SHIPPED: &[Subject] = &[Subject::Floe, Subject::Kafka];
 const FLOE: &[Subject] = &[Subject::Floe];
 
+const BANDWIDTH_PROFILE: &[&str] = &["profile=bandwidth"];
 const TWO_SHARDS: &[&str] = &["cores=2", "oversubscribe=true"];
 const FOUR_SHARDS: &[&str] = &["cores=4", "oversubscribe=true"];
 
-/// The rows beside which the disk's own rate is measured.
-pub const DISK_ROW: &str = "bandwidth-profile";
-/// With several partitions.
-pub const DISK_ROW_MANY: &str = "bandwidth-profile-4p";
+/// The figure that is the disk's own sequential rate, in MB/s.
+pub const DISK_RATE: &str = "disk_mb_s";
 
 /// Pairs of subjects whose ratio is formed, left by right.
 pub const PAIRS: &[(Subject, Subject)] =
@@ -91,6 +90,8 @@ const fn floe(
 /// What a message costs at another scale.
 const SCALE: &[&str] = &["cpu_us_msg", "k_msg_s", "cpu_us_req", "rss_max_mb", "client_busy"];
 const BANDWIDTH: &[&str] = &["mb_s", "cpu_s_gb", "cpu_us_msg", "device_bytes", "client_busy"];
+/// Beside a row that shows [`DISK_RATE`] the disk's own rate is measured.
+const DISK: &[&str] = &["mb_s", DISK_RATE, "disk_share", "cpu_s_gb", "device_bytes", "client_busy"];
 const REQUESTS: &[&str] = &["k_msg_s", "cpu_us_msg", "cpu_us_req", "client_busy"];
 const ACKNOWLEDGE: &[&str] = &["p50_ms", "p99_ms", "p999_ms", "max_ms", "cpu_us_msg"];
 
@@ -186,26 +187,22 @@ pub const ROWS: &[Row] = &[
         settings: &[],
         fresh: false,
     },
-    Row {
-        name: DISK_ROW,
-        about: "produce 1 KiB, 1 partition, batches of 1 MB, profile `bandwidth`",
-        aim: "device writes 1.1x what is produced; 80 % of the disk's sequential rate",
-        source: Source::Workload("produce-1k-1p"),
-        figures: &["mb_s", "disk_mb_s", "disk_share", "cpu_s_gb", "device_bytes", "client_busy"],
-        subjects: FLOE,
-        settings: &["profile=bandwidth"],
-        fresh: true,
-    },
-    Row {
-        name: DISK_ROW_MANY,
-        about: "the same, 4 partitions and producers",
-        aim: "as with one",
-        source: Source::Workload("produce-1k-4p"),
-        figures: &["mb_s", "disk_mb_s", "disk_share", "cpu_s_gb", "device_bytes", "client_busy"],
-        subjects: FLOE,
-        settings: &["profile=bandwidth"],
-        fresh: true,
-    },
+    floe(
+        "bandwidth-profile",
+        "produce 1 KiB, 1 partition, batches of 1 MB, profile `bandwidth`",
+        "device writes 1.1x what is produced; 80 % of the disk's sequential rate",
+        "produce-1k-1p",
+        DISK,
+        BANDWIDTH_PROFILE,
+    ),
+    floe(
+        "bandwidth-profile-4p",
+        "the same, 4 partitions and producers",
+        "as with one",
+        "produce-1k-4p",
+        DISK,
+        BANDWIDTH_PROFILE,
+    ),
     floe(
         "latency-profile",
         "produce 1 KiB at 2,000 msg/s, no linger, profile `latency`",
