@@ -10,7 +10,7 @@ mod txns;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use floe_engine::event::{ConnId, DiskOp, DiskOutput, Effect, Effects, Input, Machine, OpId};
+use floe_engine::event::{ConnId, DiskOp, DiskOutput, Effect, Effects, Input, Machine, OpId, Reply};
 use floe_engine::time::{Deadline, Time};
 use floe_wire::frame::RequestHeader;
 use floe_wire::messages::Message;
@@ -173,53 +173,30 @@ impl<M: Machine> Mutant<M> {
             {
                 Some(Input::DiskDone { op, result: Ok(DiskOutput::Data(with_right_checksums(&data))) })
             }
-            (Fault::ForgetsProducers, Input::Frame { conn, frame }) => {
-                let frame = without_producers(&frame).unwrap_or(frame);
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::AnswersCommitsEarly, Input::Frame { conn, frame }) => {
-                if let Some(reply) = groups::commit_answer(&frame) {
+            (fault, Input::Frame { conn, frame }) => {
+                if let Some(reply) = early_answer(fault, &frame) {
                     self.early.push(Effect::Reply { conn, reply });
                     *self.answered.entry(conn).or_default() += 1;
                 }
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::AnswersEndsEarly, Input::Frame { conn, frame }) => {
-                if let Some(reply) = txns::end_answer(&frame) {
-                    self.early.push(Effect::Reply { conn, reply });
-                    *self.answered.entry(conn).or_default() += 1;
-                }
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::TakesLateEnds, Input::Frame { conn, frame }) => {
-                let frame = txns::of_the_newest_epoch(&frame, &mut self.epochs).unwrap_or(frame);
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::ShowsAll, Input::Frame { conn, frame }) => {
-                let frame = txns::of_everything(&frame).unwrap_or(frame);
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::NeverTimesOut, Input::Frame { conn, frame }) => {
-                let frame = txns::without_timeout(&frame).unwrap_or(frame);
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::ForgetsGenerations, Input::Frame { conn, frame }) => {
-                let frame = txns::of_no_generation(&frame).unwrap_or(frame);
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::CommitsOffsetsAtOnce, Input::Frame { conn, frame }) => {
-                let frame = txns::outside_of_transactions(&frame).unwrap_or(frame);
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::GivesTwice, Input::Frame { conn, frame }) => {
-                let frame = groups::all_get_the_same(&frame).unwrap_or(frame);
-                Some(Input::Frame { conn, frame })
-            }
-            (Fault::ForgetsWhoHolds, Input::Frame { conn, frame }) => {
-                let frame = groups::owns_nothing(&frame).unwrap_or(frame);
+                let frame = self.changed(fault, &frame).unwrap_or(frame);
                 Some(Input::Frame { conn, frame })
             }
             (_, input) => Some(input),
+        }
+    }
+
+    /// The request that the machine gets in this one's place.
+    fn changed(&mut self, fault: Fault, frame: &Bytes) -> Option<Bytes> {
+        match fault {
+            Fault::ForgetsProducers => without_producers(frame),
+            Fault::TakesLateEnds => txns::of_the_newest_epoch(frame, &mut self.epochs),
+            Fault::ShowsAll => txns::of_everything(frame),
+            Fault::NeverTimesOut => txns::without_timeout(frame),
+            Fault::ForgetsGenerations => txns::of_no_generation(frame),
+            Fault::CommitsOffsetsAtOnce => txns::outside_of_transactions(frame),
+            Fault::GivesTwice => groups::all_get_the_same(frame),
+            Fault::ForgetsWhoHolds => groups::owns_nothing(frame),
+            _ => None,
         }
     }
 
@@ -359,6 +336,15 @@ fn kind_of(what: &DiskOp) -> FileKind {
         DiskOp::ReplaceFile { path, .. } => FileKind::of(path),
         DiskOp::SyncAll { files } => FileKind::of(path_of(&files[0])),
         _ => FileKind::Other,
+    }
+}
+
+/// The answer that this request gets before the machine has even seen it.
+fn early_answer(fault: Fault, frame: &Bytes) -> Option<Reply> {
+    match fault {
+        Fault::AnswersCommitsEarly => groups::commit_answer(frame),
+        Fault::AnswersEndsEarly => txns::end_answer(frame),
+        _ => None,
     }
 }
 
