@@ -2,6 +2,7 @@
 //!
 //! Invariants: every call gets one answer, whole; a produce only after each of its batches has reached its tier. A watch wakes once per call.
 
+mod calls;
 mod ends;
 mod hosts;
 mod markers;
@@ -18,10 +19,11 @@ use floe_wire::messages::list_offsets as places;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+pub use self::calls::is_own;
 use self::ends::Ends;
 pub use self::hosts::GroupHost;
 use self::txns::Markers;
-pub use self::txns::{TxnHost, is_own};
+pub use self::txns::TxnHost;
 use self::watches::Watches;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};

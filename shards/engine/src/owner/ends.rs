@@ -3,14 +3,10 @@
 //!
 //! What is committed and then reached by the partition within that second is not noticed; nothing is told that is not so.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
-
+use super::calls::{ByOwner, Calls};
 use super::hosts::GroupHost;
-use super::txns::TOKEN_TAG;
 use crate::event::ShardId;
 use crate::group::Look;
 use crate::limits::{OFFSET_LOOKS_MAX, OFFSET_LOOKS_MS};
@@ -24,9 +20,7 @@ pub struct Ends {
     next: Vec<Look>,
     /// When that begins; there is one exactly while something waits for it.
     at: Option<Deadline>,
-    last_token: u64,
-    /// By token: what stands where in the call.
-    calls: HashMap<u64, Vec<Look>, FxBuildHasher>,
+    calls: Calls<Look>,
 }
 
 impl Ends {
@@ -48,7 +42,7 @@ impl Ends {
             return Vec::new();
         }
         self.at = None;
-        let mut by_owner: BTreeMap<ShardId, (Vec<Visit>, Vec<Look>)> = BTreeMap::new();
+        let mut by_owner: ByOwner<Visit, Look> = ByOwner::new();
         for look in self.next.drain(..) {
             let topic = image.topic_by_id(look.topic_id).filter(|topic| topic.has(look.partition));
             let Some(topic) = topic else { continue };
@@ -57,18 +51,12 @@ impl Ends {
             visits.push(Visit { at, topic: topic.id, partition: look.partition, errand: Errand::End });
             looks.push(look);
         }
-        let calls = by_owner.into_iter().map(|(owner, (visits, looks))| {
-            self.last_token += 1;
-            let token = self.last_token | TOKEN_TAG;
-            self.calls.insert(token, looks);
-            (owner, token, visits)
-        });
-        calls.collect()
+        self.calls.begin(by_owner)
     }
 
     /// An owner has answered. What is not there any more, or failed, has no end to compare with.
     pub fn visited(&mut self, host: &mut GroupHost, token: u64, visited: &[Visited]) {
-        let looks = self.calls.remove(&token).expect("a call has one answer");
+        let looks = self.calls.end(token);
         let seen = visited.iter().filter_map(|Visited { at, result }| match result {
             Ok(Seen::End(end)) => Some((&looks[*at as usize], *end)),
             _ => None,

@@ -4,11 +4,7 @@
 //! Invariants: a marker is sent only when its end is durable (the coordinator sees to that; those of this shard's partitions are written before, see
 //! `markers.rs`) and answered once; a partition that is not there (its topic is deleted) needs no marker.
 
-use std::collections::BTreeMap;
-
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
-
+use super::calls::{ByOwner, Calls};
 use super::hosts::Host;
 use crate::event::ShardId;
 use crate::group::Name;
@@ -22,18 +18,13 @@ use crate::txn::{Coordinator, Ending, Key};
 /// The host of transactions.
 pub type TxnHost = Host<Coordinator>;
 
-/// The highest bit of a token tells calls of a host from those of requests, which never have it.
-pub(super) const TOKEN_TAG: u64 = 1 << 63;
-
 /// The epoch of every coordinator: there is one broker, and what it sent before a restart is not under way any more.
 const COORDINATOR_EPOCH: i32 = 0;
 
 /// Markers under way.
 #[derive(Debug, Default)]
 pub struct Markers {
-    last_token: u64,
-    /// By token: whose marker stands where in the call.
-    calls: HashMap<u64, Vec<Sent>, FxBuildHasher>,
+    calls: Calls<Sent>,
 }
 
 #[derive(Debug)]
@@ -54,11 +45,6 @@ pub(super) fn marker(ending: &Ending) -> Marker {
     }
 }
 
-/// Whether an answer is to a call of a host.
-pub fn is_own(token: u64) -> bool {
-    token & TOKEN_TAG != 0
-}
-
 impl Markers {
     /// The calls for all ends whose markers are to go out: receiver, token and markers.
     pub fn calls(
@@ -68,7 +54,7 @@ impl Markers {
         image: &Image,
         shards: u16,
     ) -> Vec<(ShardId, u64, Vec<MarkerPart>)> {
-        let mut by_owner: BTreeMap<ShardId, (Vec<MarkerPart>, Vec<Sent>)> = BTreeMap::new();
+        let mut by_owner: ByOwner<MarkerPart, Sent> = ByOwner::new();
         while let Some(ending) = host.coordinator.next_ending() {
             let marker = marker(&ending);
             let Ending { key, producer, partitions, .. } = ending;
@@ -85,18 +71,12 @@ impl Markers {
                 sent.push(Sent { key: key.clone(), producer, place });
             }
         }
-        let calls = by_owner.into_iter().map(|(owner, (parts, sent))| {
-            self.last_token += 1;
-            let token = self.last_token | TOKEN_TAG;
-            self.calls.insert(token, sent);
-            (owner, token, parts)
-        });
-        calls.collect()
+        self.calls.begin(by_owner)
     }
 
     /// An owner has answered.
     pub fn marked(&mut self, now: Time, host: &mut TxnHost, token: u64, marked: &[Marked]) {
-        let sent = self.calls.remove(&token).expect("a call has one answer");
+        let sent = self.calls.end(token);
         assert!(sent.len() == marked.len(), "every marker is answered");
         for Marked { at, error_code } in marked {
             let Sent { key, producer, place } = &sent[*at as usize];
