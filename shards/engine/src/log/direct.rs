@@ -210,9 +210,7 @@ impl ShardLog {
         let stream_pos = p.stream_pos();
         let d = p.direct.as_mut().expect("the caller has looked");
         let offset = d.reserved.max(block_down(p.written_pos));
-        // What waits to be settled first takes a while, in which about as much comes again.
-        let head = (stream_pos - p.written_pos).min(2 * DIRECT_HEAD_BYTES_MAX);
-        let len = block_up((d.batch_bytes * RESERVE_BATCHES).min(RESERVE_BYTES_MAX).max(d.batch_bytes * 2).max(head));
+        let len = block_up((d.batch_bytes * RESERVE_BATCHES).min(RESERVE_BYTES_MAX).max(d.batch_bytes * 2));
         let to = block_up(stream_pos.max(offset)) + len;
         d.step = if d.is_opening() { Step::Reserving { to } } else { Step::Extending { to } };
         let file = d.file.clone().expect("it is open");

@@ -4,7 +4,7 @@
 //! Invariant: both handles of a slot are the same file. The kernel writes a page of it out before it reads or writes the same bytes directly, and a
 //! commit begins and ends with a block, so that no two ways ever meet in one page; a sync of either handle covers both.
 
-use super::{Journal, Ops, Slot, SlotState};
+use super::{Journal, Ops};
 use crate::event::{DiskError, DiskOp, DiskOutput, Effects, FileHandle};
 use crate::limits::COMMIT_BYTES_CACHED_MAX;
 use crate::log::ops::Op;
@@ -19,13 +19,6 @@ pub(super) enum Cached {
     Asked,
     /// Open.
     Open(FileHandle),
-}
-
-impl Slot {
-    /// A file of `len` bytes that is not there yet.
-    pub(in crate::log) fn new(len: u64) -> Slot {
-        Slot { file: None, cached: Cached::Never, len, state: SlotState::Preparing, live: 0, first_seq: 0 }
-    }
 }
 
 impl Journal {
