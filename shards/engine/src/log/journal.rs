@@ -135,7 +135,9 @@ pub(super) struct Journal {
     pub(super) failed: Option<String>,
     slots_max: usize,
     /// A file could not be made, and none has been made since.
-    pub(super) lacks_file: bool,
+    lacks_file: bool,
+    /// A file could not be made longer, and none has been since.
+    growth_failed: bool,
     file_bytes: u64,
     commit_bytes_max: u64,
     buffers: Buffers,
@@ -186,6 +188,7 @@ impl Journal {
             failed: None,
             slots_max: ((settings.journal_bytes / file_bytes) as usize).max(SLOTS_MIN),
             lacks_file: false,
+            growth_failed: false,
             file_bytes,
             commit_bytes_max: settings.commit_bytes_max.min(file_bytes),
             chunk: buffers.take(0),
@@ -335,7 +338,7 @@ impl Journal {
     /// Whether a commit of so many bytes could be sealed. What is being filled always could: nothing else takes its place.
     fn has_place(&self, bytes: u64, client: bool) -> bool {
         let padded = block_up(bytes);
-        let in_next = || self.slots.iter().any(|slot| slot.state == SlotState::Free && slot.len >= padded);
+        let in_next = || self.next_free().is_some_and(|slot| self.slots[slot as usize].len >= padded);
         self.remaining() >= padded || ((!client || self.files_free() > 1) && in_next())
     }
 
@@ -400,8 +403,8 @@ impl Journal {
         let bytes = self.chunk.len();
         let padded = block_up(bytes as u64);
         if self.remaining() < padded {
-            let free = self.free_slots().into_iter().find(|slot| self.slots[*slot as usize].len >= padded);
-            let Some(free) = free else { return false };
+            let next = self.next_free().filter(|slot| self.slots[*slot as usize].len >= padded);
+            let Some(free) = next else { return false };
             self.slots[free as usize].state = SlotState::Used;
             self.slots[free as usize].first_seq = self.next_seq;
             self.order.push_back(free);

@@ -94,7 +94,7 @@ impl Journal {
         let mut places = Vec::new();
         for size in sizes {
             if self.slots[slot as usize].len - position < *size {
-                slot = next.find(|slot| self.slots[*slot as usize].len >= *size)?;
+                slot = next.next().filter(|slot| self.slots[*slot as usize].len >= *size)?;
                 position = 0;
                 used += 1;
             }

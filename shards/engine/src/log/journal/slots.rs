@@ -1,5 +1,8 @@
 //! The journal's files: made one by one as they are needed, written in the order of the ring, and used again oldest first. Part of the
 //! [`super::Journal`].
+//!
+//! Files of different lengths stand side by side when the setting was changed. Shorter ones are made longer from the start on, whatever is in them; one that
+//! is still too short for a commit is waited for, never passed over.
 
 use super::cached::Cached;
 use super::{Journal, Ops};
@@ -24,7 +27,14 @@ pub(in crate::log) struct Slot {
     pub(in crate::log) file: Option<FileHandle>,
     /// The same through the page cache.
     pub(super) cached: Cached,
+    /// Commits find room up to here. Stays while the file is in the ring.
     pub(in crate::log) len: u64,
+    /// The file is there up to here: when it is free next, that becomes its length.
+    pub(super) zeroed_bytes: u64,
+    /// It is being made longer.
+    growing: bool,
+    /// The start found commits in it, whether they count or not.
+    pub(in crate::log) held_commits: bool,
     pub(in crate::log) state: SlotState,
     /// Entries in it that are nowhere else durably.
     pub(in crate::log) live: u64,
@@ -33,9 +43,19 @@ pub(in crate::log) struct Slot {
 }
 
 impl Slot {
-    /// A file of `len` bytes that is not there yet.
+    /// A file of which `len` bytes are there.
     pub(in crate::log) fn new(len: u64) -> Slot {
-        Slot { file: None, cached: Cached::Never, len, state: SlotState::Preparing, live: 0, first_seq: 0 }
+        Slot {
+            file: None,
+            cached: Cached::Never,
+            len,
+            zeroed_bytes: len,
+            growing: false,
+            held_commits: false,
+            state: SlotState::Preparing,
+            live: 0,
+            first_seq: 0,
+        }
     }
 }
 
@@ -64,6 +84,17 @@ impl Journal {
         free
     }
 
+    /// The one whose turn it is. A larger one behind it has to wait for its own.
+    pub(super) fn next_free(&self) -> Option<u32> {
+        self.free_slots().first().copied()
+    }
+
+    /// Whether a file lacks that could not be made, or made longer: commits find no room by themselves.
+    pub(in crate::log) fn lacks_space(&self) -> bool {
+        let is_short = |slot: u32| self.slots[slot as usize].len < self.file_bytes;
+        self.lacks_file || (self.growth_failed && self.next_free().is_some_and(is_short))
+    }
+
     /// Prepares the next file ahead of need.
     pub(in crate::log) fn prepare_ahead(&mut self, ops: &mut Ops, fx: &mut Effects) {
         let ready = self.slots.iter().filter(|slot| slot.state != SlotState::Used).count();
@@ -78,33 +109,53 @@ impl Journal {
     /// Begins to make one more file.
     pub(in crate::log) fn add_slot(&mut self, ops: &mut Ops, fx: &mut Effects) {
         let slot = self.slots.len() as u32;
-        self.slots.push(Slot::new(self.file_bytes));
+        self.slots.push(Slot::new(0));
         let path = format!("{}/j{slot}", self.folder);
         ops.issue(Op::SlotOpened(slot), DiskOp::Open { path, create: true, direct: true }, fx);
     }
 
     pub(in crate::log) fn slot_opened(&mut self, slot: u32, file: FileHandle, ops: &mut Ops, fx: &mut Effects) {
+        let len = self.file_bytes;
         let entry = &mut self.slots[slot as usize];
         entry.file = Some(file.clone());
         entry.cached = Cached::Never;
-        ops.issue(Op::SlotZeroed(slot), DiskOp::WriteZeros { file, offset: 0, len: entry.len }, fx);
+        ops.issue(Op::SlotZeroed(slot), DiskOp::WriteZeros { file, offset: 0, len }, fx);
     }
 
-    /// After recovery: a file that holds nothing is free; one that is missing or shorter than it should be is made again.
+    /// After recovery: a file that holds nothing that counts is free; one that is missing, or was never whole, is made again. Where commits are in one that is
+    /// shorter than it should be (the setting was raised), only what lacks is added: an older checkpoint may ask for what is there.
     pub(in crate::log) fn mend_slot(&mut self, slot: u32, ops: &mut Ops, fx: &mut Effects) {
         let file_bytes = self.file_bytes;
+        let entry = &mut self.slots[slot as usize];
+        let is_there = entry.file.is_some() && (entry.len >= file_bytes || entry.held_commits);
+        if entry.state != SlotState::Used && !is_there {
+            return self.make_slot(slot, ops, fx);
+        }
+        if entry.state != SlotState::Used {
+            entry.state = SlotState::Free;
+        }
+        self.grow_slot(slot, ops, fx);
+    }
+
+    fn make_slot(&mut self, slot: u32, ops: &mut Ops, fx: &mut Effects) {
         let path = format!("{}/j{slot}", self.folder);
         let entry = &mut self.slots[slot as usize];
-        if entry.state == SlotState::Used {
-            return;
-        }
-        if entry.file.is_some() && entry.len >= file_bytes {
-            entry.state = SlotState::Free;
-            return;
-        }
-        entry.len = file_bytes;
+        (entry.len, entry.zeroed_bytes, entry.state) = (0, 0, SlotState::Preparing);
         // Opened again also when it is there: a process that was killed while it made the file may have left a name that is not durable.
         ops.issue(Op::SlotOpened(slot), DiskOp::Open { path, create: true, direct: true }, fx);
+    }
+
+    /// Makes a file longer that is shorter than it should be; nothing that is in it changes.
+    fn grow_slot(&mut self, slot: u32, ops: &mut Ops, fx: &mut Effects) {
+        let file_bytes = self.file_bytes;
+        let entry = &mut self.slots[slot as usize];
+        if entry.growing || entry.zeroed_bytes >= file_bytes {
+            return;
+        }
+        let Some(file) = entry.file.clone() else { return };
+        entry.growing = true;
+        let (offset, len) = (entry.zeroed_bytes, file_bytes - entry.zeroed_bytes);
+        ops.issue(Op::SlotZeroed(slot), DiskOp::WriteZeros { file, offset, len }, fx);
     }
 
     /// Whether there is a file to write to.
@@ -113,24 +164,41 @@ impl Journal {
     }
 
     pub(in crate::log) fn slot_failed(&mut self, slot: u32) {
-        self.slots[slot as usize].state = SlotState::Missing;
-        self.lacks_file = true;
+        let entry = &mut self.slots[slot as usize];
+        if std::mem::take(&mut entry.growing) {
+            // It is used as it is.
+            self.growth_failed = true;
+        } else {
+            entry.state = SlotState::Missing;
+            self.lacks_file = true;
+        }
     }
 
     /// Tries again to make what could not be made.
     pub(in crate::log) fn retry_slots(&mut self, ops: &mut Ops, fx: &mut Effects) {
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].state == SlotState::Missing {
-                self.slots[slot].state = SlotState::Preparing;
-                self.slots[slot].len = 0;
-                self.mend_slot(slot as u32, ops, fx);
+        for slot in 0..self.slots.len() as u32 {
+            match self.slots[slot as usize].state {
+                SlotState::Missing => self.make_slot(slot, ops, fx),
+                SlotState::Free | SlotState::Used => self.grow_slot(slot, ops, fx),
+                SlotState::Preparing => {}
             }
         }
     }
 
     pub(in crate::log) fn slot_zeroed(&mut self, slot: u32) {
-        self.slots[slot as usize].state = SlotState::Free;
-        self.lacks_file = false;
+        let file_bytes = self.file_bytes;
+        let entry = &mut self.slots[slot as usize];
+        entry.zeroed_bytes = file_bytes;
+        if std::mem::take(&mut entry.growing) {
+            self.growth_failed = false;
+        } else {
+            entry.state = SlotState::Free;
+            self.lacks_file = false;
+        }
+        // What is in the ring keeps its length: a commit that has to be made anew finds the files behind it as they were.
+        if entry.state == SlotState::Free {
+            entry.len = entry.zeroed_bytes;
+        }
     }
 
     /// The oldest number that must be there if these releases (per slot) were made: files before it can be used again then.
@@ -158,6 +226,7 @@ impl Journal {
             let slot = &mut self.slots[slot as usize];
             debug_assert_eq!(slot.live, 0);
             slot.state = SlotState::Free;
+            slot.len = slot.zeroed_bytes;
         }
     }
 }

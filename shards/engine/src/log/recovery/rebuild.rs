@@ -276,6 +276,9 @@ impl ShardLog {
             let len = source.files.iter().find(|f| f.slot == slot).map_or(0, |f| f.bytes.len() as u64);
             self.journal.slots.push(Slot::new(len));
         }
+        for (f, _) in found {
+            self.journal.slots[source.files[*f].slot as usize].held_commits = true;
+        }
         for i in accepted {
             let (f, commit) = &found[*i];
             let slot = source.files[*f].slot;

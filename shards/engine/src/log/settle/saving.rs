@@ -57,7 +57,7 @@ impl ShardLog {
     /// Whether nothing makes room for appends, because the disk is full (or a journal file cannot be made for another reason). Stays so until a try
     /// has succeeded: whoever waited for room meanwhile would wait for as long as the disk is full.
     pub(in crate::log) fn is_clogged(&self) -> bool {
-        self.settle.no_space || self.settle.checkpoint_failed || self.journal.lacks_file
+        self.settle.no_space || self.settle.checkpoint_failed || self.journal.lacks_space()
     }
 
     /// Whether a checkpoint waits for space.

@@ -7,6 +7,7 @@ mod compaction;
 mod cost;
 mod damage;
 mod direct;
+mod file_sizes;
 mod lookup;
 mod recovery;
 mod restart;
@@ -126,6 +127,8 @@ struct Node {
     refusal: Option<String>,
     /// Decides what becomes of an operation: carried out, failed, or neither (`None`: it never ends).
     fault: fn(&DiskOp) -> Option<Result<(), DiskErrorKind>>,
+    /// So many operations that change the disk are carried out, the others never end.
+    left: Option<usize>,
     /// What was carried out: the operation's name, the file, bytes read.
     done: Vec<(&'static str, String, u64)>,
     /// The same, up to the end of recovery.
@@ -185,6 +188,7 @@ impl Node {
             lines: Vec::new(),
             refusal: None,
             fault: |_| Some(Ok(())),
+            left: None,
             done: Vec::new(),
             boot: Vec::new(),
         }
@@ -205,6 +209,10 @@ impl Node {
             for effect in std::mem::take(&mut self.fx) {
                 match effect {
                     Effect::Disk { op, what } => {
+                        if let Some(left) = self.left.as_mut().filter(|_| changes(&what)) {
+                            let Some(less) = left.checked_sub(1) else { continue };
+                            *left = less;
+                        }
                         let result = match (self.fault)(&what) {
                             None => continue,
                             Some(Ok(())) => {
@@ -303,6 +311,11 @@ impl Node {
         }
         Ok(found)
     }
+}
+
+fn changes(what: &DiskOp) -> bool {
+    let replaces = matches!(what, DiskOp::ReplaceFile { .. } | DiskOp::Remove { .. } | DiskOp::Truncate { .. });
+    replaces || matches!(what, DiskOp::Write { .. } | DiskOp::WriteZeros { .. })
 }
 
 fn described(what: &DiskOp, result: &Result<DiskOutput, DiskError>) -> (&'static str, String, u64) {
