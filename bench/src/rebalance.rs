@@ -18,8 +18,6 @@ use crate::report;
 
 /// Partitions of the topic, two members' share of which is a half.
 pub const PARTITIONS: i32 = 8;
-/// Between two records of a partition.
-pub const INTERVAL_MS: u64 = 10;
 /// How often members say that they live, and after how long without that they are gone.
 pub const HEARTBEAT_MS: u64 = 1000;
 /// See [`HEARTBEAT_MS`].
@@ -59,6 +57,9 @@ pub struct RebalanceArgs {
     /// How often one joins and the other leaves, in each turn.
     #[arg(long, default_value_t = 6)]
     joins: usize,
+    /// Between two records of a partition, in milliseconds: no gap can be seen that is shorter.
+    #[arg(long, default_value_t = 2)]
+    every_ms: u64,
 }
 
 /// Runs all, in turns; prints and keeps.
@@ -78,7 +79,7 @@ pub fn run(place: &Place, subjects: &[Subject], how: &RebalanceArgs) -> Result<(
         for (client, protocol) in combinations(&how.clients) {
             for (broker, place) in &brokers {
                 broker.go_on();
-                let found = Scene::run(place, broker.subject(), client, protocol, how.joins, turn);
+                let found = Scene::run(place, broker.subject(), client, protocol, how, turn);
                 broker.stop();
                 for found in found? {
                     let moved = found.moved_ms.map_or(String::new(), |ms| format!(", moved {ms:.0} ms"));

@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::feed::Feed;
 use super::log::{Log, Span, longest_gap_ns};
 use super::member::{ClientKind, Member};
-use super::{INTERVAL_MS, Measured, PARTITIONS, SESSION_MS};
+use super::{Measured, PARTITIONS, RebalanceArgs, SESSION_MS};
 use crate::broker::{Place, Subject};
 use crate::client::Client;
 
@@ -29,23 +29,23 @@ pub struct Scene<'a> {
     subject: Subject,
     client: ClientKind,
     protocol: &'static str,
-    joins: usize,
+    how: &'a RebalanceArgs,
     name: String,
     begun: usize,
 }
 
 impl Scene<'_> {
-    /// All scenarios with this client and protocol, `joins` joins and as many leaves among them, with a topic and a group of their own.
+    /// All scenarios with this client and protocol, with a topic and a group of their own.
     pub fn run(
         place: &Place,
         subject: Subject,
         client: ClientKind,
         protocol: &'static str,
-        joins: usize,
+        how: &RebalanceArgs,
         turn: usize,
     ) -> Result<Vec<Measured>, String> {
         let name = format!("{}-{protocol}-{turn}", client.name());
-        let mut scene = Scene { place, subject, client, protocol, joins, name, begun: 0 };
+        let mut scene = Scene { place, subject, client, protocol, how, name, begun: 0 };
         scene.with_topic()
     }
 
@@ -61,7 +61,8 @@ impl Scene<'_> {
             }
             sleep(Duration::from_millis(200));
         }
-        let feed = Feed::start(place.port, &name, PARTITIONS, Duration::from_millis(INTERVAL_MS)).map_err(text)?;
+        let feed = Feed::start(place.port, &name, PARTITIONS, Duration::from_millis(self.how.every_ms.max(1)))
+            .map_err(text)?;
         let found = self.scenarios();
         feed.stop()?;
         client.delete_topics(&[name]).map_err(text)?;
@@ -83,7 +84,7 @@ impl Scene<'_> {
         sleep(QUIET);
         found.push(self.measure(0, &[&a], &[], now_ns(), SPAN)?);
 
-        for _ in 0..self.joins {
+        for _ in 0..self.how.joins {
             let from_ns = now_ns();
             b.join()?;
             found.push(self.measure(1, &[&a, &b], &[], from_ns, CHANGE)?);
