@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ use crate::limits::{REQUESTS_IN_FLIGHT_MAX, UNSENT_BYTES_MAX};
 use crate::metrics::{RequestKind, ShardMetrics};
 use crate::moves::Traffic;
 use crate::pressure::Pressure;
+use crate::requests::Pauser;
 use crate::time::{Deadline, Time};
 
 /// What a request came to.
@@ -81,6 +83,10 @@ pub struct Connection {
     pub traffic: Traffic,
     /// Nothing is begun before the shard shows an image of this version: its client may have seen that one on the shard it came from.
     pub image_version_min: u64,
+    /// Its client, where that is one that pauses while its group changes ([`crate::requests::Holds`]).
+    pub pauser: Option<Arc<Pauser>>,
+    /// A member on it has been told of a change, and has not said anything since.
+    pub takes_in_change: bool,
     going: Going,
     /// Requests at work, in their order.
     slots: VecDeque<Slot>,
@@ -114,6 +120,8 @@ impl Connection {
             home,
             traffic: Traffic::default(),
             image_version_min: 0,
+            pauser: None,
+            takes_in_change: false,
             going: Going::No,
             slots: VecDeque::new(),
             front: 0,

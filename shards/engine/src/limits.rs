@@ -25,6 +25,9 @@ pub const COMMIT_BYTES_MAX: u64 = 1 << 20;
 /// Requests of one connection at work: begun and not yet answered. Kafka takes one at a time; the order of answers is the same.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 
+/// Clients whose fetches wait at once, on one shard, because a member of theirs takes in a change of its group. Those of others are answered.
+pub const HOLDS_MAX: usize = 1024;
+
 /// Batches an idempotent producer may have in flight (Kafka: max.in.flight.requests.per.connection <= 5), and so the length of the window in which
 /// a repeat is recognised.
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;

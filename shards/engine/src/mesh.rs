@@ -11,6 +11,7 @@ use crate::group::api::{GroupAnswer, GroupCall};
 use crate::log::{BatchInfo, ReadData};
 use crate::metadata::{Change, ChangeDone, Image};
 pub use crate::producers::Verified;
+use crate::requests::Pauser;
 use crate::txn::api::{TxnAnswer, TxnCall};
 
 /// A message between shards.
@@ -93,6 +94,20 @@ pub enum MeshMsg {
     Load {
         /// In nanoseconds a second, estimated ([`crate::moves`]).
         ns_per_s: u64,
+    },
+    /// A member of this client takes in a change of its group: fetches of the client wait ([`crate::requests::Holds`]).
+    HoldFetches {
+        /// Whose.
+        client: Arc<Pauser>,
+        /// The member's connection.
+        member: ConnId,
+    },
+    /// The member has taken it in.
+    AnswerFetches {
+        /// As it began.
+        client: Arc<Pauser>,
+        /// As it began.
+        member: ConnId,
     },
     /// A connection that the receiver accepted and that had moved is gone.
     Gone,

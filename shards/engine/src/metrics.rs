@@ -209,6 +209,8 @@ pub struct ShardMetrics {
     pub working_ns: u64,
     /// For how long connections were not read because of too much of theirs at work or unsent, summed over connections, in nanoseconds.
     pub paused_ns: u64,
+    /// Times that a client's fetches were to wait until a member of it has taken in a change of its group.
+    pub fetch_holds: u64,
     /// Connections closed for having been idle.
     pub connections_idle_closed: u64,
     /// Connections closed for not reading their answers while memory was spent.

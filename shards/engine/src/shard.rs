@@ -28,7 +28,7 @@ use crate::metrics::ShardMetrics;
 use crate::moves::Moves;
 use crate::owner::{GroupHost, Owner, TxnHost, is_own};
 use crate::pressure::Pressure;
-use crate::requests::{Caller, Pending, Sessions, Vouching, Wait};
+use crate::requests::{Caller, Holds, Pending, Sessions, Vouching, Wait};
 use crate::space::Space;
 use crate::time::{Deadline, Time};
 use crate::txn;
@@ -49,6 +49,7 @@ pub struct Shard {
     /// What is left of the last block of producer ids.
     pub(crate) producer_ids: Range<i64>,
     pub(crate) sessions: Sessions,
+    pub(crate) holds: Holds,
     pub(crate) owner: Owner,
     /// Of the data directory's file system.
     pub(crate) space: Space,
@@ -198,6 +199,7 @@ impl Shard {
         let seed = u64::from_le_bytes(boot.seed[..8].try_into().expect("8 bytes")) ^ u64::from(boot.shard.0) << 48;
         let slots = self.config.number("max.incremental.fetch.session.cache.slots", &Dynamic::default());
         self.sessions = Sessions::new(seed, slots as usize);
+        self.holds = Holds::new(self.config.number("rebalance.fetch.hold.ms", &Dynamic::default()) as u64);
         self.pressure = Pressure::new(self.config.number("memory.bytes", &Dynamic::default()) as u64);
         let connections_max = self.config.number("max.connections", &Dynamic::default()) as u64;
         self.idle = Idle::new(self.config.number("connections.max.idle.ms", &Dynamic::default()));
@@ -276,6 +278,8 @@ impl Shard {
             MeshMsg::MayStay { conn, ip, may_stay } => self.may_stay(conn, ip, may_stay, fx),
             MeshMsg::Went { ip } => self.addresses.went(ip),
             MeshMsg::Load { ns_per_s } => self.moves.heard(from, ns_per_s),
+            MeshMsg::HoldFetches { client, member } => self.hold_fetches(now, &client, member),
+            MeshMsg::AnswerFetches { client, member } => self.answer_fetches(now, &client, member, fx),
             MeshMsg::Gone => self.homed -= 1,
         }
     }

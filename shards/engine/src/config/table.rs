@@ -360,6 +360,12 @@ pub const CONFIGS: &[ConfigDef] = &[
         "Produce and Fetch requests after which it is decided whether a connection moves.",
     ),
     broker(
+        "rebalance.fetch.hold.ms",
+        long(0, 1000),
+        "25",
+        "How long, at most, fetches of librdkafka's clients wait while a member takes in a new assignment; 0: they do not.",
+    ),
+    broker(
         "direct.bytes",
         long(0, i64::MAX),
         "786432",

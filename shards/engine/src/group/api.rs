@@ -94,6 +94,17 @@ pub enum GroupAnswer {
     Deleted(i16),
 }
 
+impl GroupAnswer {
+    /// Whether a member hears from it what it is to consume.
+    pub fn changes_assignment(&self) -> bool {
+        match self {
+            GroupAnswer::Synced(synced) => !synced.assignment.is_empty(),
+            GroupAnswer::ConsumerHeartbeat(heartbeat) => heartbeat.assignment.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// A member asks to join a classic group.
 #[derive(Clone, Debug)]
 pub struct Join {

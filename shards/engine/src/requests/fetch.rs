@@ -53,6 +53,8 @@ pub struct FetchWait {
     deadline: Option<Deadline>,
     /// Whether a partition has an error: those are told at once.
     failed: bool,
+    /// It could be answered, and waits for its client ([`super::holds`]).
+    held: bool,
 }
 
 /// The partitions of one owner.
@@ -122,6 +124,7 @@ impl Shard {
             found: 0,
             deadline: (!max_wait.is_zero() && request.min_bytes > 0).then(|| now.after(max_wait)),
             failed: false,
+            held: false,
         };
         match mode {
             Mode::Plain | Mode::Begin => self.parts_of_request(&request, caller.version, &mut wait),
@@ -264,8 +267,26 @@ impl Shard {
                     self.read(now, token, true, fx);
                 }
             }
-            _ => self.answer_fetch(now, token, fx),
+            _ => {
+                if wait.failed || !self.fetch_is_held(now, token) {
+                    self.answer_fetch(now, token, fx);
+                }
+            }
         }
+    }
+
+    /// Whether the client is taking in a change of its group, so that the fetch has to wait though it could be answered.
+    fn fetch_is_held(&mut self, now: Time, token: u64) -> bool {
+        let Some(Pending { caller, .. }) = self.pending.get(&token) else { return false };
+        let Some(until) = self.held(now, caller.conn, token) else { return false };
+        let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return false };
+        wait.parts.iter_mut().for_each(Part::drop_data);
+        if let Some(deadline) = wait.deadline.replace(until) {
+            self.fetch_deadlines.remove(&(deadline, token));
+        }
+        self.fetch_deadlines.insert((until, token));
+        wait.held = true;
+        true
     }
 
     /// A watched partition has more.
@@ -274,7 +295,7 @@ impl Shard {
         if let Some(owned) = wait.owners.iter_mut().find(|owned| owned.shard == from) {
             owned.woken = true;
         }
-        if wait.left == 0 {
+        if wait.left == 0 && !wait.held {
             self.read(now, token, true, fx);
         }
     }
@@ -285,15 +306,26 @@ impl Shard {
             if !now.reached(deadline) {
                 return;
             }
-            self.fetch_deadlines.pop_first();
-            match self.pending.get(&token) {
-                // Nothing was there, and nobody has said that there is more.
-                Some(Pending { wait: Wait::Fetch(wait), .. }) if wait.left == 0 && wait.found == 0 => {
-                    self.answer_fetch(now, token, fx);
-                }
-                Some(Pending { wait: Wait::Fetch(wait), .. }) if wait.left == 0 => self.read(now, token, true, fx),
-                _ => {}
-            }
+            self.fetch_due(now, token, fx);
+        }
+    }
+
+    /// A fetch waits no longer, unless its client takes in a change of its group.
+    pub(super) fn fetch_due(&mut self, now: Time, token: u64, fx: &mut Effects) {
+        let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
+        if let Some(deadline) = wait.deadline.replace(Deadline(now.mono_ns)) {
+            self.fetch_deadlines.remove(&(deadline, token));
+        }
+        wait.held = false;
+        if wait.left > 0 {
+            return;
+        }
+        // Nothing was there, and nobody has said that there is more.
+        let nothing = wait.found == 0 && !wait.owners.iter().any(|owned| owned.woken);
+        if !nothing {
+            self.read(now, token, true, fx);
+        } else if !self.fetch_is_held(now, token) {
+            self.answer_fetch(now, token, fx);
         }
     }
 

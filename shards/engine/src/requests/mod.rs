@@ -13,6 +13,7 @@ mod describe_producers;
 mod describe_topics;
 mod fetch;
 mod groups;
+mod holds;
 mod leader_epochs;
 mod list_offsets;
 mod metadata;
@@ -30,6 +31,7 @@ pub use create_topics::CreateWait;
 pub use delete_topics::DeleteWait;
 pub use fetch::FetchWait;
 pub use groups::GroupWait;
+pub use holds::{Holds, Pauser};
 pub use list_offsets::LookupWait;
 pub use produce::{ProduceWait, Vouching};
 pub use sessions::{Session, Sessions};
@@ -225,7 +227,11 @@ impl Shard {
             74 => self.list_config_resources(caller, body, fx),
             75 => self.describe_topic_partitions(caller, body, fx),
             _ => {
-                ApiVersionsRequest::decode_all(body, caller.version)?;
+                let request = ApiVersionsRequest::decode_all(body, caller.version)?;
+                if let Some(connection) = self.connections.get_mut(&caller.conn) {
+                    let software = (&*request.client_software_name, &*request.client_software_version);
+                    connection.pauser = Pauser::of(connection.peer.ip(), client_id, software);
+                }
                 self.finish(caller, caller.reply(&api_versions(codes::NONE, caller.version), Vec::new()), fx);
                 Ok(())
             }

@@ -4,6 +4,7 @@ mod clients;
 mod cluster;
 mod configs;
 mod groups;
+mod holds;
 mod moving;
 mod partitions;
 mod topics;

@@ -89,6 +89,10 @@ impl Shard {
         // As Kafka shows addresses: a host name that it has none of, a slash, the address.
         let host = self.connections.get(&caller.conn).map(|connection| format!("/{}", connection.peer.ip()));
         let client = Client { id: client_id.unwrap_or_default().into(), host: host.unwrap_or_default().into() };
+        // What a member says only when it has taken in what it last heard; it commits before that.
+        if matches!(caller.api.key, 9 | 11..=14 | 68) {
+            self.hold_ends(now, caller.conn, fx);
+        }
         match caller.api.key {
             8 => self.offset_commit(now, caller, &client, body, fx),
             9 => self.offset_fetch(now, caller, &client, body, fx),
@@ -172,6 +176,9 @@ impl Shard {
             return;
         }
         let Some(Pending { caller, wait: Wait::Group(wait) }) = self.pending.remove(&token) else { return };
+        if wait.answers.iter().flatten().any(GroupAnswer::changes_assignment) {
+            self.hold_begins(now, caller.conn, fx);
+        }
         let ending = self.group_reply(&caller, wait.kind, wait.answers);
         self.finish(caller, ending, fx);
     }

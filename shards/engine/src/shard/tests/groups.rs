@@ -34,7 +34,7 @@ impl Node {
     }
 
     /// Commits an offset of each partition; the error codes.
-    fn commit(&mut self, group: &'static str, topic: &'static str, offsets: &[(i32, i64)]) -> Vec<i16> {
+    pub(super) fn commit(&mut self, group: &'static str, topic: &'static str, offsets: &[(i32, i64)]) -> Vec<i16> {
         let partitions = offsets.iter().map(|(partition_index, committed_offset)| OffsetCommitRequestPartition {
             partition_index: *partition_index,
             committed_offset: *committed_offset,
@@ -72,7 +72,7 @@ impl Node {
         groups.collect()
     }
 
-    fn join(&mut self, group: &'static str, member: &str) -> JoinGroupResponse<'static> {
+    pub(super) fn join(&mut self, group: &'static str, member: &str) -> JoinGroupResponse<'static> {
         let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: b"me"[..].into() };
         let request = JoinGroupRequest {
             group_id: group.into(),
@@ -91,11 +91,15 @@ impl Node {
         JoinGroupResponse::decode_all(self.reply(11, 9), 9).unwrap()
     }
 
-    fn beat(&mut self, group: &'static str, member: &str, generation_id: i32) -> i16 {
+    pub(super) fn heartbeat(&mut self, group: &'static str, member: &str, generation_id: i32) {
         let member_id = member.to_owned().into();
         let request =
             HeartbeatRequest { group_id: group.into(), generation_id, member_id, ..HeartbeatRequest::default() };
         self.send(12, 4, &request);
+    }
+
+    fn beat(&mut self, group: &'static str, member: &str, generation_id: i32) -> i16 {
+        self.heartbeat(group, member, generation_id);
         HeartbeatResponse::decode_all(self.reply(12, 4), 4).unwrap().error_code
     }
 
