@@ -11,6 +11,7 @@ fn come_and_go(kind: &Kind, cores: usize) {
     scene.until("a record for the first member", |_| first.count() > 0);
     let second = scene.member(kind);
     scene.until("a record for the second member", |_| second.count() > 0);
+    assert_eq!(scene.fetch_holds() > 0, kind.pauses(), "who pauses is known by what it calls itself");
     first.leave();
     scene.until_all_is_processed("after one has left");
     let third = scene.member(kind);

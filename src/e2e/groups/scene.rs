@@ -29,6 +29,13 @@ pub struct Kind {
     program: fn() -> Command,
 }
 
+impl Kind {
+    /// Whether it stops all it has while its assignment changes.
+    pub fn pauses(&self) -> bool {
+        self.name == CONFLUENT_EAGER.name
+    }
+}
+
 pub const CONFLUENT_EAGER: Kind =
     Kind { name: "confluent", protocol: "eager", program: || python("confluent_member.py") };
 pub const CONFLUENT_COOPERATIVE: Kind = Kind { protocol: "cooperative", ..CONFLUENT_EAGER };
@@ -206,8 +213,17 @@ impl Scene {
 
     /// How many rebalances there were since the broker began.
     pub fn rebalances(&self) -> u64 {
+        self.counted("floe_group_rebalances_total")
+    }
+
+    /// How often the broker had fetches of a client wait for its rebalance since it began.
+    pub fn fetch_holds(&self) -> u64 {
+        self.counted("floe_fetch_holds_total")
+    }
+
+    fn counted(&self, name: &str) -> u64 {
         let (_, page) = self.broker.admin_page("/metrics").expect("metrics");
-        let lines = page.lines().filter(|line| line.starts_with("floe_group_rebalances_total"));
+        let lines = page.lines().filter(|line| line.starts_with(name));
         lines.map(|line| line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("a count")).sum()
     }
 
