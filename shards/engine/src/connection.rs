@@ -85,8 +85,8 @@ pub struct Connection {
     pub image_version_min: u64,
     /// Its client, where that is one that pauses while its group changes ([`crate::requests::Holds`]).
     pub pauser: Option<Arc<Pauser>>,
-    /// A member on it has been told of a change, and has not said anything since.
-    pub takes_in_change: bool,
+    /// A member on it has been told of a change and has not said anything since; for how long that counts.
+    pub takes_in_change: Option<Deadline>,
     going: Going,
     /// Requests at work, in their order.
     slots: VecDeque<Slot>,
@@ -121,7 +121,7 @@ impl Connection {
             traffic: Traffic::default(),
             image_version_min: 0,
             pauser: None,
-            takes_in_change: false,
+            takes_in_change: None,
             going: Going::No,
             slots: VecDeque::new(),
             front: 0,

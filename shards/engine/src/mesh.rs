@@ -12,6 +12,7 @@ use crate::log::{BatchInfo, ReadData};
 use crate::metadata::{Change, ChangeDone, Image};
 pub use crate::producers::Verified;
 use crate::requests::Pauser;
+use crate::time::Deadline;
 use crate::txn::api::{TxnAnswer, TxnCall};
 
 /// A message between shards.
@@ -99,15 +100,13 @@ pub enum MeshMsg {
     HoldFetches {
         /// Whose.
         client: Arc<Pauser>,
-        /// The member's connection.
-        member: ConnId,
+        /// No longer than that.
+        until: Deadline,
     },
     /// The member has taken it in.
     AnswerFetches {
-        /// As it began.
+        /// As it came.
         client: Arc<Pauser>,
-        /// As it began.
-        member: ConnId,
     },
     /// A connection that the receiver accepted and that had moved is gone.
     Gone,

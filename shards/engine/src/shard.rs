@@ -278,8 +278,8 @@ impl Shard {
             MeshMsg::MayStay { conn, ip, may_stay } => self.may_stay(conn, ip, may_stay, fx),
             MeshMsg::Went { ip } => self.addresses.went(ip),
             MeshMsg::Load { ns_per_s } => self.moves.heard(from, ns_per_s),
-            MeshMsg::HoldFetches { client, member } => self.hold_fetches(now, &client, member),
-            MeshMsg::AnswerFetches { client, member } => self.answer_fetches(now, &client, member, fx),
+            MeshMsg::HoldFetches { client, until } => self.hold_fetches(now, &client, until),
+            MeshMsg::AnswerFetches { client } => self.answer_fetches(now, &client, fx),
             MeshMsg::Gone => self.homed -= 1,
         }
     }

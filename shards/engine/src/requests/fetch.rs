@@ -55,6 +55,8 @@ pub struct FetchWait {
     failed: bool,
     /// It could be answered, and waits for its client ([`super::holds`]).
     held: bool,
+    /// It has waited for it: not again, so that nobody waits for one change after the other.
+    was_held: bool,
 }
 
 /// The partitions of one owner.
@@ -125,6 +127,7 @@ impl Shard {
             deadline: (!max_wait.is_zero() && request.min_bytes > 0).then(|| now.after(max_wait)),
             failed: false,
             held: false,
+            was_held: false,
         };
         match mode {
             Mode::Plain | Mode::Begin => self.parts_of_request(&request, caller.version, &mut wait),
@@ -277,7 +280,10 @@ impl Shard {
 
     /// Whether the client is taking in a change of its group, so that the fetch has to wait though it could be answered.
     fn fetch_is_held(&mut self, now: Time, token: u64) -> bool {
-        let Some(Pending { caller, .. }) = self.pending.get(&token) else { return false };
+        let Some(Pending { caller, wait: Wait::Fetch(wait) }) = self.pending.get(&token) else { return false };
+        if wait.was_held {
+            return false;
+        }
         let Some(until) = self.held(now, caller.conn, token) else { return false };
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return false };
         wait.parts.iter_mut().for_each(Part::drop_data);
@@ -285,7 +291,7 @@ impl Shard {
             self.fetch_deadlines.remove(&(deadline, token));
         }
         self.fetch_deadlines.insert((until, token));
-        wait.held = true;
+        (wait.held, wait.was_held) = (true, true);
         true
     }
 

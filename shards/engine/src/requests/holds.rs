@@ -7,6 +7,7 @@
 //!
 //! A fetch does not say of which member it is: it is known by address and client id. Where several share them, all wait, for a moment.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::shard::Shard;
 use crate::time::{Deadline, Time};
 
 /// A client that pauses.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pauser {
     ip: IpAddr,
     id: Box<str>,
@@ -38,15 +39,14 @@ pub struct Holds {
     /// `rebalance.fetch.hold.ms`.
     longest: Duration,
     /// Few, and for moments.
-    holds: Vec<Hold>,
+    holds: BTreeMap<Arc<Pauser>, Hold>,
 }
 
 #[derive(Debug)]
 struct Hold {
-    client: Arc<Pauser>,
     until: Deadline,
-    /// Connections whose members take in a change.
-    members: Vec<ConnId>,
+    /// Members that take in a change.
+    members: usize,
     /// Fetches that could be answered.
     held: Vec<u64>,
 }
@@ -54,32 +54,34 @@ struct Hold {
 impl Holds {
     /// None that waits.
     pub fn new(longest_ms: u64) -> Holds {
-        Holds { longest: Duration::from_millis(longest_ms), holds: Vec::new() }
+        Holds { longest: Duration::from_millis(longest_ms), holds: BTreeMap::new() }
     }
 
-    fn begin(&mut self, now: Time, client: &Arc<Pauser>, member: ConnId) {
-        let until = now.after(self.longest);
-        self.holds.retain(|hold| !now.reached(hold.until));
-        if let Some(hold) = self.holds.iter_mut().find(|hold| hold.client == *client) {
-            hold.until = until;
-            hold.members.push(member);
+    /// A member takes in a change until then, at most.
+    fn begin(&mut self, now: Time, client: &Arc<Pauser>, until: Deadline) {
+        self.holds.retain(|_, hold| !now.reached(hold.until));
+        if let Some(hold) = self.holds.get_mut(client) {
+            (hold.until, hold.members) = (hold.until.max(until), hold.members + 1);
         } else if self.holds.len() < HOLDS_MAX {
-            self.holds.push(Hold { client: client.clone(), until, members: vec![member], held: Vec::new() });
+            self.holds.insert(client.clone(), Hold { until, members: 1, held: Vec::new() });
         }
     }
 
-    /// The fetches that need not wait any more.
-    fn end(&mut self, client: &Pauser, member: ConnId) -> Vec<u64> {
-        let Some(at) = self.holds.iter().position(|hold| *hold.client == *client) else { return Vec::new() };
-        self.holds[at].members.retain(|other| *other != member);
-        if self.holds[at].members.is_empty() { self.holds.swap_remove(at).held } else { Vec::new() }
+    /// A member has taken it in. The fetches that need not wait any more.
+    fn end(&mut self, client: &Arc<Pauser>) -> Vec<u64> {
+        let Some(hold) = self.holds.get_mut(client) else { return Vec::new() };
+        hold.members -= 1;
+        if hold.members > 0 {
+            return Vec::new();
+        }
+        self.holds.remove(client).map_or_else(Vec::new, |hold| hold.held)
     }
 
     /// Until when a fetch of this client waits, if it does.
-    fn hold(&mut self, now: Time, client: &Pauser, token: u64) -> Option<Deadline> {
-        let hold = self.holds.iter_mut().find(|hold| *hold.client == *client && !now.reached(hold.until))?;
+    fn hold(&mut self, now: Time, client: &Arc<Pauser>, token: u64) -> Option<Deadline> {
+        let hold = self.holds.get_mut(client).filter(|hold| !now.reached(hold.until))?;
         hold.held.push(token);
-        Some(hold.until)
+        Some(hold.until.min(now.after(self.longest)))
     }
 }
 
@@ -89,39 +91,44 @@ impl Shard {
         if self.holds.longest.is_zero() {
             return;
         }
+        let until = now.after(self.holds.longest);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Some(client) = connection.pauser.clone() else { return };
-        connection.takes_in_change = true;
+        // Who has not said that the one before is over is counted once more until that is over by itself.
+        connection.takes_in_change = Some(until);
         self.metrics.fetch_holds += 1;
-        self.holds.begin(now, &client, conn);
-        for to in (0..self.shards).map(ShardId).filter(|to| *to != self.shard) {
-            fx.push(Effect::Mesh { to, msg: MeshMsg::HoldFetches { client: client.clone(), member: conn } });
+        self.holds.begin(now, &client, until);
+        for to in self.others() {
+            fx.push(Effect::Mesh { to, msg: MeshMsg::HoldFetches { client: client.clone(), until } });
         }
     }
 
     /// A member on this connection has said something that it says after having taken in what it heard.
     pub(super) fn hold_ends(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
-        let Some(connection) = self.connections.get_mut(&conn).filter(|connection| connection.takes_in_change) else {
-            return;
-        };
-        connection.takes_in_change = false;
-        let Some(client) = connection.pauser.clone() else { return };
-        for to in (0..self.shards).map(ShardId).filter(|to| *to != self.shard) {
-            fx.push(Effect::Mesh { to, msg: MeshMsg::AnswerFetches { client: client.clone(), member: conn } });
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let takes_in = connection.takes_in_change.take().is_some_and(|until| !now.reached(until));
+        let Some(client) = connection.pauser.clone().filter(|_| takes_in) else { return };
+        for to in self.others() {
+            fx.push(Effect::Mesh { to, msg: MeshMsg::AnswerFetches { client: client.clone() } });
         }
-        self.answer_fetches(now, &client, conn, fx);
+        self.answer_fetches(now, &client, fx);
     }
 
     /// The same on another shard, see [`Shard::hold_begins`].
-    pub(crate) fn hold_fetches(&mut self, now: Time, client: &Arc<Pauser>, member: ConnId) {
-        self.holds.begin(now, client, member);
+    pub(crate) fn hold_fetches(&mut self, now: Time, client: &Arc<Pauser>, until: Deadline) {
+        self.holds.begin(now, client, until);
     }
 
-    /// Fetches that waited for this member go on.
-    pub(crate) fn answer_fetches(&mut self, now: Time, client: &Pauser, member: ConnId, fx: &mut Effects) {
-        for token in self.holds.end(client, member) {
+    /// A member of this client goes on: fetches that waited for nobody else do so, too.
+    pub(crate) fn answer_fetches(&mut self, now: Time, client: &Arc<Pauser>, fx: &mut Effects) {
+        for token in self.holds.end(client) {
             self.fetch_due(now, token, fx);
         }
+    }
+
+    fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let me = self.shard;
+        (0..self.shards).map(ShardId).filter(move |to| *to != me)
     }
 
     /// Whether the fetch, which could be answered, has to wait: until when.
@@ -160,22 +167,30 @@ mod tests {
         let pauser = |id: &str| Pauser::of(IP, Some(id), ("librdkafka", "")).unwrap();
         let (me, other) = (pauser("me"), pauser("other"));
         let at = |ms: u64| Time { mono_ns: ms * 1_000_000, wall_ms: 0 };
+        let until = |ms: u64| Deadline(ms * 1_000_000);
         let mut holds = Holds::new(25);
         assert_eq!(holds.hold(at(0), &me, 1), None);
-        holds.begin(at(0), &me, ConnId(1));
-        holds.begin(at(5), &me, ConnId(2));
+        holds.begin(at(0), &me, until(25));
+        holds.begin(at(5), &me, until(30));
         assert_eq!(holds.hold(at(6), &other, 1), None);
-        assert_eq!(holds.hold(at(6), &me, 1), Some(Deadline(30_000_000)));
-        assert!(holds.end(&other, ConnId(1)).is_empty());
-        assert!(holds.end(&me, ConnId(1)).is_empty(), "another one has not ended");
-        assert_eq!(holds.end(&me, ConnId(2)), [1]);
+        assert_eq!(holds.hold(at(6), &me, 1), Some(until(30)));
+        assert!(holds.end(&other).is_empty());
+        assert!(holds.end(&me).is_empty(), "another member has not taken it in");
+        assert_eq!(holds.end(&me), [1]);
         assert_eq!(holds.hold(at(7), &me, 2), None);
+        // One member after the other: a fetch waits no longer than for one.
+        holds.begin(at(8), &me, until(33));
+        holds.begin(at(30), &me, until(55));
+        assert_eq!(holds.hold(at(20), &me, 2), Some(until(45)));
+        assert!(holds.end(&me).is_empty());
+        assert_eq!(holds.end(&me), [2]);
         // Nobody says that it is over.
-        holds.begin(at(10), &me, ConnId(1));
-        assert!(holds.hold(at(34), &me, 3).is_some());
-        assert_eq!(holds.hold(at(35), &me, 3), None);
+        holds.begin(at(30), &me, until(55));
+        assert_eq!(holds.hold(at(54), &me, 3), Some(until(55)));
+        assert_eq!(holds.hold(at(55), &me, 3), None);
+        assert_eq!(holds.end(&me), [3], "late, and harmless");
         for id in 0..2 * HOLDS_MAX {
-            holds.begin(at(40), &pauser(&id.to_string()), ConnId(3));
+            holds.begin(at(60), &pauser(&id.to_string()), until(85));
         }
         assert_eq!(holds.holds.len(), HOLDS_MAX);
     }
