@@ -22,6 +22,10 @@ use crate::time::Time;
 const HELP: &str = "Acknowledged records are lost or in doubt, so the partition answers with a storage error. Restore the data directory from a copy, or accept the \
                     loss (see accept-loss in docs/OPERATIONS.md), or delete the topic; `floe dump-log` shows what is left";
 
+const END_UNKNOWN: &str = "its checkpoints are damaged, and nothing of it is left in the journal and in its folder. If it had records they have all been deleted, and at which \
+                           offset it ended is not known, so the partition answers with a storage error. Restore the data directory from a copy, or delete the topic; or begin \
+                           again behind what is left: with the first offset if there is nothing (see accept-loss in docs/OPERATIONS.md)";
+
 impl ShardLog {
     /// Gives every partition what was found of it.
     pub(super) fn finish_rebuild(&mut self, now: Time, fx: &mut Effects) {
@@ -75,7 +79,11 @@ impl ShardLog {
         }
         g.entries.sort_by(|a, b| (a.info.base_offset, b.age).cmp(&(b.info.base_offset, a.age)));
         let mut stream = Stream::begin(p, g, now);
-        let mut failure = p.lost.take();
+        let mut failure = p.lost.take().or(g.lost.take());
+        // Compaction alone never leaves a folder empty.
+        if g.unknown && p.segments.is_empty() && p.config.delete {
+            failure = failure.or(Some(END_UNKNOWN.to_owned()));
+        }
         let mut expected = p.settled_end;
         let mut whole_end = None;
         for entry in &g.entries {

@@ -40,6 +40,10 @@ pub(super) struct Gathered {
     pub(super) state: Option<PartitionState>,
     /// The source whose checkpoint gave the state.
     pub(super) state_of: Option<usize>,
+    /// Why records are lost or in doubt, as a checkpoint says that is too old to count otherwise.
+    pub(super) lost: Option<String>,
+    /// No checkpoint and no journal says anything of it that is new enough: only its folder can.
+    pub(super) unknown: bool,
     pub(super) entries: Vec<Replayed>,
     pub(super) log_start: i64,
     /// Batches written straight to a segment, to be read there.
@@ -54,6 +58,17 @@ pub(super) struct Gathered {
     pub(super) sources: Vec<usize>,
     /// What its segments hold beyond the checkpoint.
     pub(super) rescanned: Rescanned,
+}
+
+impl Gathered {
+    /// What is known of it is from before a generation that may have had it, and knew better: segments may have been removed or compacted since, and the names of
+    /// those that are there now tell more. Two things only ever go one way.
+    fn forget_state(&mut self) {
+        let Some(state) = self.state.take() else { return };
+        self.state_of = None;
+        self.log_start = self.log_start.max(state.log_start);
+        self.lost = state.failed;
+    }
 }
 
 /// A batch that was written straight to a segment.
@@ -109,6 +124,8 @@ impl ShardLog {
         let mut max_seq = 0;
         let mut drained = false;
         let mut all_exact = true;
+        // The newest generation of which a shard has no checkpoint any more.
+        let mut unknown_of = None;
         let superseded = superseded_below(&recovery.sources);
         for (s, source) in recovery.sources.iter().enumerate() {
             if s > 0 && drained {
@@ -123,11 +140,20 @@ impl ShardLog {
             };
             all_exact &= exact;
             if !exact {
-                let line = format!(
-                    "{}: a checkpoint is damaged; its place is taken by the one before, the journal, and the segments, which are read through now",
-                    source.folder
-                );
+                let folder = &source.folder;
+                let line = match &checkpoint {
+                    Some(_) => format!(
+                        "{folder}: a checkpoint is damaged; its place is taken by the one before, the journal, and the segments, which are read through now"
+                    ),
+                    None => format!(
+                        "{folder}: no checkpoint is whole; their place is taken by the journal and the segments, which are read through from their beginning \
+                         now. Records that were deleted lately may be back: delete them again"
+                    ),
+                };
                 fx.push(Effect::Log { level: LogLevel::Warn, line });
+            }
+            if !exact && checkpoint.is_none() {
+                unknown_of = unknown_of.max(Some(source.generation));
             }
             if s == 0 {
                 drained = checkpoint.as_ref().is_some_and(|c| c.drained);
@@ -202,6 +228,16 @@ impl ShardLog {
         self.journal.resume(commits, max_seq + 1, accepted_seq);
         self.drained = !recovery.drains || drained;
         recovery.drains &= !drained;
+        for g in &mut gathered {
+            let known_of = g.state_of.map(|s| recovery.sources[s].generation);
+            if known_of < unknown_of {
+                g.forget_state();
+                let in_journals = g.entries.iter().map(|e| e.age.0).chain(g.directs.iter().map(|d| d.source));
+                // Its own journal is the newest.
+                let generation = |s: usize| recovery.sources.get(s).map_or(u32::MAX, |source| source.generation);
+                g.unknown = in_journals.map(generation).max() < unknown_of;
+            }
+        }
         for (i, g) in gathered.iter().enumerate().filter(|_| !all_exact) {
             recovery.scans.push(PartitionIx(i as u32), g.state.clone(), g.journaled(&self.journal));
         }

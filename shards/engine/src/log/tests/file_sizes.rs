@@ -22,7 +22,7 @@ fn damaged(disk: &Disk, name: &str) -> Option<Disk> {
 
 /// Larger than the old files, so that a commit with one fits the new ones only.
 fn bytes_of(i: usize) -> usize {
-    if i % 3 == 0 { 160_000 } else { 9_000 + (i % 7) * 900 }
+    if i.is_multiple_of(3) { 160_000 } else { 9_000 + (i % 7) * 900 }
 }
 
 /// A file too small for the next commit must not be passed over: of the commits that an older checkpoint still asks for some in between would be gone.

@@ -8,6 +8,7 @@ mod cost;
 mod damage;
 mod direct;
 mod file_sizes;
+mod generations;
 mod lookup;
 mod recovery;
 mod restart;
