@@ -23,10 +23,9 @@ impl ShardLog {
             // The last segment is never compacted, so it is closed in time for it.
             let age_ms_max = p.config.compact.map_or(i64::MAX, |c| c.lag_ms_max).min(p.config.segment_ms);
             let old = p.segment_since_ms > 0 && now.wall_ms.saturating_sub(p.segment_since_ms) >= age_ms_max;
-            if has_data && old && !p.roll_wanted {
-                p.roll_wanted = true;
-                self.settle.rolls_wanted = true;
-            }
+            p.roll_wanted |= has_data && (old || !p.may_lose_segments());
+            // Once more each time: with a full disk, or something else under way there, the round that was to do it could not.
+            self.settle.rolls_wanted |= p.roll_wanted;
         }
     }
 

@@ -190,6 +190,33 @@ fn a_segment_left_behind_stays_until_its_batches_are_settled() {
     assert_eq!(node.read_all(0, all[2].0).unwrap(), all[2..]);
 }
 
+/// The start found the disk full. With space again no other round comes of itself on an idle shard, and none of the partition's segments can be removed before.
+#[test]
+fn what_was_left_behind_on_a_full_disk_is_settled_when_there_is_space() {
+    let (mut node, _) = ready();
+    damage_newest_checkpoint(&mut node.disk);
+    let mut node = Node::new(settings(), node.disk, 0, 1);
+    node.fault = |what| Some(if is_segment_write(what) { Err(DiskErrorKind::NoSpace) } else { Ok(()) });
+    node.log.start(node.now, vec![(TOPIC, 0, "t".to_string(), LogConfig::default())], &mut node.fx);
+    node.run();
+    let look_again = |node: &mut Node| {
+        let before = node.log.metrics().settle_rounds;
+        node.now.mono_ns += 1_100_000_000;
+        node.log.timer(node.now, &mut node.fx);
+        node.run();
+        node.log.metrics().settle_rounds - before
+    };
+    for _ in 0..3 {
+        assert_eq!(look_again(&mut node), 1, "it is tried again, and not all the time");
+        assert!(!node.p(0).may_lose_segments());
+    }
+    node.fault = |_| Some(Ok(()));
+    look_again(&mut node);
+    assert_eq!(node.p(0).settled_end, node.p(0).log_end());
+    assert!(node.p(0).may_lose_segments());
+    assert_eq!(look_again(&mut node), 0, "that was all");
+}
+
 fn segment_files(disk: &Disk) -> Vec<String> {
     disk.files.keys().filter(|path| path.ends_with(".log")).cloned().collect()
 }
