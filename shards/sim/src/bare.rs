@@ -60,6 +60,7 @@ struct LogClients {
     fault: Option<Fault>,
     rng: Rng,
     settings: LogSettings,
+    file_sizes_vary: bool,
     catalog: Rc<RefCell<Catalog>>,
     retention: Vec<bool>,
     records_max: u64,
@@ -125,6 +126,8 @@ impl LogClients {
         }
         LogClients {
             fault,
+            // Of a copy, so that everything else of a seed stays what it was.
+            file_sizes_vary: matches!(room, Room::Some) && rng.clone().percent(30),
             rng: rng.fork(),
             settings,
             catalog: Rc::new(RefCell::new(catalog)),
@@ -412,11 +415,13 @@ impl Clientele for LogClients {
 
     fn machine(&self) -> Box<dyn FnMut(ShardId) -> Machine> {
         let (catalog, settings, fault) = (self.catalog.clone(), self.settings.clone(), self.fault);
-        Box::new(move |_| Mutant::new(LogNode::new(catalog.clone(), settings.clone()), fault))
+        let vary = self.file_sizes_vary;
+        Box::new(move |_| Mutant::new(LogNode::new(catalog.clone(), settings.clone(), vary), fault))
     }
 
     fn describe_plan(&self, _config: &BrokerConfig) -> String {
-        format!("{:#?}\n{:#?}", self.settings, self.catalog.borrow().partitions)
+        let vary = if self.file_sizes_vary { "journal files of a size of their own in every start\n" } else { "" };
+        format!("{vary}{:#?}\n{:#?}", self.settings, self.catalog.borrow().partitions)
     }
 
     fn begin(&mut self, world: &mut World<Machine>, oracle: &mut Oracle) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use floe_engine::event::{AdminReply, ConnId, Effect, Effects, Input, Machine, Reply, ReplyPart};
+use floe_engine::event::{AdminReply, Boot, ConnId, Effect, Effects, Input, Machine, Reply, ReplyPart};
 use floe_engine::log::{
     AppendError, BatchInfo, CommitSeq, Found, LogConfig, LogEvent, LogSettings, LookupOutcome, PartitionIx, ReadData,
     ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog,
@@ -71,6 +71,8 @@ pub struct Catalog {
 pub struct LogNode {
     catalog: Rc<RefCell<Catalog>>,
     settings: LogSettings,
+    /// Every start may have journal files of another size.
+    file_sizes_vary: bool,
     shard: u16,
     shards: u16,
     log: Option<ShardLog>,
@@ -84,9 +86,32 @@ pub struct LogNode {
 
 impl LogNode {
     /// A shard of this run.
-    pub fn new(catalog: Rc<RefCell<Catalog>>, settings: LogSettings) -> LogNode {
+    pub fn new(catalog: Rc<RefCell<Catalog>>, settings: LogSettings, file_sizes_vary: bool) -> LogNode {
         let (committing, reading, looking) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        LogNode { catalog, settings, shard: 0, shards: 1, log: None, committing, reading, looking, stopping: false }
+        LogNode {
+            catalog,
+            settings,
+            file_sizes_vary,
+            shard: 0,
+            shards: 1,
+            log: None,
+            committing,
+            reading,
+            looking,
+            stopping: false,
+        }
+    }
+
+    /// What this start of the log is made with.
+    fn settings(&self, boot: &Boot) -> LogSettings {
+        let factor = if self.file_sizes_vary { [1, 1, 2, 4][usize::from(boot.seed[0] % 4)] } else { 1 };
+        let s = &self.settings;
+        LogSettings {
+            journal_bytes: s.journal_bytes * factor,
+            journal_file_bytes: s.journal_file_bytes * factor,
+            commit_bytes_max: s.commit_bytes_max * factor,
+            ..s.clone()
+        }
     }
 
     fn request(&mut self, now: Time, conn: ConnId, frame: &Bytes, fx: &mut Effects) {
@@ -215,7 +240,7 @@ impl Machine for LogNode {
         match input {
             Input::Boot(boot) => {
                 (self.shard, self.shards) = (boot.shard.0, boot.shards);
-                let mut log = ShardLog::new(&boot, self.settings.clone());
+                let mut log = ShardLog::new(&boot, self.settings(&boot));
                 let mine = |n: usize| n % boot.shards as usize == boot.shard.0 as usize;
                 let catalog = self.catalog.borrow();
                 let partitions = catalog.partitions.iter().enumerate().filter(|(n, _)| mine(*n));
