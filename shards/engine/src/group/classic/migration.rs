@@ -56,6 +56,8 @@ impl ClassicGroup {
             let given = protocol.as_deref().and_then(|name| member.metadata(name)).cloned().unwrap_or_default();
             member.assignment = assignment(id, &given);
         }
+        // What was agreed on is nobody's decision: see `loaded`.
+        group.leader = None;
         group.record(cx)
     }
 
@@ -66,6 +68,11 @@ impl ClassicGroup {
             member.protocols = protocols;
             self.add(id, member);
         }
+        self.agree_anew(now);
+    }
+
+    /// Nobody has decided on these assignments: members are to do so now.
+    pub(super) fn agree_anew(&mut self, now: Time) {
         self.must_rebalance = Some("it was a group of the consumer protocol");
         wake_at(&mut self.wake, Some(now.after(millis(0))));
     }

@@ -283,6 +283,10 @@ impl ClassicGroup {
             member.alive(now);
             wake_at(&mut self.wake, member.session);
         }
+        // The record of a group that has just been converted: the rebalance that follows went with the process.
+        if self.state == State::Stable && self.leader.is_none() {
+            self.agree_anew(now);
+        }
     }
 
     /// When [`ClassicGroup::due`] is to be called at the latest.

@@ -1,9 +1,9 @@
 //! A group changes its protocol while its members stay (KIP-848, online migration).
 //!
 //! - Up: the first member that speaks KIP-848 comes to a classic group of consumers. The members are taken over as they stand at the group's generation,
-//!   which becomes the epoch; whoever waits in a join or sync is told to join again.
-//! - Down: the last such member goes, or a static one comes back by the classic protocol. The group's epoch becomes the generation, and those that are left
-//!   agree anew.
+//!   which becomes the epoch, with what they were given and what they may still have in hand; whoever waits in a join or sync is told to join again.
+//! - Down: the last such member goes, or a static one comes back by the classic protocol. The group's epoch becomes the generation, what each of those that
+//!   are left still holds its assignment, and they agree anew, also after a restart: until they have, the record names no leader.
 //!
 //! Both are a decision like any other: the records that forget the one group, and those that make the other. Replay knows no migration.
 
@@ -16,7 +16,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::ConsumerGroup;
 use super::classic::{assignment, by_id, topics};
-use super::partitions::{Partitions, each, push};
+use super::partitions::{Partitions, each, joined, push};
 use crate::event::LogLevel;
 use crate::group::classic::{ClassicGroup, Protocols};
 use crate::group::records::{
@@ -44,7 +44,7 @@ pub(in crate::group) fn upgrade(
     }
     let epoch = classic.generation();
     let mut taken = HashSet::with_hasher(FxBuildHasher);
-    let mut members = BTreeMap::new();
+    let (mut members, mut claims) = (BTreeMap::new(), Vec::new());
     for (member, protocols) in classic.migrants() {
         let Ok((_, subscription)) = Subscription::from_bytes(&member.subscription) else {
             return cannot("the embedded consumer protocol is malformed");
@@ -60,7 +60,17 @@ pub(in crate::group) fn upgrade(
         // A leader may have given a partition to several: the first keeps it.
         let mut assigned = Partitions::new();
         each(&given).filter(|one| taken.insert(*one)).for_each(|(topic, at)| push(&mut assigned, topic, at));
+        let said = by_id(&subscription.owned_partitions, cx.image);
         members.insert(member.id.clone(), (metadata(&member, protocols, &subscription), assigned));
+        claims.push((member.id, said));
+    }
+    // What a member said it has when it joined is in its hands until it has learned that it is to give it up, and joined again (KIP-429): it may not have.
+    for (id, said) in claims {
+        let mut more = Partitions::new();
+        each(&said).filter(|one| taken.insert(*one)).for_each(|(topic, at)| push(&mut more, topic, at));
+        if let Some((_, assigned)) = members.get_mut(&id).filter(|_| !more.is_empty()) {
+            *assigned = joined(assigned, &more);
+        }
     }
     Ok(created(cx, name, epoch, members))
 }
@@ -143,12 +153,15 @@ impl ConsumerGroup {
         cx.audit.line(LogLevel::Info, || {
             format!("group {name}: becomes a classic group at epoch {}, with {count} members", self.epoch.epoch)
         });
-        let target = |id: &Name, given: &[u8]| {
+        // Not the targets, which others may still hold: a KIP-848 member may come before the members have agreed, and then it is this that they have.
+        let held = |id: &Name, given: &[u8]| {
             let is_joining = joining.is_some_and(|(joining, _)| joining == id);
             let place = leaving.first().filter(|_| is_joining).copied().unwrap_or(id);
-            assignment(self.targets.get(place).unwrap_or(&Partitions::new()), given, cx.image)
+            let current = self.members.get(place).map(|member| &member.current);
+            let held = current.map(|current| joined(&current.assigned, &current.revoking));
+            assignment(&held.unwrap_or_default(), given, cx.image)
         };
-        let classic = ClassicGroup::converted(cx, name, self.epoch.epoch, left.into_iter(), target);
+        let classic = ClassicGroup::converted(cx, name, self.epoch.epoch, left.into_iter(), held);
         let mut records = self.tombstones();
         records.push(classic);
         Some(records)

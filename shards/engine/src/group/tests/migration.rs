@@ -209,11 +209,52 @@ fn a_group_that_has_become_classic_is_read_back_as_such() {
     let last = written(&world).rev().find(|record| !record.is_tombstone()).expect("its record");
     let GroupRecord::Classic { value: Some(state), .. } = last else { panic!("{last:?}") };
     assert_eq!((state.generation, state.protocol.as_deref(), &*state.protocol_type), (2, Some("range"), "consumer"));
-    assert_eq!(state.members[0].assignment, gives(&kept), "what it was to own");
+    assert_eq!(state.members[0].assignment, gives(&kept), "what it owns");
     world.restart();
     world.run();
-    assert_eq!(world.state("g"), "Stable");
-    assert_eq!(world.heartbeat("g", &old), codes::NONE, "it goes on where it stood");
+    // What the other one had must be given to somebody: the rebalance that did not come to its end begins again.
+    assert_eq!(world.state("g"), "PreparingRebalance");
+    assert_eq!(world.heartbeat("g", &old), codes::REBALANCE_IN_PROGRESS);
+    let asked = world.ask("g", joins(&old.member, &[]));
+    let joined = world.joined(asked).expect("nobody else is awaited");
+    assert_eq!((joined.error_code, joined.generation, &joined.leader), (codes::NONE, 3, &old.member));
+}
+
+/// The leader has taken partitions from a member that does not know it yet: they are not free before it says so.
+#[test]
+fn what_a_member_said_it_has_is_not_free_before_it_joins_again() {
+    let mut world = World::new();
+    let old = classic_one(&mut world);
+    let asked = world.ask("g", joins(&old.member, &[0, 1, 2, 3]));
+    let generation = world.joined(asked).expect("nobody else is awaited").generation;
+    let asked = world.ask("g", sync(&who(&old.member, generation), vec![(old.member.clone(), gives(&[0, 1]))]));
+    assert_eq!(world.synced(asked).expect("its assignment").assignment, gives(&[0, 1]));
+    assert_eq!(spoken(&mut world, "n", 0, &[]), (codes::NONE, 3, Some(vec![])));
+    assert_eq!(synced_before(&world, &old.member), [0, 1, 2, 3]);
+    let (generation, kept) = rejoins(&mut world, &old.member, &[0, 1]);
+    assert_eq!((generation, kept), (3, vec![0, 1]));
+    assert_eq!(spoken(&mut world, "n", 3, &[]).2, Some(vec![2, 3]));
+}
+
+/// The group's protocol changes twice before its classic member learns of it: that still has everything in hand.
+#[test]
+fn what_a_member_holds_outlives_a_moment_as_a_classic_group() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        let old = classic_one(&mut world);
+        assert_eq!(spoken(&mut world, "n", 0, &[]), (codes::NONE, 2, Some(vec![])));
+        assert_eq!(spoken(&mut world, "n", -1, &[]).0, codes::NONE);
+        if restarts {
+            world.restart();
+            world.run();
+        }
+        assert_eq!(world.state("g"), "PreparingRebalance");
+        assert_eq!(spoken(&mut world, "m", 0, &[]), (codes::NONE, 3, Some(vec![])), "nothing is free");
+        assert_eq!(synced_before(&world, &old.member), [0, 1, 2, 3]);
+        let (generation, kept) = rejoins(&mut world, &old.member, &[]);
+        assert_eq!((generation, kept.len()), (3, 2));
+        assert_eq!(spoken(&mut world, "m", 3, &[]).2.map(|gained| gained.len()), Some(2));
+    }
 }
 
 #[test]
