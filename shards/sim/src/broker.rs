@@ -1,6 +1,6 @@
-//! Runs of the whole broker: Kafka clients over the simulated network against [`Shard`]s. Those with groups have consumer groups of both protocols and
-//! compacted topics beside the producers and consumers of the others, those with transactions have transactional producers, readers of committed records, and
-//! topics of which nothing is ever deleted.
+//! Runs of the whole broker: Kafka clients over the simulated network against [`Shard`]s. Those with groups have consumer groups of both protocols (in one
+//! group either or, in runs of mixed ones, both) and compacted topics beside the producers and consumers of the others, those with transactions have
+//! transactional producers, readers of committed records, and topics of which nothing is ever deleted.
 
 use floe_engine::ANSWERED;
 use floe_engine::config::{BrokerConfig, Values};
@@ -37,6 +37,15 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 
 /// Does the run of a seed, with groups.
 pub fn run_groups(seed: u64, options: Options) -> Outcome {
+    with_groups(seed, options, Plan::draw)
+}
+
+/// Does the run of a seed, with groups of both protocols at once.
+pub fn run_mixed(seed: u64, options: Options) -> Outcome {
+    with_groups(seed, options, Plan::draw_mixed)
+}
+
+fn with_groups(seed: u64, options: Options, draw: fn(&mut Rng) -> Plan) -> Outcome {
     let mut rng = Rng::new(seed);
     let fate = Fate::draw(&mut rng.fork(), &options);
     let mut clients = KafkaClients::draw(&mut rng.fork(), options.fault);
@@ -44,7 +53,7 @@ pub fn run_groups(seed: u64, options: Options) -> Outcome {
     clients.producers.truncate(2);
     clients.consumers.truncate(1);
     clients.operations = clients.operations.min(15);
-    clients.groups = Some(Plan::draw(&mut rng.fork()));
+    clients.groups = Some(draw(&mut rng.fork()));
     run::run(seed, rng, fate, clients, options)
 }
 

@@ -11,6 +11,8 @@ pub enum Kind {
     Broker,
     /// The broker with consumer groups and compacted topics.
     Groups,
+    /// The broker with consumer groups whose members speak both protocols.
+    Mixed,
     /// The broker with transactions.
     Txns,
     /// The log alone, with far smaller journals.
@@ -21,13 +23,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Broker, Kind::Groups, Kind::Txns, Kind::Log, Kind::Tiny];
+    pub const ALL: [Kind; 6] = [Kind::Broker, Kind::Groups, Kind::Mixed, Kind::Txns, Kind::Log, Kind::Tiny];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Broker => "broker",
             Kind::Groups => "groups",
+            Kind::Mixed => "mixed",
             Kind::Txns => "txns",
             Kind::Log => "log",
             Kind::Tiny => "tiny",
@@ -44,6 +47,7 @@ impl Kind {
         match self {
             Kind::Broker => broker::run(seed, options),
             Kind::Groups => broker::run_groups(seed, options),
+            Kind::Mixed => broker::run_mixed(seed, options),
             Kind::Txns => broker::run_txns(seed, options),
             Kind::Log => bare::run(seed, Room::Some, options),
             Kind::Tiny => bare::run(seed, Room::Tiny, options),

@@ -11,9 +11,9 @@ use floe_sim::mutant::Fault;
 use floe_sim::oracle::history::{self, Rule};
 use floe_sim::run::{Options, Outcome};
 
-const USAGE: &str = "usage: sim <seed> [--only broker|groups|txns|log|tiny] [--trace]
+const USAGE: &str = "usage: sim <seed> [--only broker|groups|mixed|txns|log|tiny] [--trace]
            replay the runs of a seed; the last events of one that fails are printed, with --trace all of all
-       sim --seeds N [--from K] [--only broker|groups|txns|log|tiny] [--keep-going]
+       sim --seeds N [--from K] [--only broker|groups|mixed|txns|log|tiny] [--keep-going]
            do the runs of N seeds from K (0) on, until one fails; its seed is printed, exit 1
        sim history FILE [--allow RULE]...
            judge a history of sends and polls (lines of JSON, see shards/sim/src/oracle/history/format.rs) by the rules of Jepsen's Kafka workload
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             },
             "--only" => match words.next().and_then(|name| Kind::of(name)) {
                 Some(kind) => kinds = vec![kind],
-                None => return usage("--only takes broker, groups, txns, log or tiny"),
+                None => return usage("--only takes broker, groups, mixed, txns, log or tiny"),
             },
             _ => match word.parse() {
                 Ok(n) => seed = Some(n),

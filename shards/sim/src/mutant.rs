@@ -57,6 +57,8 @@ pub enum Fault {
     GivesTwice,
     /// What a member of a consumer group says that it owns is not heard: what it must give up counts as given up.
     ForgetsWhoHolds,
+    /// What a classic member of a mixed group says that it owns is not heard: what it must give up counts as given up.
+    ForgetsWhatClassicsHold,
     /// Whoever stopped reading from clients never goes on.
     StaysDeaf,
     /// Ends of transactions are answered when they are asked for.
@@ -83,7 +85,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 28] = [
+    pub const ALL: [Fault; 29] = [
         Fault::AcknowledgesBeforeWritten,
         Fault::CommitsBeforeWritten,
         Fault::SkipsChecksums,
@@ -101,6 +103,7 @@ impl Fault {
         Fault::DropsLiveKeys,
         Fault::GivesTwice,
         Fault::ForgetsWhoHolds,
+        Fault::ForgetsWhatClassicsHold,
         Fault::StaysDeaf,
         Fault::AnswersEndsEarly,
         Fault::TakesLateEnds,
@@ -140,6 +143,8 @@ pub struct Mutant<M> {
     compacted: u64,
     /// The newest epoch that each producer has shown.
     epochs: BTreeMap<i64, i16>,
+    /// Groups that a member of the next-generation protocol has joined.
+    joined: BTreeSet<String>,
     /// It has started.
     ready: bool,
 }
@@ -158,6 +163,7 @@ impl<M: Machine> Mutant<M> {
             answered: BTreeMap::new(),
             compacted: 0,
             epochs: BTreeMap::new(),
+            joined: BTreeSet::new(),
             ready: false,
         }
     }
@@ -196,6 +202,7 @@ impl<M: Machine> Mutant<M> {
             Fault::CommitsOffsetsAtOnce => txns::outside_of_transactions(frame),
             Fault::GivesTwice => groups::all_get_the_same(frame),
             Fault::ForgetsWhoHolds => groups::owns_nothing(frame),
+            Fault::ForgetsWhatClassicsHold => groups::joins_with_nothing(frame, &mut self.joined),
             _ => None,
         }
     }

@@ -201,6 +201,8 @@ pub struct Tally {
     pub moved: u64,
     /// Assignments of group members judged.
     pub assigned: u64,
+    /// Times that mixed groups were found changed from one protocol to the other.
+    pub migrated: u64,
     /// Offsets committed and acknowledged.
     pub committed: u64,
     /// Committed offsets read.

@@ -200,6 +200,7 @@ pub fn run<C: Clientele>(seed: u64, mut rng: Rng, fate: Fate, clients: C, option
         tally: Tally {
             moved: run.world.moved,
             assigned: run.oracle.groups.assigned,
+            migrated: run.oracle.groups.migrated,
             committed: run.oracle.groups.committed,
             fetched: run.oracle.groups.fetched,
             txns_committed: run.oracle.txns.committed,

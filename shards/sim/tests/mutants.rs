@@ -157,6 +157,16 @@ fn giving_away_what_a_consumer_still_holds() {
     found_out_in(Kind::Groups, 0..RUNS, options, &["holds and need not have given up"]);
 }
 
+/// No group without members of both protocols is told anything wrong.
+#[test]
+fn giving_away_what_a_classic_member_of_a_mixed_group_still_holds() {
+    let options = Options { fault: Some(Fault::ForgetsWhatClassicsHold), ..Options::default() };
+    found_out_in(Kind::Mixed, 0..RUNS, options, &["holds and need not have given up"]);
+    for seed in 0..RUNS / 20 {
+        assert_eq!(Kind::Groups.run(seed, options).failure, None, "seed {seed}");
+    }
+}
+
 /// Whether some run with transactions finds this out, for one of these reasons.
 fn found_out_in_transactions(fault: Fault, reasons: &[&str]) {
     found_out_in(Kind::Txns, 0..RUNS, Options { fault: Some(fault), ..Options::default() }, reasons);

@@ -72,6 +72,14 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
         "a segment was removed that held the beginning of a batch of which the journal had the rest",
     ),
     (Kind::Tiny, 401_830, "with an older checkpoint a commit that followed an unwritten one was believed"),
+    (
+        Kind::Mixed,
+        109,
+        "a group that was a classic one for a moment gave away what a member had not been told to give up",
+    ),
+    (Kind::Mixed, 105, "the same"),
+    (Kind::Mixed, 236, "the same"),
+    (Kind::Mixed, 622, "the same, of what a member was to give up by its leader's decision, which it did not know yet"),
     (Kind::Txns, 402, "a late repeat of an earlier transaction was waited for before the first batch of the next one"),
     (Kind::Txns, 1073, "the same"),
     (
@@ -119,7 +127,7 @@ fn part(n: u64) {
     quiet();
     for kind in Kind::ALL {
         let (mut acked, mut seen, mut refused) = (0, 0, 0);
-        let (mut assigned, mut committed, mut fetched) = (0, 0, 0);
+        let (mut assigned, mut committed, mut fetched, mut migrated) = (0, 0, 0, 0);
         let (mut txns, mut aborted, mut read, mut copied) = (0, 0, 0, 0);
         for seed in (n..SEEDS).step_by(PARTS as usize) {
             let outcome = kind.run(seed, Options::default());
@@ -127,6 +135,7 @@ fn part(n: u64) {
             acked += outcome.tally.acked;
             seen += outcome.tally.seen;
             assigned += outcome.tally.assigned;
+            migrated += outcome.tally.migrated;
             committed += outcome.tally.committed;
             fetched += outcome.tally.fetched;
             txns += outcome.tally.txns_committed;
@@ -139,10 +148,13 @@ fn part(n: u64) {
         let runs = SEEDS / PARTS;
         assert!(acked > 30 * runs, "{acked} records acknowledged in {runs} runs ({})", kind.name());
         assert!(seen > acked, "{seen} records read of {acked} acknowledged ({})", kind.name());
-        if kind == Kind::Groups {
+        if matches!(kind, Kind::Groups | Kind::Mixed) {
             assert!(assigned > 30 * runs, "{assigned} assignments judged in {runs} runs");
             assert!(committed > 20 * runs, "{committed} offsets committed in {runs} runs");
             assert!(fetched > 20 * runs, "{fetched} committed offsets read in {runs} runs");
+        }
+        if kind == Kind::Mixed {
+            assert!(migrated > runs, "{migrated} changes of protocol in {runs} runs");
         }
         if kind == Kind::Txns {
             assert!(txns > 10 * runs, "{txns} transactions committed in {runs} runs");

@@ -2,11 +2,13 @@
 //! their records.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use floe_engine::event::Reply;
 use floe_wire::messages::Message;
 use floe_wire::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+use floe_wire::messages::join_group::JoinGroupRequest;
 use floe_wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
@@ -14,6 +16,7 @@ use floe_wire::messages::sync_group::SyncGroupRequest;
 
 use super::frames::{answer, asked, framed};
 use crate::bare::batch::crc32c;
+use crate::workload::groups::assignment::Subscription;
 
 /// One of so many batches that compaction writes loses its records.
 const BATCHES_PER_LOSS: u64 = 4;
@@ -54,6 +57,26 @@ pub(super) fn owns_nothing(frame: &Bytes) -> Option<Bytes> {
         return None;
     }
     request.topic_partitions = Some(Vec::new());
+    Some(framed(&header, &request))
+}
+
+/// The same request, if it is the join of a classic member to a group that was seen to be joined by one of the other protocol (`mixed` remembers these),
+/// that says it owns nothing.
+pub(super) fn joins_with_nothing(frame: &Bytes, mixed: &mut BTreeSet<String>) -> Option<Bytes> {
+    if let Some((header, mut reader)) = asked(frame, 68) {
+        let request = ConsumerGroupHeartbeatRequest::decode(&mut reader, header.api_version).ok()?;
+        mixed.insert(request.group_id.into_owned());
+        return None;
+    }
+    let (header, mut reader) = asked(frame, 11)?;
+    let mut request = JoinGroupRequest::decode(&mut reader, header.api_version).ok()?;
+    if !mixed.contains(&*request.group_id) {
+        return None;
+    }
+    for protocol in &mut request.protocols {
+        let subscription = Subscription { owned: Vec::new(), ..Subscription::decode(&protocol.metadata)? };
+        protocol.metadata = Cow::Owned(subscription.encode());
+    }
     Some(framed(&header, &request))
 }
 

@@ -2,7 +2,8 @@
 //!
 //! - In one generation of a classic group a partition belongs to one member; nobody is given what another member of that generation said it still has
 //!   (cooperative groups). A member of a consumer group is given a partition only when nobody else holds it: whoever had it has said that it gave it
-//!   up, has left, or may have been removed by now (its session, or the time to give something up, may be over).
+//!   up, has left, or may have been removed by now (its session, or the time to give something up, may be over). The same holds for both kinds of members
+//!   of a mixed group, whichever kind of group that is.
 //! - Generations and epochs do not go back as long as something keeps the group alive (a committed offset that nothing takes away).
 //! - A committed offset is what the last acknowledged commit made it. What was never answered may or may not have come to pass; what was refused
 //!   has not; what was once shown is not taken back. A crash excuses nothing.
@@ -38,6 +39,8 @@ pub struct Ledger {
     violations: Vec<String>,
     /// Assignments judged.
     pub assigned: u64,
+    /// Times that members of mixed groups found them changed from one protocol to the other.
+    pub migrated: u64,
     /// Offsets acknowledged.
     pub committed: u64,
     /// Offsets read and judged.
@@ -46,6 +49,8 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct Group {
+    /// Of a mixed group: whether it was one of the classic protocol when a member of it joined last.
+    is_classic: Option<bool>,
     /// The highest generation that a sync told, and when.
     generation: (i32, u64),
     /// By generation: who was given a partition, and when.
@@ -313,7 +318,7 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// A member of a consumer group was told its epoch.
+    /// A member of a consumer group, or of a mixed one, was told its epoch.
     pub fn told_epoch(&mut self, group: GroupIx, member: &str, epoch: i32, now_ns: u64, is_live: &dyn Fn(Tp) -> bool) {
         self.assigned += 1;
         let before = self.groups.entry(group).or_default().epochs.get(member).copied();
@@ -326,6 +331,17 @@ impl Ledger {
         }
         let g = self.groups.entry(group).or_default();
         g.epochs.insert(member.to_owned(), (epoch, now_ns));
+    }
+
+    /// A classic member of a mixed group has joined, and was told a leader (then it is a classic group) or none.
+    pub fn joined_mixed(&mut self, group: GroupIx, is_classic: bool) {
+        let before = self.groups.entry(group).or_default().is_classic.replace(is_classic);
+        self.migrated += u64::from(before.is_some_and(|before| before != is_classic));
+    }
+
+    /// It is not a member any more, or may have been none: in a mixed group, which is made anew by whoever comes when it is empty, it may be told any epoch.
+    pub fn forget_epoch(&mut self, group: GroupIx, member: &str) {
+        self.groups.entry(group).or_default().epochs.remove(member);
     }
 
     /// A member of a consumer group (`who` names it beyond its id) was given these partitions that it did not have. It is a member for certain until

@@ -1,12 +1,14 @@
 //! Consumer groups: members of both protocols that join, keep alive, commit, leave, vanish and come back, or delete the group; standalone consumers, which only
 //! commit.
 //!
-//! One file per protocol (`classic.rs`, `consumer.rs`), one for offsets (`offsets.rs`), one for what groups look like from outside (`portrait.rs`).
+//! One file per protocol (`classic.rs`, `consumer.rs`), one for what a classic member of a mixed group may count on (`grip.rs`), one for offsets (`offsets.rs`),
+//! one for what groups look like from outside (`portrait.rs`).
 //! A member has one request on the way at a time, as consumers do on the connection to their coordinator.
 
 pub mod assignment;
 pub mod classic;
 pub mod consumer;
+pub mod grip;
 pub mod offsets;
 pub mod plan;
 pub mod portrait;
@@ -19,7 +21,7 @@ use crate::oracle::groups::GroupIx;
 use crate::oracle::{TopicIx, Tp};
 use crate::rng::Rng;
 
-/// What a group's members speak.
+/// What a member, or each member of a group, speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speech {
     /// The classic protocol, all partitions given up at each rebalance.
@@ -30,6 +32,8 @@ pub enum Speech {
     Consumer,
     /// None: offsets alone.
     Standalone,
+    /// Of a group: some of its members speak the classic protocol, some the next-generation one. It changes its own protocol with them.
+    Mixed,
 }
 
 /// The actor of a style.
@@ -65,6 +69,12 @@ pub struct Style {
     pub expiring_percent: u32,
     /// How often, in percent, it deletes the whole group where it would join it; that fails while others are in it.
     pub deletes_percent: u32,
+    /// Others of its group speak the other protocol.
+    pub is_mixed: bool,
+    /// Percent of steps that are to leave the group, beyond those of everybody.
+    pub leaves_percent: u32,
+    /// How long it stays away at most when it has left or vanished, in nanoseconds.
+    pub away_ns: u64,
     /// It must succeed: it goes on until it has read what it has committed.
     pub must_succeed: bool,
 }
@@ -73,6 +83,19 @@ impl Style {
     /// Whether it deletes the group now. Nothing is drawn where nobody does.
     pub fn deletes(&self, rng: &mut Rng) -> bool {
         self.deletes_percent > 0 && rng.percent(self.deletes_percent)
+    }
+
+    /// Whether it leaves now. Nothing is drawn where nobody does beyond what everybody does.
+    pub fn leaves(&self, rng: &mut Rng) -> bool {
+        self.leaves_percent > 0 && rng.percent(self.leaves_percent)
+    }
+
+    /// Keeps whoever left away for a while, if it stays away.
+    pub fn stay_away(&self, cx: &mut Cx<'_>, footing: &mut Footing) {
+        if self.away_ns > 0 {
+            let until_ns = cx.world.now_ns() + cx.rng.below(self.away_ns);
+            footing.not_before_ns = footing.not_before_ns.max(until_ns);
+        }
     }
 
     /// The name by which the judge knows this member: it stays the same when a static one comes back.

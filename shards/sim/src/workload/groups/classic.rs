@@ -12,6 +12,7 @@ use floe_wire::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse, Me
 use floe_wire::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
 
 use super::assignment::{self, Subscription};
+use super::grip::Grip;
 use super::offsets::{Open, Who};
 use super::{Footing, Speech, Style, Told, draw_some, draw_topics, send};
 use crate::oracle::groups::Answered;
@@ -47,6 +48,9 @@ pub struct Member {
     owned: BTreeSet<Tp>,
     /// What it said it has when it joined.
     claimed: BTreeSet<Tp>,
+    /// In a mixed group: how firmly, and by which name the judge knows of it.
+    grip: Grip,
+    known_as: String,
     open: Open,
 }
 
@@ -64,6 +68,8 @@ impl Member {
             plan: Vec::new(),
             owned: BTreeSet::new(),
             claimed: BTreeSet::new(),
+            grip: Grip::default(),
+            known_as: String::new(),
             open: Open::default(),
         }
     }
@@ -82,9 +88,24 @@ impl Member {
         }
     }
 
+    /// Tells the judge what it has, of a member of a mixed group: there partitions go from member to member without a generation for all of them.
+    fn note_holdings(&mut self, cx: &mut Cx<'_>) {
+        if !self.style.is_mixed {
+            return;
+        }
+        let (group, who) = (self.style.group, self.style.identity(cx.me, &self.member));
+        if self.known_as != who {
+            cx.oracle.groups.holds_nothing(group, &self.known_as);
+        }
+        let until_ns = self.grip.until_ns(&self.style);
+        cx.oracle.groups.holds(group, &who, self.owned.iter().map(|tp| (*tp, until_ns)));
+        self.known_as = who;
+    }
+
     /// It is out: what it had may be somebody else's.
     fn out(&mut self, keeps_id: bool) {
         self.phase = Phase::Out;
+        self.generation = -1;
         self.owned.clear();
         if !keeps_id {
             self.member.clear();
@@ -138,6 +159,7 @@ impl Member {
             }
         }
         self.member = response.member_id.clone().into_owned();
+        let was_out = self.generation < 0;
         self.generation = response.generation_id;
         self.protocol = response.protocol_name.as_deref().unwrap_or("").to_owned();
         self.phase = Phase::Joined;
@@ -145,7 +167,17 @@ impl Member {
         let topics = &*cx.topics;
         let is_live = |tp: Tp| topics.is_live(tp.topic);
         let times = (request.sent_ns, cx.world.now_ns());
-        cx.oracle.groups.joined((self.style.group, self.generation), &who, &self.claimed, times, &is_live);
+        if self.style.is_mixed {
+            let (group, now_ns) = (self.style.group, times.1);
+            if was_out || request.sent_ns >= self.grip.until_ns(&self.style) {
+                cx.oracle.groups.forget_epoch(group, &self.member);
+            }
+            cx.oracle.groups.joined_mixed(group, !response.leader.is_empty());
+            cx.oracle.groups.told_epoch(group, &self.member, self.generation, now_ns, &is_live);
+            self.grip.told(&self.style, request.sent_ns);
+        } else {
+            cx.oracle.groups.joined((self.style.group, self.generation), &who, &self.claimed, times, &is_live);
+        }
         cx.oracle.judge_groups();
         self.plan.clear();
         if response.leader != response.member_id || response.skip_assignment {
@@ -188,8 +220,14 @@ impl Member {
         let Some(response) = decoded else { return };
         match self.footing.told(cx, response.error_code, "SyncGroup") {
             Told::Fine => {}
-            Told::Later => return self.rejoin(),
-            Told::Other(error) => return self.member_error(cx, error, "SyncGroup"),
+            Told::Later => {
+                self.grip.told(&self.style, request.sent_ns);
+                return self.rejoin();
+            }
+            Told::Other(error) => {
+                self.grip.told(&self.style, request.sent_ns);
+                return self.member_error(cx, error, "SyncGroup");
+            }
         }
         let given = assignment::decode(&response.assignment).and_then(|given| assignment::of_names(cx.topics, &given));
         let Some(given) = given else {
@@ -200,7 +238,13 @@ impl Member {
         let is_live = |tp: Tp| topics.is_live(tp.topic);
         let at = (self.style.group, self.generation);
         let times = (request.sent_ns, cx.world.now_ns());
-        cx.oracle.groups.synced(at, &who, &given, self.cooperative(), times, &is_live);
+        if self.style.is_mixed {
+            self.grip.synced(request.sent_ns);
+            let gained: BTreeSet<Tp> = given.difference(&self.owned).copied().collect();
+            cx.oracle.groups.given(self.style.group, &who, &gained, self.grip.until_ns(&self.style), times.1);
+        } else {
+            cx.oracle.groups.synced(at, &who, &given, self.cooperative(), times, &is_live);
+        }
         cx.oracle.judge_groups();
         self.phase = Phase::Member;
         if self.cooperative() && !self.owned.is_subset(&given) {
@@ -255,11 +299,15 @@ impl Member {
         let requests = cx.hang_up();
         self.lost(cx, requests);
         self.out(false);
+        self.style.stay_away(cx, &mut self.footing);
     }
 
     /// One step of a member's life.
     fn step(&mut self, cx: &mut Cx<'_>) {
         self.footing.step(cx, self.style.pause_ns);
+        if self.style.leaves(cx.rng) {
+            return self.leave(cx);
+        }
         let (mut open, expiring) = (std::mem::take(&mut self.open), cx.rng.percent(self.style.expiring_percent));
         let some = draw_some(cx.rng, &self.owned);
         let draw = if self.style.must_succeed { 60 + cx.rng.below(30) } else { cx.rng.below(100) };
@@ -353,6 +401,7 @@ impl Actor for Member {
                 Phase::Leaving => self.out(false),
             }
         }
+        self.note_holdings(cx);
         if self.footing.in_flight { None } else { Some(cx.rng.range(1_000_000, 10_000_000)) }
     }
 
@@ -365,8 +414,13 @@ impl Actor for Member {
             ApiKey::SyncGroup => self.synced(cx, request, body),
             ApiKey::Heartbeat => {
                 let Some(response) = decode::<HeartbeatResponse>(cx, "Heartbeat", body, version) else { return };
-                if let Told::Other(error) = self.footing.told(cx, response.error_code, "Heartbeat") {
-                    self.member_error(cx, error, "Heartbeat");
+                match self.footing.told(cx, response.error_code, "Heartbeat") {
+                    Told::Fine => self.grip.heard(request.sent_ns),
+                    Told::Later => self.grip.told(&self.style, request.sent_ns),
+                    Told::Other(error) => {
+                        self.grip.told(&self.style, request.sent_ns);
+                        self.member_error(cx, error, "Heartbeat");
+                    }
                 }
             }
             ApiKey::LeaveGroup => {
@@ -378,6 +432,7 @@ impl Actor for Member {
                     Told::Other(error) => cx.oracle.fail(format!("LeaveGroup: {}", error.name())),
                 }
                 self.out(false);
+                self.style.stay_away(cx, &mut self.footing);
             }
             ApiKey::OffsetCommit => {
                 let mut open = std::mem::take(&mut self.open);
@@ -411,6 +466,7 @@ impl Actor for Member {
                 self.open = open;
             }
         }
+        self.note_holdings(cx);
     }
 
     fn lost(&mut self, cx: &mut Cx<'_>, requests: Vec<Request>) {
@@ -418,6 +474,11 @@ impl Actor for Member {
         let mut open = std::mem::take(&mut self.open);
         open.lost(cx, Answered::Lost);
         self.open = open;
+        for request in &requests {
+            if matches!(request.api, ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Heartbeat) {
+                self.grip.told(&self.style, request.sent_ns);
+            }
+        }
         // Whoever does not know what became of its join or sync joins again.
         match self.phase {
             Phase::Joined => self.rejoin(),
@@ -427,6 +488,7 @@ impl Actor for Member {
         if requests.iter().any(|request| request.api == ApiKey::FindCoordinator) {
             self.footing.found = false;
         }
+        self.note_holdings(cx);
     }
 
     fn is_done(&self) -> bool {

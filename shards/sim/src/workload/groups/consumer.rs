@@ -166,6 +166,7 @@ impl Member {
                 ) => {}
                 Told::Other(error) => cx.oracle.fail(format!("{what}: leaving: {}", error.name())),
             }
+            self.style.stay_away(cx, &mut self.footing);
             return self.reborn(cx);
         }
         match self.footing.told(cx, response.error_code, what) {
@@ -195,6 +196,9 @@ impl Member {
         }
         let topics = &*cx.topics;
         let is_live = |tp: Tp| topics.is_live(tp.topic);
+        if self.style.is_mixed && !self.is_member() {
+            cx.oracle.groups.forget_epoch(self.style.group, &self.member);
+        }
         cx.oracle.groups.told_epoch(self.style.group, &self.member, response.member_epoch, now_ns, &is_live);
         self.epoch = response.member_epoch;
         self.alive_ns = request.sent_ns;
@@ -240,6 +244,7 @@ impl Member {
         let requests = cx.hang_up();
         self.lost(cx, requests);
         self.reborn(cx);
+        self.style.stay_away(cx, &mut self.footing);
     }
 
     fn step(&mut self, cx: &mut Cx<'_>) {
@@ -249,6 +254,9 @@ impl Member {
         let (group, member, instance) = (self.style.group, self.member.clone(), self.style.instance.clone());
         let who =
             Who { group, member: &member, instance: instance.as_deref(), generation: self.epoch, has_epoch: true };
+        if self.style.leaves(cx.rng) {
+            return self.heartbeat(cx, LEAVE_EPOCH);
+        }
         match draw {
             60..=77 if !some.is_empty() => self.open.commit(cx, &mut self.footing, &who, &some, false),
             78..=89 if !some.is_empty() => self.open.fetch(cx, &mut self.footing, &who, &some),

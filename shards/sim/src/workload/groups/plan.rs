@@ -61,6 +61,9 @@ impl Plan {
                     hang_up_percent: if rng.percent(20) { 2 } else { 0 },
                     expiring_percent,
                     deletes_percent: 0,
+                    is_mixed: false,
+                    leaves_percent: 0,
+                    away_ns: 0,
                     must_succeed: false,
                 });
             }
@@ -74,6 +77,48 @@ impl Plan {
             let percent = rng.range(20, 80) as u32;
             let its = plan.members.iter_mut().filter(|style| Some(style.group) == easiest);
             its.for_each(|style| style.deletes_percent = percent);
+        }
+        plan
+    }
+
+    /// Draws groups of which each has members of both protocols.
+    pub fn draw_mixed(rng: &mut Rng) -> Plan {
+        let session_ms = if rng.percent(30) { LONG_SESSION_MS } else { rng.range(SESSION_MS.0, SESSION_MS.1) };
+        let mut plan =
+            Plan { groups: Vec::new(), members: Vec::new(), settings: settings(rng, session_ms), session_ms };
+        let policy = *rng.pick(&["bidirectional", "bidirectional", "bidirectional", "upgrade"]);
+        plan.settings.insert("group.consumer.migration.policy".into(), policy.into());
+        for n in 0..rng.range(1, 2) {
+            let group = GroupIx(n as usize);
+            plan.groups.push((group, Speech::Mixed));
+            // Those of the classic protocol have an assignor in common, as they must.
+            let classic = *rng.pick(&[Speech::Eager, Speech::Cooperative, Speech::Cooperative]);
+            let topics_max = rng.range(1, 3);
+            let deletes_percent = if rng.percent(15) { rng.range(20, 80) as u32 } else { 0 };
+            // The fewer and the more restless those are that speak one of the protocols, the more often the group goes from one to the other.
+            let (classics, consumers) = (rng.range(1, 3), *rng.pick(&[1, 1, 2, 3]));
+            let leaves_percent = *rng.pick(&[0, 5, 15, 15]);
+            let away_ns = rng.log_range(1_000_000, 300_000_000);
+            for i in 0..classics + consumers {
+                let speech = if i < classics { classic } else { Speech::Consumer };
+                plan.members.push(Style {
+                    group,
+                    speech,
+                    instance: rng.percent(25).then(|| format!("instance-{i}")),
+                    session_ms: plan.session_of(rng, speech),
+                    rebalance_ms: rng.range(50, 1_500),
+                    topics_max,
+                    steps: rng.log_range(60, 600) as u32,
+                    pause_ns: rng.log_range(1_000_000, 30_000_000),
+                    hang_up_percent: if rng.percent(20) { 2 } else { 0 },
+                    expiring_percent: 0,
+                    deletes_percent,
+                    is_mixed: true,
+                    leaves_percent,
+                    away_ns,
+                    must_succeed: false,
+                });
+            }
         }
         plan
     }
@@ -101,6 +146,9 @@ impl Plan {
             hang_up_percent: 0,
             expiring_percent: 0,
             deletes_percent: 0,
+            is_mixed: false,
+            leaves_percent: 0,
+            away_ns: 0,
             must_succeed: true,
         };
         let first = self.groups.len();

@@ -24,6 +24,8 @@ pub struct Painter {
     at: usize,
     /// Of the group at which it is: described, its offsets are next.
     described: Option<String>,
+    /// Of a mixed group: as one of the classic protocol it looks like this, as one of the other it is next.
+    as_classic: Option<String>,
     open: Open,
     /// Compares with those taken before.
     compares: bool,
@@ -32,7 +34,15 @@ pub struct Painter {
 impl Painter {
     /// Of these groups. `compares`: they must look as they did.
     pub fn new(groups: Vec<(GroupIx, Speech)>, compares: bool) -> Painter {
-        Painter { groups, footing: Footing::default(), at: 0, described: None, open: Open::default(), compares }
+        Painter {
+            groups,
+            footing: Footing::default(),
+            at: 0,
+            described: None,
+            as_classic: None,
+            open: Open::default(),
+            compares,
+        }
     }
 
     fn took(&mut self, cx: &mut Cx<'_>, group: GroupIx, offsets: &BTreeMap<Tp, Option<i64>>) {
@@ -61,7 +71,7 @@ impl Actor for Painter {
         if self.footing.gives_up() {
             // A partition that may be damaged: the next group.
             cx.topics.portraits.remove(&self.groups[self.at].0);
-            (self.footing, self.described) = (Footing::default(), None);
+            (self.footing, self.described, self.as_classic) = (Footing::default(), None, None);
             self.at += 1;
             return Some(0);
         }
@@ -81,7 +91,7 @@ impl Actor for Painter {
                 return Some(0);
             }
             self.open.fetch(cx, &mut self.footing, &who, &all);
-        } else if speech == Speech::Consumer {
+        } else if speech == Speech::Consumer || self.as_classic.is_some() {
             let version = cx.rng.range(0, 1) as i16;
             let group_ids = vec![Cow::Owned(group.name())];
             let request = ConsumerGroupDescribeRequest { group_ids, include_authorized_operations: false };
@@ -96,7 +106,7 @@ impl Actor for Painter {
 
     fn reply(&mut self, cx: &mut Cx<'_>, request: &Request, body: &[u8]) {
         self.footing.in_flight = false;
-        let group = self.groups[self.at].0;
+        let (group, speech) = self.groups[self.at];
         let (code, text) = match request.api {
             ApiKey::DescribeGroups => {
                 let decoded = decode::<DescribeGroupsResponse>(cx, "DescribeGroups", body, request.version);
@@ -130,8 +140,12 @@ impl Actor for Painter {
         };
         match self.footing.told(cx, code, "describing a group") {
             Told::Later => {}
+            Told::Fine | Told::Other(_) if speech == Speech::Mixed && request.api == ApiKey::DescribeGroups => {
+                self.as_classic = Some(text);
+            }
             // Of a group that is no more as well.
-            Told::Fine | Told::Other(_) => self.described = Some(text),
+            Told::Fine => self.described = Some(self.as_classic.take().unwrap_or_default() + &text),
+            Told::Other(_) => self.described = Some(self.as_classic.take().unwrap_or(text)),
         }
     }
 
