@@ -154,7 +154,8 @@ fn part(n: u64) {
             assert!(fetched > 20 * runs, "{fetched} committed offsets read in {runs} runs");
         }
         if kind == Kind::Mixed {
-            assert!(migrated > runs, "{migrated} changes of protocol in {runs} runs");
+            // In less than half of the runs a group changes at all, in some of those many times.
+            assert!(4 * migrated > runs, "{migrated} changes of protocol in {runs} runs");
         }
         if kind == Kind::Txns {
             assert!(txns > 10 * runs, "{txns} transactions committed in {runs} runs");
