@@ -124,7 +124,7 @@ impl ShardLog {
         let mut max_seq = 0;
         let mut drained = false;
         let mut all_exact = true;
-        // The newest generation of which a shard has no checkpoint any more.
+        // The newest generation of which a shard has lost both checkpoints.
         let mut unknown_of = None;
         let superseded = superseded_below(&recovery.sources);
         for (s, source) in recovery.sources.iter().enumerate() {
@@ -152,7 +152,8 @@ impl ShardLog {
                 };
                 fx.push(Effect::Log { level: LogLevel::Warn, line });
             }
-            if !exact && checkpoint.is_none() {
+            // Where there is only one, it is that of a first start: nothing has been given up since, and the journal tells all.
+            if checkpoint.is_none() && source.checkpoints.iter().all(Option::is_some) {
                 unknown_of = unknown_of.max(Some(source.generation));
             }
             if s == 0 {

@@ -106,3 +106,18 @@ fn with_both_checkpoints_damaged_an_unknown_end_is_an_error() {
         node.append(0, 1, 100).unwrap();
     }
 }
+
+/// The only checkpoint there is was written by the first start: all that was appended since is in the journal, and so is that nothing was.
+#[test]
+fn with_the_first_checkpoint_damaged_nothing_is_in_doubt() {
+    let mut node = Node::start(Disk::default(), 0, 1, 2, LogConfig::default());
+    node.append(0, 1, 300).unwrap();
+    node.run();
+    let checkpoints = NAMES.map(|name| format!("journal/g1x1/s0/{name}"));
+    let there: Vec<&String> = checkpoints.iter().filter(|path| node.disk.files.contains_key(*path)).collect();
+    node.disk.files.get_mut(there[0]).expect("it is there")[60] ^= 1;
+    assert_eq!(there.len(), 1);
+    let mut node = Node::start(node.disk, 0, 1, 2, LogConfig::default());
+    assert_eq!([0, 1].map(|p| node.p(p).failed()), [None, None]);
+    assert_eq!(node.read_all(0, 0).unwrap(), [(0, 300)]);
+}
