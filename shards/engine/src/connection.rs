@@ -87,6 +87,8 @@ pub struct Connection {
     pub pauser: Option<Arc<Pauser>>,
     /// A member on it has been told of a change and has not said anything since; for how long that counts.
     pub takes_in_change: Option<Deadline>,
+    /// A member on it was last given partitions.
+    pub consumes: bool,
     going: Going,
     /// Requests at work, in their order.
     slots: VecDeque<Slot>,
@@ -122,6 +124,7 @@ impl Connection {
             image_version_min: 0,
             pauser: None,
             takes_in_change: None,
+            consumes: false,
             going: Going::No,
             slots: VecDeque::new(),
             front: 0,

@@ -28,6 +28,9 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 /// Clients whose fetches wait at once, on one shard, because a member of theirs takes in a change of its group. Those of others are answered.
 pub const HOLDS_MAX: usize = 1024;
 
+/// How many times `rebalance.fetch.hold.ms` a fetch waits while the member commits what it is to give up.
+pub const HOLD_COMMITS: u32 = 10;
+
 /// Batches an idempotent producer may have in flight (Kafka: max.in.flight.requests.per.connection <= 5), and so the length of the window in which
 /// a repeat is recognised.
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;

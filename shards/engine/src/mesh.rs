@@ -103,6 +103,13 @@ pub enum MeshMsg {
         /// No longer than that.
         until: Deadline,
     },
+    /// The member takes longer.
+    HoldLonger {
+        /// As it came.
+        client: Arc<Pauser>,
+        /// No longer than that.
+        until: Deadline,
+    },
     /// The member has taken it in.
     AnswerFetches {
         /// As it came.

@@ -279,6 +279,7 @@ impl Shard {
             MeshMsg::Went { ip } => self.addresses.went(ip),
             MeshMsg::Load { ns_per_s } => self.moves.heard(from, ns_per_s),
             MeshMsg::HoldFetches { client, until } => self.hold_fetches(now, &client, until),
+            MeshMsg::HoldLonger { client, until } => self.hold_longer(&client, until),
             MeshMsg::AnswerFetches { client } => self.answer_fetches(now, &client, fx),
             MeshMsg::Gone => self.homed -= 1,
         }

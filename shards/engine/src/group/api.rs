@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use floe_wire::consumer_protocol::Assignment;
 use floe_wire::ids::TopicId;
 
 use super::records::CommittedOffset;
+use crate::requests::codes;
 
 pub use crate::hosted::{Asker, TxnWrite};
 
@@ -95,12 +97,16 @@ pub enum GroupAnswer {
 }
 
 impl GroupAnswer {
-    /// Whether a member hears from it what it is to consume.
-    pub fn changes_assignment(&self) -> bool {
+    /// Whether there is any partition in the assignment that a member hears from it, if it hears of one.
+    pub fn assigns(&self) -> Option<bool> {
         match self {
-            GroupAnswer::Synced(synced) => !synced.assignment.is_empty(),
-            GroupAnswer::ConsumerHeartbeat(heartbeat) => heartbeat.assignment.is_some(),
-            _ => false,
+            GroupAnswer::Synced(synced) if synced.error_code == codes::NONE => {
+                let assignment = Assignment::from_bytes(&synced.assignment);
+                // Of what protocol it may be otherwise, nobody here knows.
+                Some(assignment.map_or(!synced.assignment.is_empty(), |(_, of)| !of.assigned_partitions.is_empty()))
+            }
+            GroupAnswer::ConsumerHeartbeat(heartbeat) => heartbeat.assignment.as_ref().map(|topics| !topics.is_empty()),
+            _ => None,
         }
     }
 }

@@ -316,6 +316,17 @@ impl Shard {
         }
     }
 
+    /// A fetch that waits for its client waits until then.
+    pub(super) fn fetch_waits_until(&mut self, token: u64, until: Deadline) {
+        let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
+        if wait.held
+            && let Some(deadline) = wait.deadline.replace(until)
+        {
+            self.fetch_deadlines.remove(&(deadline, token));
+            self.fetch_deadlines.insert((until, token));
+        }
+    }
+
     /// A fetch waits no longer, unless its client takes in a change of its group.
     pub(super) fn fetch_due(&mut self, now: Time, token: u64, fx: &mut Effects) {
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };

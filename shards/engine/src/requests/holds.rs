@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{ConnId, Effect, Effects, ShardId};
-use crate::limits::HOLDS_MAX;
+use crate::limits::{HOLD_COMMITS, HOLDS_MAX};
 use crate::mesh::MeshMsg;
 use crate::shard::Shard;
 use crate::time::{Deadline, Time};
@@ -67,6 +67,13 @@ impl Holds {
         }
     }
 
+    /// It takes until then. The fetches that wait.
+    fn extend(&mut self, client: &Arc<Pauser>, until: Deadline) -> Vec<u64> {
+        let Some(hold) = self.holds.get_mut(client) else { return Vec::new() };
+        hold.until = until;
+        hold.held.clone()
+    }
+
     /// A member has taken it in. The fetches that need not wait any more.
     fn end(&mut self, client: &Arc<Pauser>) -> Vec<u64> {
         let Some(hold) = self.holds.get_mut(client) else { return Vec::new() };
@@ -86,20 +93,44 @@ impl Holds {
 }
 
 impl Shard {
-    /// A member on this connection is about to hear of another assignment.
-    pub(super) fn hold_begins(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
+    /// A member on this connection is about to hear of its assignment; whether it `has` partitions then. Who had none before has nothing to pause.
+    pub(super) fn hold_begins(&mut self, now: Time, conn: ConnId, has: bool, fx: &mut Effects) {
         if self.holds.longest.is_zero() {
             return;
         }
         let until = now.after(self.holds.longest);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        let Some(client) = connection.pauser.clone() else { return };
+        let had = std::mem::replace(&mut connection.consumes, has);
+        let Some(client) = connection.pauser.clone().filter(|_| had) else { return };
         // Who has not said that the one before is over is counted once more until that is over by itself.
         connection.takes_in_change = Some(until);
         self.metrics.fetch_holds += 1;
         self.holds.begin(now, &client, until);
         for to in self.others() {
             fx.push(Effect::Mesh { to, msg: MeshMsg::HoldFetches { client: client.clone(), until } });
+        }
+    }
+
+    /// A member on this connection commits, or has committed, what it is to give up: only then it goes on taking in its change.
+    pub(super) fn hold_goes_on(&mut self, now: Time, conn: ConnId, is_committed: bool, fx: &mut Effects) {
+        let longest = if is_committed { self.holds.longest } else { self.holds.longest * HOLD_COMMITS };
+        let until = now.after(longest);
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        if connection.takes_in_change.is_none_or(|until| now.reached(until)) {
+            return;
+        }
+        connection.takes_in_change = Some(until);
+        let Some(client) = connection.pauser.clone() else { return };
+        for to in self.others() {
+            fx.push(Effect::Mesh { to, msg: MeshMsg::HoldLonger { client: client.clone(), until } });
+        }
+        self.hold_longer(&client, until);
+    }
+
+    /// The same on another shard, see [`Shard::hold_goes_on`].
+    pub(crate) fn hold_longer(&mut self, client: &Arc<Pauser>, until: Deadline) {
+        for token in self.holds.extend(client, until) {
+            self.fetch_waits_until(token, until);
         }
     }
 
@@ -178,6 +209,12 @@ mod tests {
         assert!(holds.end(&me).is_empty(), "another member has not taken it in");
         assert_eq!(holds.end(&me), [1]);
         assert_eq!(holds.hold(at(7), &me, 2), None);
+        // It commits in between.
+        holds.begin(at(8), &me, until(33));
+        assert_eq!(holds.hold(at(9), &me, 5), Some(until(33)));
+        assert_eq!(holds.extend(&me, until(258)), [5]);
+        assert!(holds.extend(&other, until(258)).is_empty());
+        assert_eq!(holds.end(&me), [5]);
         // One member after the other: a fetch waits no longer than for one.
         holds.begin(at(8), &me, until(33));
         holds.begin(at(30), &me, until(55));

@@ -92,6 +92,8 @@ impl Shard {
         // What a member says only when it has taken in what it last heard; it commits before that.
         if matches!(caller.api.key, 9 | 11..=14 | 68) {
             self.hold_ends(now, caller.conn, fx);
+        } else if caller.api.key == 8 {
+            self.hold_goes_on(now, caller.conn, false, fx);
         }
         match caller.api.key {
             8 => self.offset_commit(now, caller, &client, body, fx),
@@ -176,8 +178,10 @@ impl Shard {
             return;
         }
         let Some(Pending { caller, wait: Wait::Group(wait) }) = self.pending.remove(&token) else { return };
-        if wait.answers.iter().flatten().any(GroupAnswer::changes_assignment) {
-            self.hold_begins(now, caller.conn, fx);
+        if let Some(has) = wait.answers.iter().flatten().find_map(GroupAnswer::assigns) {
+            self.hold_begins(now, caller.conn, has, fx);
+        } else if caller.api.key == 8 {
+            self.hold_goes_on(now, caller.conn, true, fx);
         }
         let ending = self.group_reply(&caller, wait.kind, wait.answers);
         self.finish(caller, ending, fx);

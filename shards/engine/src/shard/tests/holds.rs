@@ -10,7 +10,7 @@ const GROUP: &str = "a";
 const FETCHER: ConnId = ConnId(2);
 const RDKAFKA: &str = "librdkafka";
 
-/// A member of a group on one connection, which has joined and not synced, and a connection that reads.
+/// A member of a group on one connection, which has something to consume, and a connection that reads.
 struct Scene {
     node: Node,
     member: JoinGroupResponse<'static>,
@@ -29,6 +29,8 @@ impl Scene {
         let mut scene = Scene { node, member, fetcher_at };
         scene.names_itself(software);
         scene.as_fetcher(|scene| scene.names_itself(software));
+        scene.sync();
+        assert_eq!(scene.node.shards[0].metrics.fetch_holds, 0, "it had nothing to pause");
         scene
     }
 
@@ -44,7 +46,7 @@ impl Scene {
         self.node.replies.clear();
     }
 
-    /// The member is told what it has to consume.
+    /// The member is told what it has to consume; the first time it had nothing before.
     fn sync(&mut self) {
         let member_id = self.member.member_id.clone();
         let assignment = SyncGroupRequestAssignment { member_id: member_id.clone(), assignment: b"t"[..].into() };
@@ -107,6 +109,18 @@ fn a_fetch_that_comes_meanwhile_waits_even_beyond_its_own_time() {
     assert_eq!(scene.answers(), 1, "the member has said nothing, and rebalance.fetch.hold.ms are over");
     scene.beat();
     assert_eq!(scene.answers(), 1, "to the heartbeat only");
+}
+
+#[test]
+fn what_is_given_up_is_committed_in_between_and_takes_its_time() {
+    let mut scene = Scene::start(RDKAFKA, 1, &[]);
+    scene.synced_while_fetching();
+    scene.node.pass_ms(20);
+    scene.node.commit(GROUP, "t", &[(0, 1)]);
+    scene.node.pass_ms(20);
+    assert_eq!(scene.answers(), 0);
+    scene.node.pass_ms(5);
+    assert_eq!(scene.answers(), 1);
 }
 
 #[test]

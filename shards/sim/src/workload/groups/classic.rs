@@ -173,7 +173,10 @@ impl Member {
                 cx.oracle.groups.forget_epoch(group, &self.member);
             }
             cx.oracle.groups.joined_mixed(group, !response.leader.is_empty());
-            cx.oracle.groups.told_epoch(group, &self.member, self.generation, now_ns, &is_live);
+            // A generation of a classic group is written when its members get what they own: before, a crash takes it back.
+            if response.leader.is_empty() {
+                cx.oracle.groups.told_epoch(group, &self.member, self.generation, now_ns, &is_live);
+            }
             self.grip.told(&self.style, request.sent_ns);
         } else {
             cx.oracle.groups.joined((self.style.group, self.generation), &who, &self.claimed, times, &is_live);
@@ -240,6 +243,7 @@ impl Member {
         let times = (request.sent_ns, cx.world.now_ns());
         if self.style.is_mixed {
             self.grip.synced(request.sent_ns);
+            cx.oracle.groups.told_epoch(self.style.group, &self.member, self.generation, times.1, &is_live);
             let gained: BTreeSet<Tp> = given.difference(&self.owned).copied().collect();
             cx.oracle.groups.given(self.style.group, &who, &gained, self.grip.until_ns(&self.style), times.1);
         } else {
