@@ -57,7 +57,7 @@ impl ClientKind {
             ClientKind::Java => {
                 let jars = fs::read_to_string(JARS).map_err(|error| format!("{JARS}: {error}"))?;
                 let mut command = Command::new("java");
-                command.args(["-Xms64m", "-Xmx64m", "-XX:+UseSerialGC", "-cp", jars.trim()]);
+                command.args(["-Xms256m", "-Xmx256m", "-XX:+UseSerialGC", "-cp", jars.trim()]);
                 // java compiles a program of one file itself.
                 command.arg("bench/clients/RebalanceMember.java");
                 command

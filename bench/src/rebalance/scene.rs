@@ -16,10 +16,11 @@ use crate::client::Client;
 pub const SCENARIOS: [&str; 4] = ["A alone", "B joins", "A leaves", "A crashes"];
 /// How long a group may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For gaps of one who is alone; a crash takes a session more.
-const SPAN: Duration = Duration::from_secs(8);
-/// For gaps of a join and of a leave: the change is over after two heartbeats, and a client that then looks for work once a second has looked.
-const CHANGE: Duration = Duration::from_millis(3500);
+/// For gaps of one who is alone, of a join and of a leave: the change is over after two heartbeats, and a client that then looks for work once a second has
+/// looked. A crash takes a session more.
+const SPAN: Duration = Duration::from_millis(3500);
+/// How many members are killed, one after the other.
+const CRASHES: usize = 2;
 /// After a group has come to rest.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -72,7 +73,11 @@ impl Scene<'_> {
     fn scenarios(&mut self) -> Result<Vec<Measured>, String> {
         let mut found = Vec::new();
         // All programs and clients start before anything is measured: on the load's core that alone would hold up the others.
-        let (mut a, mut b, mut c) = (self.member()?, self.member()?, self.member()?);
+        let (mut a, mut b) = (self.member()?, self.member()?);
+        let mut doomed = Vec::new();
+        for _ in 0..CRASHES {
+            doomed.push(self.member()?);
+        }
         // Once for nothing, so that no program does something for its first time when it counts.
         a.join()?;
         self.rest(&[&a])?;
@@ -82,18 +87,19 @@ impl Scene<'_> {
         self.rest(&[&a])?;
         b.make()?;
         sleep(QUIET);
-        found.push(self.measure(0, &[&a], &[], now_ns(), SPAN)?);
 
         for _ in 0..self.how.joins {
+            found.push(self.measure(0, &[&a], &[], now_ns(), SPAN)?);
+
             let from_ns = now_ns();
             b.join()?;
-            found.push(self.measure(1, &[&a, &b], &[], from_ns, CHANGE)?);
+            found.push(self.measure(1, &[&a, &b], &[], from_ns, SPAN)?);
             self.rest(&[&a, &b])?;
             sleep(QUIET);
 
             let from_ns = now_ns();
             a.leave()?;
-            found.push(self.measure(2, &[&b], &[&a], from_ns, CHANGE)?);
+            found.push(self.measure(2, &[&b], &[&a], from_ns, SPAN)?);
             self.rest(&[&b])?;
             a.make()?;
             sleep(QUIET);
@@ -101,13 +107,16 @@ impl Scene<'_> {
             std::mem::swap(&mut a, &mut b);
         }
 
-        // The one that is killed has half of the partitions.
-        c.join()?;
-        self.rest(&[&c, &a])?;
-        sleep(QUIET);
-        let from_ns = now_ns();
-        c.kill();
-        found.push(self.measure(3, &[&a], &[&c], from_ns, SPAN + Duration::from_millis(SESSION_MS))?);
+        // Who is killed has half of the partitions.
+        for mut c in doomed {
+            c.join()?;
+            self.rest(&[&c, &a])?;
+            sleep(QUIET);
+            let from_ns = now_ns();
+            c.kill();
+            found.push(self.measure(3, &[&a], &[&c], from_ns, SPAN + Duration::from_millis(SESSION_MS))?);
+            self.rest(&[&a])?;
+        }
         Ok(found)
     }
 

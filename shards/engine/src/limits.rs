@@ -1,6 +1,8 @@
 //! Every bound of the engine with its unit, and the assertions that relate them. A number that limits something and is
 //! not a setting stands here and nowhere else.
 
+use std::time::Duration;
+
 /// Alignment and granularity of direct I/O, in bytes. 4 KiB: the logical block of every disk in use, and the page size.
 pub const BLOCK_BYTES: u64 = 4096;
 
@@ -27,6 +29,10 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 
 /// Clients whose fetches wait at once, on one shard, because a member of theirs takes in a change of its group. Those of others are answered.
 pub const HOLDS_MAX: usize = 1024;
+
+/// How much earlier a client's fetches begin to wait than its member hears of its assignment: what was answered before is read by then, most likely, by
+/// a client that shares its core with others.
+pub const HOLD_LEAD: Duration = Duration::from_millis(3);
 
 /// How many times `rebalance.fetch.hold.ms` a fetch waits while the member commits what it is to give up.
 pub const HOLD_COMMITS: u32 = 10;

@@ -144,6 +144,7 @@ impl Machine for Shard {
                     log.timer(now, fx);
                 }
                 self.fetch_timer(now, fx);
+                self.hold_timer(now, fx);
                 self.close_slow_readers(now, fx);
                 self.close_idle(now, fx);
             }
@@ -186,10 +187,8 @@ impl Machine for Shard {
         let hosts =
             [self.owner.groups.next_deadline(), self.owner.txns.next_deadline(), self.owner.ends.next_deadline()];
         let hosts = hosts.into_iter().flatten().min();
-        [fetch, log, hosts, self.owner.next_deadline(), self.pressure.next_deadline(), self.idle.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.pressure.next_deadline(), self.idle.next_deadline(), self.holds.next_deadline()];
+        [fetch, log, hosts, self.owner.next_deadline()].into_iter().chain(own).flatten().min()
     }
 }
 

@@ -362,7 +362,7 @@ pub const CONFIGS: &[ConfigDef] = &[
     broker(
         "rebalance.fetch.hold.ms",
         long(0, 1000),
-        "25",
+        "10",
         "How long, at most, fetches of librdkafka's clients wait while a member takes in a new assignment; 0: they do not.",
     ),
     broker(

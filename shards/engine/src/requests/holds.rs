@@ -5,15 +5,20 @@
 //! the answer that brings a member another assignment its client's fetches are not answered, until the member says something that it says only
 //! after the callback, or for `rebalance.fetch.hold.ms`. What a fetch finds in the meantime the client would throw away.
 //!
+//! An answer to a fetch that is on its way when the pause begins does the same harm. So the answer with the assignment itself goes out a moment later than
+//! the fetches begin to wait.
+//!
 //! A fetch does not say of which member it is: it is known by address and client id. Where several share them, all wait, for a moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Caller;
+use crate::connection::Ending;
 use crate::event::{ConnId, Effect, Effects, ShardId};
-use crate::limits::{HOLD_COMMITS, HOLDS_MAX};
+use crate::limits::{HOLD_COMMITS, HOLD_LEAD, HOLDS_MAX};
 use crate::mesh::MeshMsg;
 use crate::shard::Shard;
 use crate::time::{Deadline, Time};
@@ -40,6 +45,8 @@ pub struct Holds {
     longest: Duration,
     /// Few, and for moments.
     holds: BTreeMap<Arc<Pauser>, Hold>,
+    /// Answers with assignments, in the order in which they go out.
+    later: VecDeque<(Deadline, Caller, Ending)>,
 }
 
 #[derive(Debug)]
@@ -54,7 +61,12 @@ struct Hold {
 impl Holds {
     /// None that waits.
     pub fn new(longest_ms: u64) -> Holds {
-        Holds { longest: Duration::from_millis(longest_ms), holds: BTreeMap::new() }
+        Holds { longest: Duration::from_millis(longest_ms), ..Holds::default() }
+    }
+
+    /// When the next answer with an assignment goes out.
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        self.later.front().map(|(deadline, ..)| *deadline)
     }
 
     /// A member takes in a change until then, at most.
@@ -88,26 +100,40 @@ impl Holds {
     fn hold(&mut self, now: Time, client: &Arc<Pauser>, token: u64) -> Option<Deadline> {
         let hold = self.holds.get_mut(client).filter(|hold| !now.reached(hold.until))?;
         hold.held.push(token);
-        Some(hold.until.min(now.after(self.longest)))
+        Some(hold.until.min(now.after(HOLD_LEAD + self.longest)))
     }
 }
 
 impl Shard {
     /// A member on this connection is about to hear of its assignment; whether it `has` partitions then. Who had none before has nothing to pause.
-    pub(super) fn hold_begins(&mut self, now: Time, conn: ConnId, has: bool, fx: &mut Effects) {
+    /// Says whether fetches wait from now on: then the answer is one of [`Shard::answer_later`].
+    pub(super) fn hold_begins(&mut self, now: Time, conn: ConnId, has: bool, fx: &mut Effects) -> bool {
         if self.holds.longest.is_zero() {
-            return;
+            return false;
         }
-        let until = now.after(self.holds.longest);
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let until = now.after(HOLD_LEAD + self.holds.longest);
+        let Some(connection) = self.connections.get_mut(&conn) else { return false };
         let had = std::mem::replace(&mut connection.consumes, has);
-        let Some(client) = connection.pauser.clone().filter(|_| had) else { return };
+        let Some(client) = connection.pauser.clone().filter(|_| had) else { return false };
         // Who has not said that the one before is over is counted once more until that is over by itself.
         connection.takes_in_change = Some(until);
         self.metrics.fetch_holds += 1;
         self.holds.begin(now, &client, until);
         for to in self.others() {
             fx.push(Effect::Mesh { to, msg: MeshMsg::HoldFetches { client: client.clone(), until } });
+        }
+        true
+    }
+
+    /// The answer with the assignment goes out when what was sent to the client before has been read, most likely.
+    pub(super) fn answer_later(&mut self, now: Time, caller: Caller, ending: Ending) {
+        self.holds.later.push_back((now.after(HOLD_LEAD), caller, ending));
+    }
+
+    /// Answers whose time has come go out.
+    pub(crate) fn hold_timer(&mut self, now: Time, fx: &mut Effects) {
+        while let Some((_, caller, ending)) = self.holds.later.pop_front_if(|(deadline, ..)| now.reached(*deadline)) {
+            self.finish(caller, ending, fx);
         }
     }
 
@@ -199,7 +225,7 @@ mod tests {
         let (me, other) = (pauser("me"), pauser("other"));
         let at = |ms: u64| Time { mono_ns: ms * 1_000_000, wall_ms: 0 };
         let until = |ms: u64| Deadline(ms * 1_000_000);
-        let mut holds = Holds::new(25);
+        let mut holds = Holds::new(25 - HOLD_LEAD.as_millis() as u64);
         assert_eq!(holds.hold(at(0), &me, 1), None);
         holds.begin(at(0), &me, until(25));
         holds.begin(at(5), &me, until(30));

@@ -46,6 +46,10 @@ impl Shard {
             self.finish(caller, ending, fx);
             return Ok(());
         }
+        if owned.is_some() {
+            // It says what it has when that has changed: so it has taken in what it was to have.
+            self.hold_ends(now, caller.conn, fx);
+        }
         let topics = request.subscribed_topic_names.as_ref();
         let heartbeat = ConsumerHeartbeat {
             member: (&*request.member_id).into(),

@@ -89,8 +89,9 @@ impl Shard {
         // As Kafka shows addresses: a host name that it has none of, a slash, the address.
         let host = self.connections.get(&caller.conn).map(|connection| format!("/{}", connection.peer.ip()));
         let client = Client { id: client_id.unwrap_or_default().into(), host: host.unwrap_or_default().into() };
-        // What a member says only when it has taken in what it last heard; it commits before that.
-        if matches!(caller.api.key, 9 | 11..=14 | 68) {
+        // What a member says only when it has taken in what it last heard. It commits before that; heartbeats come at their time whatever it does (but see
+        // there for those of KIP-848).
+        if matches!(caller.api.key, 9 | 11 | 13 | 14) {
             self.hold_ends(now, caller.conn, fx);
         } else if caller.api.key == 8 {
             self.hold_goes_on(now, caller.conn, false, fx);
@@ -179,7 +180,10 @@ impl Shard {
         }
         let Some(Pending { caller, wait: Wait::Group(wait) }) = self.pending.remove(&token) else { return };
         if let Some(has) = wait.answers.iter().flatten().find_map(GroupAnswer::assigns) {
-            self.hold_begins(now, caller.conn, has, fx);
+            if self.hold_begins(now, caller.conn, has, fx) {
+                let ending = self.group_reply(&caller, wait.kind, wait.answers);
+                return self.answer_later(now, caller, ending);
+            }
         } else if caller.api.key == 8 {
             self.hold_goes_on(now, caller.conn, true, fx);
         }

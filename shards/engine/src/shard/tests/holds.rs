@@ -2,9 +2,11 @@
 
 use floe_wire::messages::api_versions::ApiVersionsRequest;
 use floe_wire::messages::join_group::JoinGroupResponse;
+use floe_wire::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use floe_wire::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 
 use super::*;
+use crate::limits::HOLD_LEAD;
 
 const GROUP: &str = "a";
 const FETCHER: ConnId = ConnId(2);
@@ -60,12 +62,21 @@ impl Scene {
             ..SyncGroupRequest::default()
         };
         self.node.send(14, 5, &request);
+        if self.node.replies.is_empty() {
+            self.node.pass_ms(HOLD_LEAD.as_millis() as u64);
+        }
         assert_eq!(self.answers(), 1, "to the sync");
     }
 
     fn beat(&mut self) {
         let (member, generation) = (self.member.member_id.clone().into_owned(), self.member.generation_id);
         self.node.heartbeat(GROUP, &member, generation);
+    }
+
+    /// The member asks from where to go on, which it does after its callback.
+    fn asks_for_offsets(&mut self) {
+        let group = OffsetFetchRequestGroup { group_id: GROUP.into(), ..OffsetFetchRequestGroup::default() };
+        self.node.send(9, 9, &OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() });
     }
 
     /// How many have come.
@@ -89,7 +100,9 @@ fn a_fetch_waits_until_the_member_has_taken_in_its_assignment() {
         scene.node.commit(GROUP, "t", &[(0, 1)]);
         assert_eq!(scene.answers(), 0, "it commits what was revoked, and pauses again");
         scene.beat();
-        assert_eq!(scene.answers(), 2, "to the heartbeat and to the fetch");
+        assert_eq!(scene.answers(), 1, "to the heartbeat, which comes at its time");
+        scene.asks_for_offsets();
+        assert_eq!(scene.answers(), 2, "to that and to the fetch");
         scene.as_fetcher(|scene| scene.node.fetch("t", 0, 500));
         assert_eq!(scene.answers(), 1, "at once again");
         assert_eq!(scene.node.shards[0].metrics.fetch_holds, 1);
@@ -100,26 +113,26 @@ fn a_fetch_waits_until_the_member_has_taken_in_its_assignment() {
 fn a_fetch_that_comes_meanwhile_waits_even_beyond_its_own_time() {
     let mut scene = Scene::start(RDKAFKA, 1, &[]);
     scene.sync();
-    scene.as_fetcher(|scene| scene.node.fetch("t", 0, 10));
-    scene.node.pass_ms(12);
+    scene.as_fetcher(|scene| scene.node.fetch("t", 0, 4));
+    scene.node.pass_ms(5);
     assert_eq!(scene.answers(), 0);
-    scene.node.pass_ms(12);
+    scene.node.pass_ms(4);
     assert_eq!(scene.answers(), 0);
     scene.node.pass_ms(1);
     assert_eq!(scene.answers(), 1, "the member has said nothing, and rebalance.fetch.hold.ms are over");
-    scene.beat();
-    assert_eq!(scene.answers(), 1, "to the heartbeat only");
+    scene.asks_for_offsets();
+    assert_eq!(scene.answers(), 1, "to that only");
 }
 
 #[test]
 fn what_is_given_up_is_committed_in_between_and_takes_its_time() {
     let mut scene = Scene::start(RDKAFKA, 1, &[]);
     scene.synced_while_fetching();
-    scene.node.pass_ms(20);
+    scene.node.pass_ms(8);
     scene.node.commit(GROUP, "t", &[(0, 1)]);
-    scene.node.pass_ms(20);
+    scene.node.pass_ms(8);
     assert_eq!(scene.answers(), 0);
-    scene.node.pass_ms(5);
+    scene.node.pass_ms(2);
     assert_eq!(scene.answers(), 1);
 }
 
@@ -144,8 +157,8 @@ fn a_fetch_whose_connection_ends_while_it_waits_leaves_nothing_behind() {
     let mut scene = Scene::start(RDKAFKA, 1, &[]);
     scene.synced_while_fetching();
     scene.node.input(1, Input::Disconnected { conn: FETCHER });
-    scene.beat();
-    assert_eq!(scene.answers(), 1, "to the heartbeat");
+    scene.asks_for_offsets();
+    assert_eq!(scene.answers(), 1, "to that only");
     scene.node.pass_ms(600);
     for shard in &scene.node.shards {
         assert!(shard.pending.is_empty() && shard.fetch_deadlines.is_empty());
