@@ -69,11 +69,18 @@ fn one(target: &targets::Target, seed: u64, round: u64) -> Result<(), String> {
         (target.repair)(&mut input);
     }
     *CURRENT.lock().expect("held for a moment only") = Some((target.name.to_owned(), seed, round));
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
-    (target.read)(&input);
-    let used = ALLOCATOR.peak_usage().saturating_sub(before);
     let bound = target.bytes_flat + input.len() * BYTES_PER_INPUT_BYTE;
+    let mut used = usize::MAX;
+    // What other threads of this process allocate meanwhile is counted along: too much is what is so three times.
+    for _ in 0..3 {
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        (target.read)(&input);
+        used = used.min(ALLOCATOR.peak_usage().saturating_sub(before));
+        if used <= bound {
+            break;
+        }
+    }
     if used > bound {
         let file = keep(target.name, seed, round, &input);
         return Err(format!(
