@@ -80,6 +80,27 @@ pub struct Style {
 }
 
 impl Style {
+    /// One of the calmest: it has a name of its own each time, keeps its connection and its group, and what it commits stays.
+    fn calm(group: GroupIx, speech: Speech) -> Style {
+        Style {
+            group,
+            speech,
+            instance: None,
+            session_ms: 3_000,
+            rebalance_ms: 1_000,
+            topics_max: 2,
+            steps: 20,
+            pause_ns: 20_000_000,
+            hang_up_percent: 0,
+            expiring_percent: 0,
+            deletes_percent: 0,
+            is_mixed: false,
+            leaves_percent: 0,
+            away_ns: 0,
+            must_succeed: false,
+        }
+    }
+
     /// Whether it deletes the group now. Nothing is drawn where nobody does.
     pub fn deletes(&self, rng: &mut Rng) -> bool {
         self.deletes_percent > 0 && rng.percent(self.deletes_percent)

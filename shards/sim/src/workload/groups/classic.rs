@@ -221,16 +221,10 @@ impl Member {
     fn synced(&mut self, cx: &mut Cx<'_>, request: &Request, body: &[u8]) {
         let decoded = decode::<SyncGroupResponse>(cx, "SyncGroup", body, request.version);
         let Some(response) = decoded else { return };
-        match self.footing.told(cx, response.error_code, "SyncGroup") {
+        match self.told(cx, response.error_code, "SyncGroup", request.sent_ns) {
             Told::Fine => {}
-            Told::Later => {
-                self.grip.told(&self.style, request.sent_ns);
-                return self.rejoin();
-            }
-            Told::Other(error) => {
-                self.grip.told(&self.style, request.sent_ns);
-                return self.member_error(cx, error, "SyncGroup");
-            }
+            Told::Later => return self.rejoin(),
+            Told::Other(error) => return self.member_error(cx, error, "SyncGroup"),
         }
         let given = assignment::decode(&response.assignment).and_then(|given| assignment::of_names(cx.topics, &given));
         let Some(given) = given else {
@@ -256,6 +250,15 @@ impl Member {
             self.phase = Phase::Out;
         }
         self.owned = given;
+    }
+
+    /// What an answer to a member says; whatever is wrong may mean that it has been told to do something.
+    fn told(&mut self, cx: &mut Cx<'_>, error_code: i16, what: &str, sent_ns: u64) -> Told {
+        let told = self.footing.told(cx, error_code, what);
+        if !matches!(told, Told::Fine) {
+            self.grip.told(&self.style, sent_ns);
+        }
+        told
     }
 
     /// What a member does about an error.
@@ -418,13 +421,10 @@ impl Actor for Member {
             ApiKey::SyncGroup => self.synced(cx, request, body),
             ApiKey::Heartbeat => {
                 let Some(response) = decode::<HeartbeatResponse>(cx, "Heartbeat", body, version) else { return };
-                match self.footing.told(cx, response.error_code, "Heartbeat") {
+                match self.told(cx, response.error_code, "Heartbeat", request.sent_ns) {
                     Told::Fine => self.grip.heard(request.sent_ns),
-                    Told::Later => self.grip.told(&self.style, request.sent_ns),
-                    Told::Other(error) => {
-                        self.grip.told(&self.style, request.sent_ns);
-                        self.member_error(cx, error, "Heartbeat");
-                    }
+                    Told::Later => {}
+                    Told::Other(error) => self.member_error(cx, error, "Heartbeat"),
                 }
             }
             ApiKey::LeaveGroup => {

@@ -50,8 +50,6 @@ impl Plan {
             for i in 0..rng.range(1, if speech == Speech::Standalone { 2 } else { 5 }) {
                 let is_static = speech != Speech::Standalone && rng.percent(25);
                 plan.members.push(Style {
-                    group,
-                    speech,
                     instance: is_static.then(|| format!("instance-{i}")),
                     session_ms: plan.session_of(rng, speech),
                     rebalance_ms: rng.range(50, 1_500),
@@ -60,11 +58,7 @@ impl Plan {
                     pause_ns: rng.log_range(1_000_000, 100_000_000),
                     hang_up_percent: if rng.percent(20) { 2 } else { 0 },
                     expiring_percent,
-                    deletes_percent: 0,
-                    is_mixed: false,
-                    leaves_percent: 0,
-                    away_ns: 0,
-                    must_succeed: false,
+                    ..Style::calm(group, speech)
                 });
             }
         }
@@ -102,8 +96,6 @@ impl Plan {
             for i in 0..classics + consumers {
                 let speech = if i < classics { classic } else { Speech::Consumer };
                 plan.members.push(Style {
-                    group,
-                    speech,
                     instance: rng.percent(25).then(|| format!("instance-{i}")),
                     session_ms: plan.session_of(rng, speech),
                     rebalance_ms: rng.range(50, 1_500),
@@ -111,12 +103,11 @@ impl Plan {
                     steps: rng.log_range(60, 600) as u32,
                     pause_ns: rng.log_range(1_000_000, 30_000_000),
                     hang_up_percent: if rng.percent(20) { 2 } else { 0 },
-                    expiring_percent: 0,
                     deletes_percent,
                     is_mixed: true,
                     leaves_percent,
                     away_ns,
-                    must_succeed: false,
+                    ..Style::calm(group, speech)
                 });
             }
         }
@@ -134,22 +125,10 @@ impl Plan {
     /// New groups of one member each that must succeed: each reads back what it has committed.
     pub fn probes(&mut self) -> Vec<Style> {
         let speeches = [Speech::Cooperative, Speech::Consumer];
-        let probe = |(speech, group): (Speech, GroupIx)| Style {
-            group,
-            speech,
-            instance: None,
-            session_ms: if speech == Speech::Consumer { self.session_ms } else { 3_000 },
-            rebalance_ms: 1_000,
-            topics_max: 2,
-            steps: 20,
-            pause_ns: 20_000_000,
-            hang_up_percent: 0,
-            expiring_percent: 0,
-            deletes_percent: 0,
-            is_mixed: false,
-            leaves_percent: 0,
-            away_ns: 0,
-            must_succeed: true,
+        let probe = |(speech, group): (Speech, GroupIx)| {
+            let calm = Style::calm(group, speech);
+            let session_ms = if speech == Speech::Consumer { self.session_ms } else { calm.session_ms };
+            Style { session_ms, must_succeed: true, ..calm }
         };
         let first = self.groups.len();
         let probes = speeches.into_iter().zip((first..).map(GroupIx)).map(probe).collect();
