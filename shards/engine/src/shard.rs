@@ -539,6 +539,12 @@ impl Shard {
         }
     }
 
+    /// All shards but this one.
+    pub(crate) fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let me = self.shard;
+        (0..self.shards).map(ShardId).filter(move |to| *to != me)
+    }
+
     /// Asks the controller; the answer comes by token.
     pub(crate) fn change(&mut self, token: u64, change: Change, fx: &mut Effects) {
         match self.controller.as_mut() {

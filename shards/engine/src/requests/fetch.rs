@@ -53,10 +53,18 @@ pub struct FetchWait {
     deadline: Option<Deadline>,
     /// Whether a partition has an error: those are told at once.
     failed: bool,
-    /// It could be answered, and waits for its client ([`super::holds`]).
-    held: bool,
-    /// It has waited for it: not again, so that nobody waits for one change after the other.
-    was_held: bool,
+    held: Held,
+}
+
+/// Whether a fetch that could be answered waits for its client ([`super::holds`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// Not so far.
+    No,
+    /// It does.
+    Now,
+    /// It did: not again, so that nobody waits for one change after the other.
+    Before,
 }
 
 /// The partitions of one owner.
@@ -126,8 +134,7 @@ impl Shard {
             found: 0,
             deadline: (!max_wait.is_zero() && request.min_bytes > 0).then(|| now.after(max_wait)),
             failed: false,
-            held: false,
-            was_held: false,
+            held: Held::No,
         };
         match mode {
             Mode::Plain | Mode::Begin => self.parts_of_request(&request, caller.version, &mut wait),
@@ -281,17 +288,14 @@ impl Shard {
     /// Whether the client is taking in a change of its group, so that the fetch has to wait though it could be answered.
     fn fetch_is_held(&mut self, now: Time, token: u64) -> bool {
         let Some(Pending { caller, wait: Wait::Fetch(wait) }) = self.pending.get(&token) else { return false };
-        if wait.was_held {
+        if wait.held != Held::No {
             return false;
         }
         let Some(until) = self.held(now, caller.conn, token) else { return false };
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return false };
         wait.parts.iter_mut().for_each(Part::drop_data);
-        if let Some(deadline) = wait.deadline.replace(until) {
-            self.fetch_deadlines.remove(&(deadline, token));
-        }
-        self.fetch_deadlines.insert((until, token));
-        (wait.held, wait.was_held) = (true, true);
+        wait.held = Held::Now;
+        self.fetch_waits_until(token, until);
         true
     }
 
@@ -301,7 +305,7 @@ impl Shard {
         if let Some(owned) = wait.owners.iter_mut().find(|owned| owned.shard == from) {
             owned.woken = true;
         }
-        if wait.left == 0 && !wait.held {
+        if wait.left == 0 && wait.held != Held::Now {
             self.read(now, token, true, fx);
         }
     }
@@ -319,12 +323,13 @@ impl Shard {
     /// A fetch that waits for its client waits until then.
     pub(super) fn fetch_waits_until(&mut self, token: u64, until: Deadline) {
         let Some(Pending { wait: Wait::Fetch(wait), .. }) = self.pending.get_mut(&token) else { return };
-        if wait.held
-            && let Some(deadline) = wait.deadline.replace(until)
-        {
-            self.fetch_deadlines.remove(&(deadline, token));
-            self.fetch_deadlines.insert((until, token));
+        if wait.held != Held::Now {
+            return;
         }
+        if let Some(deadline) = wait.deadline.replace(until) {
+            self.fetch_deadlines.remove(&(deadline, token));
+        }
+        self.fetch_deadlines.insert((until, token));
     }
 
     /// A fetch waits no longer, unless its client takes in a change of its group.
@@ -333,7 +338,9 @@ impl Shard {
         if let Some(deadline) = wait.deadline.replace(Deadline(now.mono_ns)) {
             self.fetch_deadlines.remove(&(deadline, token));
         }
-        wait.held = false;
+        if wait.held == Held::Now {
+            wait.held = Held::Before;
+        }
         if wait.left > 0 {
             return;
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::Caller;
 use crate::connection::Ending;
-use crate::event::{ConnId, Effect, Effects, ShardId};
+use crate::event::{ConnId, Effect, Effects};
 use crate::limits::{HOLD_COMMITS, HOLD_LEAD, HOLDS_MAX};
 use crate::mesh::MeshMsg;
 use crate::shard::Shard;
@@ -71,12 +71,17 @@ impl Holds {
 
     /// A member takes in a change until then, at most.
     fn begin(&mut self, now: Time, client: &Arc<Pauser>, until: Deadline) {
-        self.holds.retain(|_, hold| !now.reached(hold.until));
+        self.forget_over(now);
         if let Some(hold) = self.holds.get_mut(client) {
             (hold.until, hold.members) = (hold.until.max(until), hold.members + 1);
         } else if self.holds.len() < HOLDS_MAX {
             self.holds.insert(client.clone(), Hold { until, members: 1, held: Vec::new() });
         }
+    }
+
+    /// Lets go of what nobody said the end of, so that fetches need not look whether it is theirs.
+    fn forget_over(&mut self, now: Time) {
+        self.holds.retain(|_, hold| !now.reached(hold.until));
     }
 
     /// It takes until then. The fetches that wait.
@@ -135,6 +140,7 @@ impl Shard {
         while let Some((_, caller, ending)) = self.holds.later.pop_front_if(|(deadline, ..)| now.reached(*deadline)) {
             self.finish(caller, ending, fx);
         }
+        self.holds.forget_over(now);
     }
 
     /// A member on this connection commits, or has committed, what it is to give up: only then it goes on taking in its change.
@@ -181,11 +187,6 @@ impl Shard {
         for token in self.holds.end(client) {
             self.fetch_due(now, token, fx);
         }
-    }
-
-    fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
-        let me = self.shard;
-        (0..self.shards).map(ShardId).filter(move |to| *to != me)
     }
 
     /// Whether the fetch, which could be answered, has to wait: until when.

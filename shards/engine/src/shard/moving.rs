@@ -40,7 +40,7 @@ impl Shard {
         let requests = self.metrics.requests.iter().map(|(_, count)| count).sum();
         let bytes = self.metrics.bytes_in + self.metrics.bytes_out;
         let Some(ns_per_s) = self.moves.look(now, requests, bytes) else { return };
-        for to in (0..self.shards).map(ShardId).filter(|to| *to != self.shard) {
+        for to in self.others() {
             fx.push(Effect::Mesh { to, msg: MeshMsg::Load { ns_per_s } });
         }
     }
