@@ -51,7 +51,7 @@ fn of_shard(page: &mut Page, shard: usize, metrics: &ShardMetrics) {
         ("floe_connections_moved", "Connections given to the core that owns what they use", metrics.connections_moved),
         ("floe_connections_refused", "Connections refused, or closed for what they sent", metrics.connections_refused),
         ("floe_connections_idle_closed", "Connections closed for having been idle", metrics.connections_idle_closed),
-        ("floe_fetch_holds", "Times that fetches of a client waited for its rebalance", metrics.fetch_holds),
+        ("floe_fetch_holds", "Times that fetches of a client were to wait for its rebalance", metrics.fetch_holds),
         ("floe_slow_readers_closed", "Connections closed for not reading answers", metrics.slow_readers_closed),
         ("floe_admissions_closed", "Times that reading from all clients was stopped", metrics.admissions_closed),
         ("floe_journal_commits", "Journal commits", log.commits),
