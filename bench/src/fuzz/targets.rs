@@ -66,6 +66,9 @@ fn read_checkpoint(bytes: &[u8]) {
 
 fn read_index(bytes: &[u8]) {
     let _ = inspect::read_index(bytes);
+    if let Some(mut sums) = inspect::Sums::read(bytes) {
+        sums.take(bytes);
+    }
 }
 
 fn segments() -> Vec<Vec<u8>> {
@@ -153,15 +156,31 @@ fn checkpoints() -> Vec<Vec<u8>> {
 }
 
 /// An index of two entries; the engine does not show its writer, docs/FORMAT.md has the layout.
+/// With sums (docs/FORMAT.md) and without.
 fn indexes() -> Vec<Vec<u8>> {
-    let mut file = b"FLOEIX01".to_vec();
-    file.extend_from_slice(&[0; 4]);
-    file.extend_from_slice(&2u32.to_le_bytes());
-    for number in [0i64, 0, 0, 5, 100, 65_536, 7] {
-        file.extend_from_slice(&number.to_le_bytes());
-    }
-    repair_file(&mut file);
-    vec![file]
+    let index = |magic: &[u8; 8], header: &[u64], sums: bool| {
+        let mut file = magic.to_vec();
+        file.extend_from_slice(&[0; 4]);
+        file.extend_from_slice(&2u32.to_le_bytes());
+        for number in header {
+            file.extend_from_slice(&number.to_le_bytes());
+        }
+        for entry in [[0u64, 0, 0], [5, 100_000, 65_536]] {
+            for number in entry {
+                file.extend_from_slice(&number.to_le_bytes());
+            }
+            if sums {
+                file.extend_from_slice(&7u32.to_le_bytes());
+            }
+        }
+        repair_file(&mut file);
+        file
+    };
+    vec![
+        index(b"FLOEIX01", &[0], false),
+        index(b"FLOEIX02", &[0, 9, 200_000], false),
+        index(b"FLOEIX03", &[0, 9, 200_000], true),
+    ]
 }
 
 /// Commits begin at multiples of this.
@@ -230,6 +249,7 @@ mod tests {
         }
         for file in indexes() {
             assert_eq!(inspect::read_index(&file).unwrap().1.len(), 2);
+            assert_eq!(inspect::Sums::read(&file).is_some(), file.starts_with(b"FLOEIX03"));
         }
         for file in segments() {
             assert!(inspect::segment_file(&file).all(|batch| batch.whole));

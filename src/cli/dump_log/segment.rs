@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use floe_engine::log::inspect::read_index;
+use floe_engine::log::inspect::{Sums, read_index};
 use floe_wire::batch::LENGTH_END;
 use serde_json::json;
 
@@ -31,6 +31,8 @@ pub(super) fn file(dump: &mut Dump, name: &str, path: &Path) -> Outcome {
         )?;
     }
     let partition = partition_of(dump, name);
+    // Only compaction writes an index with sums.
+    let mut sums = std::fs::read(path.with_extension("idx")).ok().and_then(|bytes| Sums::read(&bytes));
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let (mut position, mut batch) = (0u64, Vec::new());
     while position < end {
@@ -43,6 +45,12 @@ pub(super) fn file(dump: &mut Dump, name: &str, path: &Path) -> Outcome {
             Next::Wrong(why) => return dump.damage(name, position, &why),
             Next::Batch => {
                 dump.batch(&Place { file: name, position, partition: &partition, remark: "", commit: None }, &batch)?;
+                if sums.as_mut().is_some_and(|sums| !sums.take(&batch)) {
+                    sums = None;
+                    let what = "the batches up to the end of this one do not hold the checksum of their offsets: some offset, length or leader epoch \
+                                is not as it was written";
+                    dump.damage(name, position, what)?;
+                }
             }
         }
         position += batch.len() as u64;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::checkpoint::CHECKPOINT_BYTES_MAX;
 use super::ops::Op;
 use super::read::segment_end;
-use super::segment::{INDEX_BYTES, Segment};
+use super::segment::{INDEX_BYTES, Segment, Summed};
 use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel};
 use crate::limits::BLOCK_BYTES;
@@ -337,8 +337,38 @@ impl ShardLog {
         let at = p.segments.iter().position(|s| s.base == base).expect("looked at just now");
         let end = segment_end(p, base);
         let segment = &mut p.segments[at];
+        if segment.version > 0 && !segment.index_loaded {
+            // Let go of while this read was under way, and its sums with it.
+            return Outcome::More;
+        }
         let mut entry = segment.index.partition_point(|e| e.position <= start.position) - 1;
         let from_index = segment.index[entry].position == start.position;
+        // Only whole chunks show that their batches are in their places.
+        let bytes = match (segment.summed && from_index).then(|| segment.look_at_sums(entry, bytes)) {
+            // On behind damage in a chunk whose sum was looked at before.
+            None if segment.summed => {
+                bytes.slice(..bytes.len().min((segment.chunk_end(entry) - start.position) as usize))
+            }
+            None => bytes.clone(),
+            Some(Summed::Held(held)) => bytes.slice(..held),
+            Some(Summed::Short(chunk)) if asked < chunk && bytes.len() as u64 >= asked => {
+                cold.window = chunk;
+                cold.place = Some(start);
+                return Outcome::More;
+            }
+            Some(Summed::Short(_)) => {
+                return damaged(p, base, start.position, "the file ends before the batches it should hold");
+            }
+            Some(Summed::Broken) => {
+                return damaged(
+                    p,
+                    base,
+                    start.position,
+                    "the batches from here on do not hold the checksum of their offsets",
+                );
+            }
+        };
+        let bytes = &bytes;
         let mut place = start;
         let mut answer = Answer::default();
         let mut damage = None;
@@ -416,9 +446,9 @@ impl ShardLog {
             damage = Some("the file ends before the batches it should hold".to_string());
         }
         if let (Some(what), false) = (damage, progress) {
-            if from_index && start.position > 0 && !cold.index_dropped && !p.accept_loss {
+            if from_index && start.position > 0 && !cold.index_dropped && !p.accept_loss && !p.segments[at].summed {
                 // The index may be stale. Without it the segment is read from its start, and decides.
-                segment.index.truncate(1);
+                p.segments[at].index.truncate(1);
                 cold.index_dropped = true;
                 return Outcome::More;
             }

@@ -4,6 +4,7 @@ pub use super::checkpoint::{AbortedState, Checkpoint, PartitionState, ProducerSt
 pub use super::frame::{CommitHeader, DirectBody, EntryHeader, EntryKind, JournalId};
 pub use super::scan::{Body, FoundCommit, FoundEntry, Held, Hole};
 pub use super::segment::{file_name, read_index};
+pub use super::sums::Sums;
 
 use super::{BatchInfo, batch, scan};
 

@@ -25,6 +25,7 @@ mod retention;
 mod scan;
 mod segment;
 mod settle;
+mod sums;
 #[cfg(test)]
 mod tests;
 

@@ -3,18 +3,23 @@
 //! Invariants: the index's first entry is the segment's start; entries stand at batch boundaries, rising. It is a hint: what is read from
 //! the file is checked against it, and the file decides.
 
+use super::sums;
 use crate::event::FileHandle;
 
 /// Distance between index entries in bytes, at least.
 pub(crate) const INDEX_BYTES: u64 = 64 << 10;
 /// "FLOEIX01".
 const INDEX_MAGIC: &[u8; 8] = b"FLOEIX01";
-/// "FLOEIX02": of a segment that compaction has written. Where it ends and how long it is stand there as well.
+/// "FLOEIX02": of a segment that compaction has written, before there were sums. Where it ends and how long it is stand there as well.
 const CLEANED_MAGIC: &[u8; 8] = b"FLOEIX02";
-/// Bytes ahead of its entries.
+/// "FLOEIX03": the same with a sum for each chunk.
+const SUMMED_MAGIC: &[u8; 8] = b"FLOEIX03";
+/// Bytes ahead of the entries of the two.
 const CLEANED_HEADER_BYTES: usize = 40;
-/// Bytes of one entry in an index file.
+/// Bytes of one entry in an index file without sums.
 const ENTRY_BYTES: usize = 24;
+/// Bytes of one entry in an index file with sums.
+const SUMMED_ENTRY_BYTES: usize = 28;
 const INDEX_HEADER_BYTES: usize = 24;
 
 /// A place in a segment where a batch begins.
@@ -26,6 +31,8 @@ pub struct IndexEntry {
     pub position: u64,
     /// The highest timestamp of all batches before it.
     pub max_timestamp_before: i64,
+    /// Of the batches from here to the next entry ([`sums`]); 0 where the segment has none.
+    pub sum: u32,
     /// Every batch from here to the next entry has been read since the start, and its checksum held.
     pub verified: bool,
 }
@@ -48,6 +55,8 @@ pub struct Segment {
     pub(crate) index: Vec<IndexEntry>,
     /// The index file has been looked at (or the segment was begun in this process).
     pub(crate) index_loaded: bool,
+    /// Its entries are those of its file, each with the sum of its chunk.
+    pub(crate) summed: bool,
     /// `len` when the index file was last written.
     pub(crate) index_saved_len: u64,
     /// Bytes reserved on disk ahead.
@@ -72,8 +81,15 @@ impl Segment {
             max_timestamp: i64::MIN,
             max_timestamp_offset: base,
             created_ms,
-            index: vec![IndexEntry { offset: base, position: 0, max_timestamp_before: i64::MIN, verified: false }],
+            index: vec![IndexEntry {
+                offset: base,
+                position: 0,
+                max_timestamp_before: i64::MIN,
+                sum: 0,
+                verified: false,
+            }],
             index_loaded: true,
+            summed: false,
             index_saved_len: 0,
             reserved: 0,
             cut: false,
@@ -91,6 +107,7 @@ impl Segment {
                 offset: base_offset,
                 position: self.len,
                 max_timestamp_before: self.max_timestamp,
+                sum: 0,
                 verified: false,
             };
             self.index.push(entry);
@@ -100,6 +117,13 @@ impl Segment {
             self.max_timestamp = max_timestamp;
             self.max_timestamp_offset = last_offset;
         }
+    }
+
+    /// The same with the batch itself, for its sum. `expected` is the offset behind the batch before, which may be missing.
+    pub(crate) fn push_summed(&mut self, expected: i64, last_offset: i64, batch: &[u8], max_timestamp: i64) {
+        self.push(expected, last_offset, batch.len() as u64, max_timestamp);
+        let chunk = self.index.last_mut().expect("an index has its first entry");
+        chunk.sum = sums::add(chunk.sum, batch);
     }
 
     /// Index of the last entry at or below `offset`.
@@ -121,10 +145,10 @@ impl Segment {
         if position == self.chunk_end(i) && i + 1 < self.index.len() {
             return i + 1;
         }
-        if position < self.index[i].position + INDEX_BYTES || position >= self.chunk_end(i) {
+        if self.summed || position < self.index[i].position + INDEX_BYTES || position >= self.chunk_end(i) {
             return i;
         }
-        self.index.insert(i + 1, IndexEntry { offset, position, max_timestamp_before, verified: false });
+        self.index.insert(i + 1, IndexEntry { offset, position, max_timestamp_before, sum: 0, verified: false });
         i + 1
     }
 
@@ -145,7 +169,7 @@ impl Segment {
             self.index.truncate(1);
             self.index[0].verified = false;
             self.index.shrink_to_fit();
-            self.index_loaded = false;
+            (self.index_loaded, self.summed) = (false, false);
         }
     }
 
@@ -167,13 +191,20 @@ impl Segment {
     }
 
     /// The index file's bytes, for a segment that compaction has written: all offsets below `end` have been in it.
-    pub(crate) fn cleaned_index_bytes(&self, end: i64) -> Vec<u8> {
-        let plain = self.index_bytes();
-        let mut out = plain[..INDEX_HEADER_BYTES].to_vec();
-        out[..8].copy_from_slice(CLEANED_MAGIC);
+    pub(crate) fn summed_index_bytes(&self, end: i64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(CLEANED_HEADER_BYTES + self.index.len() * SUMMED_ENTRY_BYTES);
+        out.extend_from_slice(SUMMED_MAGIC);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&(self.index.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.base.to_le_bytes());
         out.extend_from_slice(&end.to_le_bytes());
         out.extend_from_slice(&self.len.to_le_bytes());
-        out.extend_from_slice(&plain[INDEX_HEADER_BYTES..]);
+        for entry in &self.index {
+            out.extend_from_slice(&entry.offset.to_le_bytes());
+            out.extend_from_slice(&entry.position.to_le_bytes());
+            out.extend_from_slice(&entry.max_timestamp_before.to_le_bytes());
+            out.extend_from_slice(&entry.sum.to_le_bytes());
+        }
         let crc = crc32fast::hash(&out[12..]);
         out[8..12].copy_from_slice(&crc.to_le_bytes());
         out
@@ -186,6 +217,10 @@ impl Segment {
             self.index_saved_len = 0;
             return;
         };
+        if let Some((_, entries)) = read_summed(bytes).filter(|(len, _)| self.version > 0 && *len == self.len) {
+            (self.index, self.summed) = (entries, true);
+            return;
+        }
         let known_from = self.index.get(1).map_or(self.len, |e| e.position);
         let rest = self.index.split_off(1);
         for entry in found.1 {
@@ -196,28 +231,57 @@ impl Segment {
         }
         self.index.extend(rest);
     }
+
+    /// Looks at the sums of the whole chunks in `bytes`, which were read from where entry `first` is.
+    pub(crate) fn look_at_sums(&self, first: usize, bytes: &[u8]) -> Summed {
+        let start = self.index[first].position;
+        let mut held = 0;
+        for i in first..self.index.len() {
+            let end = (self.chunk_end(i) - start) as usize;
+            match bytes.get(held..end) {
+                None if held == 0 => return Summed::Short(end as u64),
+                Some(chunk) if sums::of(chunk) == Some(self.index[i].sum) => held = end,
+                Some(_) if held == 0 => return Summed::Broken,
+                _ => break,
+            }
+        }
+        Summed::Held(held)
+    }
+}
+
+/// What the sums of chunks say of bytes of their segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Summed {
+    /// So many bytes at the start are whole chunks that hold their sums.
+    Held(usize),
+    /// The first chunk has so many bytes, more than there are.
+    Short(u64),
+    /// The first chunk does not hold its sum.
+    Broken,
 }
 
 /// Reads an index file: the segment's base offset and the entries. `None` when it is damaged.
 pub fn read_index(bytes: &[u8]) -> Option<(i64, Vec<IndexEntry>)> {
     let header = bytes.get(..INDEX_HEADER_BYTES)?;
-    let header_bytes = match header.first_chunk::<8>()? {
-        INDEX_MAGIC => INDEX_HEADER_BYTES,
-        CLEANED_MAGIC => CLEANED_HEADER_BYTES,
+    let (header_bytes, entry_bytes) = match header.first_chunk::<8>()? {
+        INDEX_MAGIC => (INDEX_HEADER_BYTES, ENTRY_BYTES),
+        CLEANED_MAGIC => (CLEANED_HEADER_BYTES, ENTRY_BYTES),
+        SUMMED_MAGIC => (CLEANED_HEADER_BYTES, SUMMED_ENTRY_BYTES),
         _ => return None,
     };
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    let count = u32::from_le_bytes(header[12..16].try_into().expect("4 bytes")) as usize;
-    let crc = u32::from_le_bytes(header[8..12].try_into().expect("4 bytes"));
-    if bytes.len() != header_bytes + count * ENTRY_BYTES || crc32fast::hash(&bytes[12..]) != crc {
+    let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    let count = half(12) as usize;
+    if bytes.len() != header_bytes + count * entry_bytes || crc32fast::hash(&bytes[12..]) != half(8) {
         return None;
     }
     let entries = (0..count).map(|i| {
-        let at = header_bytes + i * ENTRY_BYTES;
+        let at = header_bytes + i * entry_bytes;
         IndexEntry {
             offset: number(at) as i64,
             position: number(at + 8),
             max_timestamp_before: number(at + 16) as i64,
+            sum: if entry_bytes == SUMMED_ENTRY_BYTES { half(at + 24) } else { 0 },
             verified: false,
         }
     });
@@ -227,9 +291,20 @@ pub fn read_index(bytes: &[u8]) -> Option<(i64, Vec<IndexEntry>)> {
 /// Of the index file of a segment that compaction has written: the offset behind it and its length in bytes. There is one only when the segment is
 /// whole and durable.
 pub fn read_cleaned(bytes: &[u8]) -> Option<(i64, u64)> {
-    read_index(bytes).filter(|_| bytes.starts_with(CLEANED_MAGIC))?;
+    let is_cleaned = bytes.starts_with(CLEANED_MAGIC) || bytes.starts_with(SUMMED_MAGIC);
+    read_index(bytes).filter(|_| is_cleaned)?;
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     Some((number(24) as i64, number(32)))
+}
+
+/// Of an index file with sums: the segment's length in bytes and the entries, which begin at its start and rise.
+pub(super) fn read_summed(bytes: &[u8]) -> Option<(u64, Vec<IndexEntry>)> {
+    let (base, entries) = read_index(bytes).filter(|_| bytes.starts_with(SUMMED_MAGIC))?;
+    let (_, len) = read_cleaned(bytes)?;
+    let begins = entries.first().is_some_and(|e| (e.offset, e.position) == (base, 0));
+    let rises = entries.windows(2).all(|pair| pair[0].offset < pair[1].offset && pair[0].position < pair[1].position);
+    let ends = entries.last().is_some_and(|e| e.position < len || len == 0);
+    (begins && rises && ends).then_some((len, entries))
 }
 
 /// The name of a segment's files, without the ending.
@@ -266,10 +341,16 @@ mod tests {
         let mut damaged = bytes.clone();
         damaged[40] ^= 1;
         assert_eq!((read_index(&damaged), read_cleaned(&bytes)), (None, None));
-        let cleaned = segment.cleaned_index_bytes(5000);
+        let summed = segment.summed_index_bytes(5000);
+        assert_eq!(read_index(&summed), read_index(&bytes));
+        assert_eq!(read_cleaned(&summed), Some((5000, segment.len)));
+        assert_eq!(read_cleaned(&summed[..summed.len() - 28]), None);
+        // As it was written before there were sums.
+        let mut cleaned = [&b"FLOEIX02"[..], &summed[8..40], &bytes[24..]].concat();
+        let crc = crc32fast::hash(&cleaned[12..]);
+        cleaned[8..12].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(read_index(&cleaned), read_index(&bytes));
-        assert_eq!(read_cleaned(&cleaned), Some((5000, segment.len)));
-        assert_eq!(read_cleaned(&cleaned[..cleaned.len() - 24]), None);
+        assert_eq!((read_cleaned(&cleaned), read_summed(&cleaned)), (Some((5000, segment.len)), None));
     }
 
     #[test]

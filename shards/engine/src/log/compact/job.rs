@@ -14,8 +14,10 @@ use super::txns::{Fate, Txns};
 use crate::event::{DirEntry, DiskOp, DiskOutput, FileHandle};
 use crate::limits::{BLOCK_BYTES, COMPACTION_STEP_BYTES};
 use crate::log::buffer::Buffers;
+use crate::log::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::log::read::segment_end;
 use crate::log::segment::file_name_parts;
+use crate::log::sums::Sums;
 use crate::log::{BatchInfo, Compaction, PartitionIx, batch};
 use crate::partition::Partition;
 use crate::time::Time;
@@ -24,6 +26,7 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     List,
+    Index,
     Open,
     Read { from: u64 },
     Output,
@@ -55,11 +58,22 @@ struct Source {
     base: i64,
     version: u32,
     file: Option<FileHandle>,
+    /// Its index has been looked at for its sums, which only compaction has written.
+    index_seen: bool,
+    sums: Option<Sums>,
     position: u64,
     len: u64,
     /// The offset that follows.
     expected: i64,
     end: i64,
+}
+
+impl Source {
+    /// Nothing more is to be read of it. What was taken for the keys is to be known to be in its place.
+    fn is_over(&self, mapping: bool, end: i64) -> bool {
+        let is_known = self.sums.as_ref().is_none_or(Sums::is_between_chunks);
+        self.position >= self.len || (mapping && self.expected >= end && is_known)
+    }
 }
 
 /// A run.
@@ -118,6 +132,10 @@ impl Job {
     pub(super) fn take(&mut self, p: &Partition, output: DiskOutput) -> Result<Vec<String>, Stop> {
         match (self.asked.take(), output) {
             (Some(Asked::List), DiskOutput::Entries(entries)) => return Ok(self.orphans(p, &entries)),
+            (Some(Asked::Index), DiskOutput::Data(bytes)) => {
+                let source = self.source.as_mut().expect("it was read for it");
+                (source.index_seen, source.sums) = (true, Sums::read(&bytes));
+            }
             (Some(Asked::Open), DiskOutput::Opened { file, .. }) => {
                 self.source.as_mut().expect("it was opened for it").file = Some(file);
             }
@@ -130,6 +148,11 @@ impl Job {
             (asked, output) => unreachable!("{asked:?} gave {output:?}"),
         }
         Ok(Vec::new())
+    }
+
+    /// Whether what is under way may fail: an index is only a hint.
+    pub(super) fn does_without(&self) -> bool {
+        matches!(self.asked, Some(Asked::Index))
     }
 
     fn out(&mut self) -> &mut Output {
@@ -184,14 +207,20 @@ impl Job {
             let Some((base, version)) = self.queue.pop_front() else { return Ok(None) };
             let segment = find(p, base, version)?;
             let (len, end) = (segment.len, segment_end(p, base));
-            self.source = Some(Source { base, version, file: None, position: 0, len, expected: base, end });
+            let (index_seen, file, sums) = (version == 0, None, None);
+            self.source = Some(Source { base, version, file, index_seen, sums, position: 0, len, expected: base, end });
         }
         let source = self.source.as_ref().expect("just made");
         // Retention may have removed it, another run cannot have touched it.
         find(p, source.base, source.version)?;
-        if source.position >= source.len || (self.mapping && source.expected >= self.end) {
+        if source.is_over(self.mapping, self.end) {
             self.source = None;
             return Ok(None);
+        }
+        if !source.index_seen {
+            self.asked = Some(Asked::Index);
+            let path = p.segment_path_at(source.base, source.version) + ".idx";
+            return Ok(Some(DiskOp::ReadFile { path, bytes_max: CHECKPOINT_BYTES_MAX }));
         }
         let Some(file) = source.file.clone() else {
             self.asked = Some(Asked::Open);
@@ -213,8 +242,7 @@ impl Job {
             let source = self.source.as_ref().expect("it is being read");
             let rest = &bytes[seen.min(bytes.len())..];
             let left = source.len - source.position;
-            let is_over = left == 0 || (self.mapping && source.expected >= self.end);
-            if is_over || looked_at as u64 >= COMPACTION_STEP_BYTES {
+            if source.is_over(self.mapping, self.end) || looked_at as u64 >= COMPACTION_STEP_BYTES {
                 break;
             }
             let info = match batch::header(rest).filter(|info| info.bytes <= left) {
@@ -230,6 +258,11 @@ impl Job {
             let one = &rest[..info.bytes as usize];
             let last_offset = info.base_offset + i64::from(info.last_offset_delta);
             check(p, source, one, &info, last_offset)?;
+            let sums = self.source.as_mut().and_then(|source| source.sums.as_mut());
+            if sums.is_some_and(|sums| !sums.take(one)) {
+                let source = self.source.as_ref().expect("as above");
+                return Err(damaged(p, source, "the batches up to here do not hold the checksum of their offsets"));
+            }
             let from = if self.mapping { self.first_dirty } else { 0 };
             let fate = self.txns.get_or_insert_with(|| Txns::new(p, from)).next(&info, last_offset);
             let records = match self.mapping {
@@ -252,7 +285,8 @@ impl Job {
     }
 
     fn map(&mut self, one: &[u8], info: &BatchInfo, fate: Fate) -> usize {
-        if fate != Fate::Records {
+        // What lies behind the end is read for the sums only.
+        if fate != Fate::Records || info.base_offset >= self.end {
             return 0;
         }
         let (looked_at, no_room) = enter(&mut self.keys, one, info, self.first_dirty, &mut self.scratch);
@@ -286,7 +320,7 @@ impl Job {
         }
         if left != Left::Nothing {
             let made = batch::header(&output.pending[from..]).expect("a whole batch was written");
-            output.took(last_offset, made.bytes, made.max_timestamp);
+            output.took(from, last_offset, made.max_timestamp);
         }
         looked_at
     }

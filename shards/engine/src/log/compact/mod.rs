@@ -83,6 +83,7 @@ impl ShardLog {
         }
         let output = match result {
             Ok(output) => output,
+            Err(_) if job.does_without() => DiskOutput::Data(bytes::Bytes::new()),
             Err(error) => return self.compact_failed(job, &error, fx),
         };
         let p = self.partition(job.ix).expect("looked at just now");

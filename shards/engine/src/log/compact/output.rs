@@ -63,10 +63,10 @@ impl Output {
         }
     }
 
-    /// Takes the batch that has been put behind `pending` into account.
-    pub(super) fn took(&mut self, last_offset: i64, bytes: u64, max_timestamp: i64) {
+    /// Takes the batch that has been put behind `pending`, from there on, into account.
+    pub(super) fn took(&mut self, from: usize, last_offset: i64, max_timestamp: i64) {
         // Offsets that are gone before it are found where it is found: who has read the batch before asks for the offset behind that.
-        self.segment.push(self.expected, last_offset, bytes, max_timestamp);
+        self.segment.push_summed(self.expected, last_offset, &self.pending[from..], max_timestamp);
         self.expected = last_offset + 1;
     }
 
@@ -112,7 +112,7 @@ impl Output {
             Step::Cut => Some(DiskOp::Truncate { file: file(), len: self.segment.len }),
             Step::Index => {
                 self.segment.index_saved_len = self.segment.len;
-                let data = self.segment.cleaned_index_bytes(self.end).into();
+                let data = self.segment.summed_index_bytes(self.end).into();
                 Some(DiskOp::ReplaceFile { path: path + ".idx", data })
             }
             Step::Done => None,

@@ -15,6 +15,7 @@ use crate::event::{DiskErrorKind, DiskOp, DiskOutput, Effects, FileHandle};
 use crate::log::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::log::checkpoint::{PartitionState, SegmentState};
 use crate::log::segment::{Segment, file_name_parts, read_cleaned};
+use crate::log::sums::Sums;
 use crate::log::{BatchInfo, PartitionIx, batch, folder_name};
 
 /// Partitions looked at at once; each holds one window in memory.
@@ -56,6 +57,8 @@ pub(super) struct Scan {
     file: Option<(FileHandle, u64)>,
     /// Its length, then.
     cleaned_len: u64,
+    /// The sums of its batches, unless it was written before there were any.
+    sums: Option<Sums>,
     /// Nothing more of `file` counts.
     ended: bool,
     /// Something in `file` counts that may be in the page cache only.
@@ -123,6 +126,7 @@ impl ShardLog {
                 cleaned_end: None,
                 file: None,
                 cleaned_len: 0,
+                sums: None,
                 ended: false,
                 unsynced: false,
                 window: WINDOW_BYTES,
@@ -143,7 +147,7 @@ impl ShardLog {
         }
         if scan.cleaned_end.is_some() && scan.file.is_none() {
             // Its index is there, it is not: found missing by what comes behind.
-            (scan.cleaned_end, scan.segment.version) = (None, 0);
+            (scan.cleaned_end, scan.segment.version, scan.sums) = (None, 0, None);
             return true;
         }
         let reads =
@@ -282,7 +286,8 @@ impl Scan {
                 }
                 break;
             }
-            if batch::whole(&rest[..info.bytes as usize]).is_none() {
+            let one = &rest[..info.bytes as usize];
+            if batch::whole(one).is_none() || self.sums.as_mut().is_some_and(|sums| !sums.take(one)) {
                 self.found.suspect = Some(self.expected);
                 return self.ended = true;
             }
@@ -313,12 +318,13 @@ impl Scan {
         if let Some((end, len)) = read_cleaned(bytes).filter(|(end, _)| *end > base) {
             self.begin_segment(base);
             self.segment.version = version;
-            (self.cleaned_end, self.cleaned_len) = (Some(end), len);
+            (self.cleaned_end, self.cleaned_len, self.sums) = (Some(end), len, Sums::read(bytes));
         }
     }
 
     /// A segment that compaction has written has been read to its end: on behind it, unless something in it is damaged.
     fn end_cleaned(&mut self) {
+        self.sums = None;
         if let Some(end) = self.cleaned_end.take() {
             if self.segment.len == self.cleaned_len {
                 self.expected = end;

@@ -1,5 +1,6 @@
 //! Compaction: what stays, what goes, what readers see meanwhile and what a crash leaves.
 
+mod offsets;
 mod transactions;
 
 use floe_wire::batch::{BatchBuilder, BatchHeader, BatchRecord, records};
@@ -271,26 +272,6 @@ fn damage_is_left_alone() {
     assert!(node.lines.iter().any(|line| line.contains("not compacted any more")), "{:?}", node.lines);
     assert_eq!(node.p(0).failed(), None);
     assert_eq!(node.segment_files().filter(|(name, _)| name.contains("-1.log")).count(), 0, "nothing half made stays");
-}
-
-/// The checksum of a batch does not cover its offset, and with gaps a later one is none too many: but it lies in its segment.
-#[test]
-fn an_offset_behind_its_segment_is_damage() {
-    let mut node = start(Disk::default(), compacted());
-    node.put(Codec::None, NOBODY, &[("a", Some("1"))]);
-    node.put(Codec::None, NOBODY, &[("b", Some("1"))]);
-    node.fill(60);
-    node.pass(1000);
-    assert_eq!(node.kept(0).len(), 2);
-    let mut disk = node.disk;
-    let is_compacted = |path: &str| path.contains("/00000000000000000000-") && path.ends_with(".log");
-    let (path, bytes) = disk.files.iter_mut().find(|(path, _)| is_compacted(path)).unwrap();
-    let path = path.clone();
-    let second = BatchHeader::decode(bytes).unwrap().total_bytes();
-    assert_eq!(BatchHeader::decode(&bytes[second..]).unwrap().base_offset, 1);
-    bytes[second + 3] ^= 1;
-    let mut node = start(disk, compacted());
-    assert!(matches!(node.read_all(0, 1), Err(ReadError::Storage(reason)) if reason.contains(&path)));
 }
 
 /// A start with another number of shards that did not end leaves two generations, and both have checkpoints of a partition. The older one still

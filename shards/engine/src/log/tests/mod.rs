@@ -343,7 +343,7 @@ fn described(what: &DiskOp, result: &Result<DiskOutput, DiskError>) -> (&'static
     (name, path, bytes)
 }
 
-fn make_batch(records: i32, bytes: usize, producer: (i64, i16, i32), time_ms: i64) -> Vec<u8> {
+pub(super) fn make_batch(records: i32, bytes: usize, producer: (i64, i16, i32), time_ms: i64) -> Vec<u8> {
     let mut b = vec![0x5a; bytes.max(batch::HEADER_BYTES)];
     let len = b.len() as i32 - 12;
     b[..8].fill(0);
