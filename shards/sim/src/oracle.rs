@@ -626,6 +626,10 @@ impl Oracle {
                     p.facts.range_mut(..=offset).for_each(|(_, fact)| fact.in_doubt = false);
                 }
                 if let Some(fact) = p.facts.get_mut(&offset) {
+                    // Come back by chance: an answer given before that did not have to show it.
+                    if fact.in_doubt && !fact.acked {
+                        fact.moment = moment;
+                    }
                     fact.timestamp_ms = timestamp_ms;
                     fact.in_doubt = false;
                     fact.acked |= acked;

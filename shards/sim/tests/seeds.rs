@@ -95,6 +95,11 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
     (Kind::Txns, 8_008_438, "a produce that came back from its partition once more was passed by the one behind it"),
     (Kind::Txns, 9_005_382, "a produce passed one that was on its way back from its partition"),
     (Kind::Log, 730_445, "an offset damaged in a compacted segment fitted between its neighbours, and was given"),
+    (
+        Kind::Broker,
+        920_564,
+        "the judge's: a record shown, lost with the power, and sent again to its old offset was asked of an answer from before that",
+    ),
 ];
 
 /// Seeds of the test run: a run of each kind for each, in four parts so that they use as many cores as there are.
