@@ -57,6 +57,9 @@ pub struct RebalanceArgs {
     /// How often one joins and the other leaves, in each turn.
     #[arg(long, default_value_t = 6)]
     joins: usize,
+    /// How many members are killed in each turn, one after the other.
+    #[arg(long, default_value_t = 2)]
+    crashes: usize,
     /// Between two records of a partition, in milliseconds: no gap can be seen that is shorter.
     #[arg(long, default_value_t = 2)]
     every_ms: u64,

@@ -34,8 +34,11 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// What each profile sets. A knob missing here keeps its default under that profile.
-const PROFILES: &[(&str, &[(&str, &str)])] =
-    &[("latency", &[("spin.us", "1000")]), ("balanced", &[]), ("bandwidth", &[("commit.wait.us", "500")])];
+const PROFILES: &[(&str, &[(&str, &str)])] = &[
+    ("latency", &[("spin.us", "1000")]),
+    ("balanced", &[]),
+    ("bandwidth", &[("commit.wait.us", "500"), ("fetch.lagging.partition.bytes", "0")]),
+];
 
 /// Every setting that exists, Floe's own first.
 pub fn all() -> Vec<Key> {

@@ -19,8 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// For gaps of one who is alone, of a join and of a leave: the change is over after two heartbeats, and a client that then looks for work once a second has
 /// looked. A crash takes a session more.
 const SPAN: Duration = Duration::from_millis(3500);
-/// How many members are killed, one after the other.
-const CRASHES: usize = 2;
 /// After a group has come to rest.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -75,7 +73,7 @@ impl Scene<'_> {
         // All programs and clients start before anything is measured: on the load's core that alone would hold up the others.
         let (mut a, mut b) = (self.member()?, self.member()?);
         let mut doomed = Vec::new();
-        for _ in 0..CRASHES {
+        for _ in 0..self.how.crashes {
             doomed.push(self.member()?);
         }
         // Once for nothing, so that no program does something for its first time when it counts.

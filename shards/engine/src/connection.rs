@@ -87,6 +87,8 @@ pub struct Connection {
     pub pauser: Option<Arc<Pauser>>,
     /// A member on it has been told of a change and has not said anything since; for how long that counts.
     pub takes_in_change: Option<Deadline>,
+    /// It reads a partition as it is written ([`crate::requests`], shares); for how long that counts.
+    pub follows_until: Option<Deadline>,
     /// A member on it was last given partitions.
     pub consumes: bool,
     going: Going,
@@ -124,6 +126,7 @@ impl Connection {
             image_version_min: 0,
             pauser: None,
             takes_in_change: None,
+            follows_until: None,
             consumes: false,
             going: Going::No,
             slots: VecDeque::new(),

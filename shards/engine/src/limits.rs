@@ -37,6 +37,12 @@ pub const HOLD_LEAD: Duration = Duration::from_millis(3);
 /// How many times `rebalance.fetch.hold.ms` a fetch waits while the member commits what it is to give up.
 pub const HOLD_COMMITS: u32 = 10;
 
+/// A partition is followed, not caught up with, when an answer to a fetch comes to its end with no more bytes than this.
+pub const TRICKLE_BYTES_MAX: u64 = 16 << 10;
+
+/// How long a connection counts as following after such an answer.
+pub const FOLLOWS_FOR: Duration = Duration::from_secs(1);
+
 /// Batches an idempotent producer may have in flight (Kafka: max.in.flight.requests.per.connection <= 5), and so the length of the window in which
 /// a repeat is recognised.
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;

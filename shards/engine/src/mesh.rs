@@ -238,6 +238,8 @@ pub struct FetchPart {
     pub offset: i64,
     /// Bytes, at most.
     pub bytes_max: u64,
+    /// Bytes behind the first batch, at most.
+    pub share: u64,
 }
 
 /// An offset to find.

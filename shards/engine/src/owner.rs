@@ -281,7 +281,7 @@ impl Owner {
                 (answer.last_stable, answer.log_end) = (p.last_stable(), p.log_end());
                 let at_least_one = left == bytes_max;
                 let up_to = if committed { p.last_stable() } else { p.high_watermark() };
-                let limits = ReadLimits { bytes_max: part.bytes_max.min(left), at_least_one, up_to };
+                let limits = ReadLimits { bytes_max: part.bytes_max.min(left), share: part.share, at_least_one, up_to };
                 let forgotten = p.producers().transactions().forgotten();
                 match log.read(now, ix, part.offset, limits, fx) {
                     Ok(ReadOutcome::Ready(data)) => {
@@ -294,7 +294,7 @@ impl Owner {
                         answer.data = data;
                     }
                     Ok(ReadOutcome::Cold(ticket)) => {
-                        left = left.saturating_sub(limits.bytes_max);
+                        left = left.saturating_sub(limits.most());
                         waits += 1;
                         found[at] = true;
                         let from = part.offset;

@@ -54,6 +54,8 @@ pub struct Shard {
     /// Of the data directory's file system.
     pub(crate) space: Space,
     pub(crate) fetch_bytes_max: u64,
+    /// `fetch.lagging.partition.bytes`.
+    pub(crate) fetch_share: u64,
     pub(crate) auto_create: bool,
     pub(crate) delete_enabled: bool,
     /// `transaction.partition.verification.enable`.
@@ -198,6 +200,7 @@ impl Shard {
         let seed = u64::from_le_bytes(boot.seed[..8].try_into().expect("8 bytes")) ^ u64::from(boot.shard.0) << 48;
         let slots = self.config.number("max.incremental.fetch.session.cache.slots", &Dynamic::default());
         self.sessions = Sessions::new(seed, slots as usize);
+        self.fetch_share = self.config.number("fetch.lagging.partition.bytes", &Dynamic::default()) as u64;
         self.holds = Holds::new(self.config.number("rebalance.fetch.hold.ms", &Dynamic::default()) as u64);
         self.pressure = Pressure::new(self.config.number("memory.bytes", &Dynamic::default()) as u64);
         let connections_max = self.config.number("max.connections", &Dynamic::default()) as u64;

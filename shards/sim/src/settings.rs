@@ -26,7 +26,9 @@ pub fn small(rng: &mut Rng, listeners: Vec<Listener>) -> BrokerConfig {
     if rng.percent(30) {
         set("log.roll.ms", rng.range(200, 5_000));
     }
-    set("fetch.max.bytes", rng.log_range(1_024, 55 << 20));
+    let fetch_max_bytes = rng.log_range(1_024, 55 << 20);
+    set("fetch.max.bytes", fetch_max_bytes);
+    set("fetch.lagging.partition.bytes", [0, 1, 2_000, 65_536][(fetch_max_bytes % 4) as usize]);
     set("max.incremental.fetch.session.cache.slots", *rng.pick(&[0, 1, 2, 1_000]));
     if rng.percent(60) {
         set("metadata.log.max.record.bytes.between.snapshots", rng.log_range(1, 4_000));

@@ -360,6 +360,12 @@ pub const CONFIGS: &[ConfigDef] = &[
         "Produce and Fetch requests after which it is decided whether a connection moves.",
     ),
     broker(
+        "fetch.lagging.partition.bytes",
+        long(0, i64::MAX),
+        "65536",
+        "What one partition may have of an answer to a client that follows others closely, lest they wait behind it; 0: as much as is asked for.",
+    ),
+    broker(
         "rebalance.fetch.hold.ms",
         long(0, 1000),
         "10",

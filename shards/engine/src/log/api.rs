@@ -200,10 +200,24 @@ pub enum AppendError {
 pub struct ReadLimits {
     /// Bytes, at most.
     pub bytes_max: u64,
-    /// Give the first batch even when it is larger.
+    /// Bytes behind the first batch, at most: that one may be larger.
+    pub share: u64,
+    /// Give the first batch even when it is larger than `bytes_max`.
     pub at_least_one: bool,
     /// Read batches below this offset only (high watermark or last stable offset).
     pub up_to: i64,
+}
+
+impl ReadLimits {
+    /// Whether `bytes` more are over what may be given in all when there are `so_far`.
+    pub(crate) fn are_passed(&self, so_far: u64, bytes: u64) -> bool {
+        so_far + bytes > self.bytes_max || (so_far > 0 && so_far + bytes > self.share)
+    }
+
+    /// The most that is given, but for a single batch.
+    pub(crate) fn most(&self) -> u64 {
+        self.bytes_max.min(self.share)
+    }
 }
 
 /// Whole batches, consecutive, the first of which contains the offset asked for.

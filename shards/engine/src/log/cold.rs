@@ -75,7 +75,7 @@ impl Cold {
     pub(super) fn new(ix: PartitionIx, want: Want) -> Cold {
         let (seek, window) = match want {
             // A client that takes little at a time would otherwise have everything read many times over.
-            Want::Batches { from, limits } => (from, limits.bytes_max.saturating_add(MARGIN_BYTES).min(WINDOW_BYTES)),
+            Want::Batches { from, limits } => (from, limits.most().saturating_add(MARGIN_BYTES).min(WINDOW_BYTES)),
             Want::Timestamp { not_below, .. } => (not_below, WINDOW_BYTES),
         };
         Cold { ix, want, segment: -1, version: 0, seek, window, step: None, place: None, index_dropped: false }

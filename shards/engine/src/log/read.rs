@@ -68,7 +68,7 @@ impl ShardLog {
         let mut data = ReadData::default();
         let mut small = BytesMut::new();
         for entry in p.tail.range(first..) {
-            let over = data.bytes + u64::from(entry.len) > limits.bytes_max;
+            let over = limits.are_passed(data.bytes, u64::from(entry.len));
             if entry.base_offset >= limits.up_to || (over && !(data.bytes == 0 && limits.at_least_one)) {
                 break;
             }
@@ -157,7 +157,8 @@ fn verified_range(p: &Partition, from: i64, limits: ReadLimits) -> Option<ReadDa
     let mut end = i;
     while segment.index[end].verified
         && segment.index.get(end + 1).is_some_and(|next| {
-            next.offset <= limits.up_to && next.position - segment.index[i].position <= limits.bytes_max
+            let so_far = segment.index[end].position - segment.index[i].position;
+            next.offset <= limits.up_to && !limits.are_passed(so_far, next.position - segment.index[end].position)
         })
     {
         end += 1;

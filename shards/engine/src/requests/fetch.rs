@@ -21,6 +21,7 @@ use super::split::{Split, bounded};
 use super::{Caller, Pending, Wait, codes};
 use crate::connection::Ending;
 use crate::event::{Effect, Effects, FileRange, ReplyPart, ShardId};
+use crate::limits::TRICKLE_BYTES_MAX;
 use crate::log::ReadData;
 use crate::mesh::{Call, FetchPart, Fetched, MeshMsg};
 use crate::shard::Shard;
@@ -140,7 +141,8 @@ impl Shard {
             Mode::Plain | Mode::Begin => self.parts_of_request(&request, caller.version, &mut wait),
             Mode::Session(id) => self.parts_of_session(id, &mut wait),
         }
-        self.split_fetch(caller.version, &mut wait);
+        let share = self.share(now, caller.conn, wait.parts.len());
+        self.split_fetch(caller.version, share, &mut wait);
         self.called(caller.conn, wait.owners.iter().map(|owned| owned.shard));
         let deadline = wait.deadline;
         let token = self.wait(caller, Wait::Fetch(wait));
@@ -183,7 +185,7 @@ impl Shard {
     }
 
     /// Says what cannot be read, and who owns the rest.
-    fn split_fetch(&self, version: i16, wait: &mut FetchWait) {
+    fn split_fetch(&self, version: i16, share: u64, wait: &mut FetchWait) {
         let mut split = Split::new(self.shards);
         for (part, at) in wait.parts.iter_mut().zip(0..) {
             let topic = match &wait.topics[part.topic as usize].found {
@@ -204,7 +206,7 @@ impl Shard {
                 part.error_code = codes::UNSUPPORTED_COMPRESSION_TYPE;
             } else {
                 let (offset, bytes_max) = (part.asked.offset, part.asked.bytes_max);
-                let asked = FetchPart { at, topic: topic.id, partition: part.partition, offset, bytes_max };
+                let asked = FetchPart { at, topic: topic.id, partition: part.partition, offset, bytes_max, share };
                 split.push(topic.shard_of(part.partition, self.shards), asked);
             }
         }
@@ -357,6 +359,9 @@ impl Shard {
         let Some(Pending { caller, wait: Wait::Fetch(mut wait) }) = self.pending.remove(&token) else { return };
         self.forget_fetch(token, &wait, fx);
         wait.trim();
+        if wait.follows() {
+            self.follows(now, caller.conn);
+        }
         wait.parts.iter().for_each(|part| self.metrics.errors.count(part.error_code));
         let session_id = match wait.mode {
             Mode::Plain => 0,
@@ -419,6 +424,13 @@ impl FetchWait {
             }
             sent += part.data.bytes;
         }
+    }
+
+    /// Whether it has come to the end of a partition that is written to a little at a time.
+    fn follows(&self) -> bool {
+        let committed = self.committed_only;
+        let end = |part: &Part| if committed { part.last_stable } else { part.high_watermark };
+        self.parts.iter().any(|part| (1..=TRICKLE_BYTES_MAX).contains(&part.data.bytes) && part.data.end == end(part))
     }
 
     fn ending(self, caller: &Caller, session_id: i32) -> Ending {

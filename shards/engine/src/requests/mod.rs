@@ -20,6 +20,7 @@ mod metadata;
 mod operations;
 mod produce;
 mod sessions;
+mod shares;
 mod split;
 mod topics;
 mod txn;

@@ -139,7 +139,7 @@ impl LogNode {
             2 => {
                 let (from, bytes_max) = (i64_at(9), u32_at(17));
                 let up_to = log.partition(ix).map_or(0, |p| p.high_watermark());
-                let limits = ReadLimits { bytes_max: u64::from(bytes_max), at_least_one: true, up_to };
+                let limits = ReadLimits { bytes_max: u64::from(bytes_max), share: u64::MAX, at_least_one: true, up_to };
                 match log.read(now, ix, from, limits, fx) {
                     Ok(ReadOutcome::Ready(data)) => self.read_done(conn, correlation, number, Ok(data), fx),
                     Ok(ReadOutcome::Cold(ticket)) => {

@@ -35,7 +35,7 @@ impl Answer {
                 }
                 let first = self.from.is_none();
                 let from = *self.from.get_or_insert(at);
-                let over = (at + bytes.len() - from) as u64 > limits.bytes_max;
+                let over = limits.are_passed((at - from) as u64, bytes.len() as u64);
                 if info.base_offset >= limits.up_to || (over && !(first && limits.at_least_one)) {
                     self.full = true;
                     return;

@@ -6,7 +6,7 @@ use super::*;
 fn read_through(node: &mut Node, bytes_max: u64) -> (u64, u64) {
     let (mut from, mut given) = (0, (0, 0));
     while from < node.p(0).settled_end {
-        let limits = ReadLimits { bytes_max, at_least_one: true, up_to: i64::MAX };
+        let limits = ReadLimits { bytes_max, share: u64::MAX, at_least_one: true, up_to: i64::MAX };
         let data = node.read(0, from, limits).unwrap();
         assert!(data.end > from);
         from = data.end;

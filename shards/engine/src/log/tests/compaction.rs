@@ -89,7 +89,7 @@ impl Node {
     fn batches(&mut self, mut from: i64) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         while from < self.p(0).high_watermark() {
-            let limits = ReadLimits { bytes_max: 30_000, at_least_one: true, up_to: i64::MAX };
+            let limits = ReadLimits { bytes_max: 30_000, share: u64::MAX, at_least_one: true, up_to: i64::MAX };
             let ix = self.ix(0);
             let data = match self.log.read(self.now, ix, from, limits, &mut self.fx).expect("it can be read") {
                 ReadOutcome::Ready(data) => data,

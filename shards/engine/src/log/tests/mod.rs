@@ -289,7 +289,7 @@ impl Node {
     fn read_whole(&mut self, partition: i32, mut from: i64, gaps: bool) -> Result<Vec<(i64, usize)>, ReadError> {
         let mut found = Vec::new();
         while from < self.p(partition).high_watermark() {
-            let limits = ReadLimits { bytes_max: 200_000, at_least_one: true, up_to: i64::MAX };
+            let limits = ReadLimits { bytes_max: 200_000, share: u64::MAX, at_least_one: true, up_to: i64::MAX };
             let data = self.read(partition, from, limits)?;
             let mut bytes = Vec::new();
             for part in data.parts {

@@ -109,7 +109,12 @@ impl<C: Hosted> Host<C> {
                 self.loaded(now, partition, fx);
                 continue;
             }
-            let limits = ReadLimits { bytes_max: GROUP_LOAD_BYTES, at_least_one: true, up_to: p.high_watermark() };
+            let limits = ReadLimits {
+                bytes_max: GROUP_LOAD_BYTES,
+                share: u64::MAX,
+                at_least_one: true,
+                up_to: p.high_watermark(),
+            };
             match log.read(now, ix, from, limits, fx) {
                 // Nothing is left between there and the end.
                 Ok(ReadOutcome::Ready(data)) if data.bytes == 0 => self.loaded(now, partition, fx),

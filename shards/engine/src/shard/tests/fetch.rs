@@ -1,5 +1,7 @@
 //! Fetch over whole shards: sessions, limits, waiting.
 
+use floe_wire::batch::{BatchBuilder, BatchRecord};
+use floe_wire::compression::Codec;
 use floe_wire::ids::TopicId;
 use floe_wire::messages::create_topics::CreatableTopicConfig;
 use floe_wire::messages::delete_topics::DeleteTopicsRequest;
@@ -312,4 +314,39 @@ fn an_answer_has_one_batch_that_is_too_large_however_many_shards() {
     fetcher.partition_max_bytes = 1000;
     let (_, rows) = fetcher.ask(&mut node, &(0..8).map(|partition| (partition, 0)).collect::<Vec<_>>(), &[]);
     assert!(rows.iter().all(|row| row.3 > 0), "those that fit all come");
+}
+
+/// Else a client that follows one partition has its records behind all that another one has to catch up with.
+#[test]
+fn who_follows_a_partition_has_little_of_each_other_at_a_time() {
+    let len = batch().len();
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(BatchRecord { timestamp: 1, key: None, value: Some(&[7; 4000]), headers: &[] });
+    let large = builder.finish();
+    let share = (3 * len + 1).to_string();
+    for (shards, share, at_a_time) in [(1, &*share, 3), (3, &*share, 3), (1, "1", 1), (1, "0", 20)] {
+        let mut node = Node::start_with(shards, BTreeMap::new(), &[("fetch.lagging.partition.bytes", share)]);
+        node.create("t", 2, 1);
+        for _ in 0..20 {
+            node.produce("t", 1, &batch(), 0);
+        }
+        node.produce("t", 0, &batch(), 0);
+        let mut f = Fetcher::new(&node, "t", 11);
+        f.session.1 = -1;
+        let mut ask = |node: &mut Node, parts: &[(i32, i64)]| -> Vec<usize> {
+            f.send(node, parts, &[]);
+            let (_, rows) = f.take(node);
+            f.session = (0, -1);
+            rows.iter().map(|row| row.3 / len).collect()
+        };
+        assert_eq!(ask(&mut node, &[(0, 0), (1, 0)]), [1, 20], "it does not follow yet");
+        assert_eq!(ask(&mut node, &[(0, 1), (1, 0)]), [0, at_a_time], "now it does");
+        assert_eq!(ask(&mut node, &[(1, 0)]), [20], "nobody waits behind it");
+        // A batch that is larger comes as well, in each place.
+        node.produce("t", 1, &large, 0);
+        assert_eq!(ask(&mut node, &[(0, 1), (1, 20)]), [0, large.len() / len]);
+        // The end of a partition that much is written to is not following it, and following is over after a while.
+        node.now.mono_ns += 1_000_000_001;
+        assert_eq!(ask(&mut node, &[(0, 1), (1, 0)]), [0, 20 + large.len() / len]);
+    }
 }

@@ -48,7 +48,7 @@ fn an_offset_that_fits_is_damage_all_the_same() {
         [(0, 7, 0), (0, 6, 2), (1, 7, 5), (300, 6, 3), (300, 15, 0), (all.len() - 1, 7, 1), (200, 3, 7)]
     {
         let mut node = restart(flip(&disk, all[i] + byte, bit));
-        let one = ReadLimits { bytes_max: 1, at_least_one: true, up_to: i64::MAX };
+        let one = ReadLimits { bytes_max: 1, share: u64::MAX, at_least_one: true, up_to: i64::MAX };
         let read = node.read(0, infos[i].base_offset, one);
         assert!(matches!(&read, Err(ReadError::Storage(reason)) if reason.contains("-1.log")), "{i}, {byte}: {read:?}");
         // What lies in another chunk was given before.
