@@ -58,7 +58,7 @@ pub struct RebalanceArgs {
     #[arg(long, default_value_t = 6)]
     joins: usize,
     /// How many members are killed in each turn, one after the other.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 4)]
     crashes: usize,
     /// Between two records of a partition, in milliseconds: no gap can be seen that is shorter.
     #[arg(long, default_value_t = 2)]

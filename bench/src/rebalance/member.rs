@@ -57,7 +57,9 @@ impl ClientKind {
             ClientKind::Java => {
                 let jars = fs::read_to_string(JARS).map_err(|error| format!("{JARS}: {error}"))?;
                 let mut command = Command::new("java");
-                command.args(["-Xms256m", "-Xmx256m", "-XX:+UseSerialGC", "-cp", jars.trim()]);
+                // The second compiler takes the load's core for a tenth of a second at a time, in the half minute after the start; all members would stop.
+                command.args(["-Xms256m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+                command.args(["-cp", jars.trim()]);
                 // java compiles a program of one file itself.
                 command.arg("bench/clients/RebalanceMember.java");
                 command
