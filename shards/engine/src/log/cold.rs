@@ -67,8 +67,6 @@ pub(super) struct Cold {
     step: Option<Step>,
     /// Where to go on in this segment; `None`: where the index says.
     place: Option<Place>,
-    /// No more is read than the chunks, as the index says, that have what is wanted. It may be wrong.
-    by_index: bool,
     /// The index was found stale once.
     index_dropped: bool,
 }
@@ -80,28 +78,7 @@ impl Cold {
             Want::Batches { from, limits } => (from, limits.most().saturating_add(MARGIN_BYTES).min(WINDOW_BYTES)),
             Want::Timestamp { not_below, .. } => (not_below, WINDOW_BYTES),
         };
-        let (step, place) = (None, None);
-        Cold { ix, want, segment: -1, version: 0, seek, window, step, place, by_index: true, index_dropped: false }
-    }
-
-    /// Reads again from this place, with so many bytes.
-    fn widen(&mut self, start: Place, bytes: u64) -> Outcome {
-        (self.window, self.by_index) = (self.window.max(bytes), false);
-        self.place = Some(start);
-        Outcome::More
-    }
-
-    /// Bytes to read from this place on: the chunks that have what is wanted, where the index knows them, else the window.
-    fn bytes_from(&self, segment: &Segment, position: u64) -> u64 {
-        let window = self.window.min(segment.len.saturating_sub(position));
-        let Want::Batches { limits, .. } = self.want else { return window };
-        if !self.by_index {
-            return window;
-        }
-        let wanted = position.saturating_add(limits.most());
-        let first = segment.index.partition_point(|entry| entry.position <= position);
-        let last = segment.index.partition_point(|entry| entry.position <= wanted).saturating_sub(1);
-        segment.index.get(first.max(last)).map_or(window, |next| window.min(next.position - position))
+        Cold { ix, want, segment: -1, version: 0, seek, window, step: None, place: None, index_dropped: false }
     }
 }
 
@@ -228,7 +205,7 @@ impl ShardLog {
                     let entry = &segment.index[i];
                     Place { position: entry.position, offset: entry.offset, max_timestamp: entry.max_timestamp_before }
                 });
-                let asked = cold.bytes_from(segment, from.position);
+                let asked = cold.window.min(segment.len.saturating_sub(from.position));
                 if asked == 0 {
                     return damaged(p, segment.base, from.position, "the index points to its end");
                 }
@@ -252,7 +229,7 @@ impl ShardLog {
             return;
         };
         let entry = &segment.index[segment.floor(data.end)];
-        let asked = cold.bytes_from(segment, entry.position);
+        let asked = cold.window.min(segment.len.saturating_sub(entry.position));
         // What has been checked goes to the client from the file.
         if let Some(file) = segment.reader.as_ref().filter(|_| !entry.verified && (1..=WINDOW_BYTES).contains(&asked)) {
             self.reads.ask_ahead(blocks(file, entry.position, asked), &mut self.ops, fx);
@@ -375,7 +352,9 @@ impl ShardLog {
             None => bytes.clone(),
             Some(Summed::Held(held)) => bytes.slice(..held),
             Some(Summed::Short(chunk)) if asked < chunk && bytes.len() as u64 >= asked => {
-                return cold.widen(start, chunk);
+                cold.window = chunk;
+                cold.place = Some(start);
+                return Outcome::More;
             }
             Some(Summed::Short(_)) => {
                 return damaged(p, base, start.position, "the file ends before the batches it should hold");
@@ -390,11 +369,6 @@ impl ShardLog {
             }
         };
         let bytes = &bytes;
-        let mut want = cold.want;
-        if let (Want::Batches { limits, .. }, Some(next)) = (&mut want, segment.index.get(entry + 1)) {
-            // A chunk given in part would be read once more for the rest.
-            limits.share = limits.share.max(next.position - start.position);
-        }
         let mut place = start;
         let mut answer = Answer::default();
         let mut damage = None;
@@ -410,8 +384,10 @@ impl ShardLog {
                 break;
             };
             if info.bytes > rest.len() as u64 {
-                if seen == 0 && asked < info.bytes {
-                    return cold.widen(start, info.bytes);
+                if seen == 0 && cold.window < info.bytes {
+                    cold.window = info.bytes;
+                    cold.place = Some(start);
+                    return Outcome::More;
                 }
                 break;
             }
@@ -444,7 +420,7 @@ impl ShardLog {
             entry = segment.refine(entry, place.offset, place.position, place.max_timestamp);
             answer.boundary(place.position == segment.index[entry].position, seen, place.offset);
             let last_offset = info.base_offset + i64::from(info.last_offset_delta);
-            answer.look(want, cold.seek, &info, last_offset, one, seen);
+            answer.look(cold.want, cold.seek, &info, last_offset, one, seen);
             place = Place {
                 position: place.position + info.bytes,
                 offset: last_offset + 1,
@@ -466,11 +442,7 @@ impl ShardLog {
             Want::Timestamp { .. } => (place.position - start.position) as usize,
         };
         segment.verified(start.position, start.position + checked as u64);
-        if !progress && damage.is_none() {
-            if cold.by_index {
-                // What the index says ends within a batch, so it is not this file's.
-                return cold.widen(start, 0);
-            }
+        if !progress && damage.is_none() && (bytes.len() as u64) < asked {
             damage = Some("the file ends before the batches it should hold".to_string());
         }
         if let (Some(what), false) = (damage, progress) {

@@ -3,10 +3,10 @@
 use super::*;
 
 /// Reads all there is, `bytes_max` at a time: bytes from memory, and from files.
-fn read_through(node: &mut Node, bytes_max: u64, share: u64) -> (u64, u64) {
+fn read_through(node: &mut Node, bytes_max: u64) -> (u64, u64) {
     let (mut from, mut given) = (0, (0, 0));
     while from < node.p(0).settled_end {
-        let limits = ReadLimits { bytes_max, share, at_least_one: true, up_to: i64::MAX };
+        let limits = ReadLimits { bytes_max, share: u64::MAX, at_least_one: true, up_to: i64::MAX };
         let data = node.read(0, from, limits).unwrap();
         assert!(data.end > from);
         from = data.end;
@@ -37,72 +37,17 @@ fn who_reads_on_reads_the_disk_once_and_ahead_and_the_next_one_has_it_from_the_f
         let settled = node.p(0).settled_pos;
         assert!(settled > 8 << 20, "{settled}");
         node.done.clear();
-        let (from_memory, from_file) = read_through(&mut node, bytes_max, u64::MAX);
+        let (from_memory, from_file) = read_through(&mut node, bytes_max);
         let read = |node: &Node| node.done.iter().filter(|d| d.0 == "read").map(|d| d.2).sum::<u64>();
         assert_eq!(from_file, 0, "batches of {batch}, {bytes_max} at a time: {from_memory} from memory");
         // Windows overlap by a chunk or a batch that did not fit.
         let first = read(&node);
         assert!(first < settled * 2, "batches of {batch}, {bytes_max} at a time: read {first} of {settled}");
         node.done.clear();
-        let (again_from_memory, again_from_file) = read_through(&mut node, bytes_max, u64::MAX);
+        let (again_from_memory, again_from_file) = read_through(&mut node, bytes_max);
         assert!(
             again_from_file > again_from_memory,
             "{again_from_memory} from memory, {again_from_file} from the file"
         );
-    }
-}
-
-/// Who takes little at a time does not have much read: the index says where what is wanted ends.
-#[test]
-fn a_small_share_costs_little_more_than_itself() {
-    for batch in [900, 20_000, 100_000] {
-        let settings = LogSettings { settle_bytes: 1 << 20, ..LogSettings::default() };
-        let config = LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() };
-        let mut node = Node::start_with(settings.clone(), Disk::default(), 0, 1, 1, config);
-        for i in 0..(6 << 20) / batch {
-            node.append(0, 1, batch as usize).unwrap();
-            if i % 16 == 0 {
-                node.run();
-            }
-        }
-        node.run();
-        let mut node = Node::start_with(settings, node.disk, 0, 1, 1, LogConfig::default());
-        node.done.clear();
-        let given = read_through(&mut node, 1 << 20, 64 << 10);
-        let read: u64 = node.done.iter().filter(|d| d.0 == "read").map(|d| d.2).sum();
-        assert!(read < (given.0 + given.1) * 3 / 2, "batches of {batch}: read {read} for {given:?}");
-    }
-}
-
-/// An index of another file, whole as it is, leads to places where no batch begins or ends.
-#[test]
-fn a_wrong_index_is_found_out_and_done_without() {
-    for (batch, moved) in [(900, 7i64), (20_000, -30), (100_000, -99_000), (100_000, 50)] {
-        let mut node =
-            Node::start(Disk::default(), 0, 1, 1, LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() });
-        for _ in 0..(3 << 20) / batch {
-            node.append(0, 1, batch as usize).unwrap();
-            node.run();
-        }
-        let (all, mut disk) = (node.read_all(0, 0).unwrap(), node.disk.clone());
-        let path = format!("partitions/{}/00000000000000000000.idx", folder_name(TOPIC, 0));
-        let bytes = disk.files.get_mut(&path).expect("the first segment is closed");
-        let at = 24 + 24 + 8;
-        let position = i64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) + moved;
-        bytes[at..at + 8].copy_from_slice(&position.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[12..]);
-        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
-        for bytes_max in [1, 70_000, 1 << 20] {
-            let mut node = Node::start(disk.clone(), 0, 1, 1, LogConfig::default());
-            let mut from = 0;
-            let mut found = 0;
-            while from < all.len() as i64 {
-                let limits = ReadLimits { bytes_max, share: u64::MAX, at_least_one: true, up_to: i64::MAX };
-                let data = node.read(0, from, limits).expect("the segment decides");
-                assert!(data.end > from);
-                (from, found) = (data.end, found + 1);
-            }
-            assert!(found > 0, "batches of {batch} {bytes_max} at a time");
-        }
     }
 }
