@@ -51,3 +51,36 @@ fn who_reads_on_reads_the_disk_once_and_ahead_and_the_next_one_has_it_from_the_f
         );
     }
 }
+
+/// An index of another file, whole as it is, leads to places where no batch begins or ends.
+#[test]
+fn a_wrong_index_is_found_out_and_done_without() {
+    for (batch, moved) in [(900, 7i64), (20_000, -30), (100_000, -99_000), (100_000, 50)] {
+        let mut node =
+            Node::start(Disk::default(), 0, 1, 1, LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() });
+        for _ in 0..(3 << 20) / batch {
+            node.append(0, 1, batch as usize).unwrap();
+            node.run();
+        }
+        let (all, mut disk) = (node.read_all(0, 0).unwrap(), node.disk.clone());
+        let path = format!("partitions/{}/00000000000000000000.idx", folder_name(TOPIC, 0));
+        let bytes = disk.files.get_mut(&path).expect("the first segment is closed");
+        let at = 24 + 24 + 8;
+        let position = i64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) + moved;
+        bytes[at..at + 8].copy_from_slice(&position.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+        for bytes_max in [1, 70_000, 1 << 20] {
+            let mut node = Node::start(disk.clone(), 0, 1, 1, LogConfig::default());
+            let mut from = 0;
+            let mut found = 0;
+            while from < all.len() as i64 {
+                let limits = ReadLimits { bytes_max, share: u64::MAX, at_least_one: true, up_to: i64::MAX };
+                let data = node.read(0, from, limits).expect("the segment decides");
+                assert!(data.end > from);
+                (from, found) = (data.end, found + 1);
+            }
+            assert!(found > 0, "batches of {batch} {bytes_max} at a time");
+        }
+    }
+}
