@@ -155,8 +155,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
     vec![full.to_bytes().to_vec(), inspect::Checkpoint::default().to_bytes().to_vec()]
 }
 
-/// An index of two entries; the engine does not show its writer, docs/FORMAT.md has the layout.
-/// With sums (docs/FORMAT.md) and without.
+/// Indexes of two entries, with sums and without; the engine does not show its writer, docs/FORMAT.md has the layout.
 fn indexes() -> Vec<Vec<u8>> {
     let index = |magic: &[u8; 8], header: &[u64], sums: bool| {
         let mut file = magic.to_vec();

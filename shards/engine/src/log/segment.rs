@@ -185,9 +185,7 @@ impl Segment {
             out.extend_from_slice(&entry.position.to_le_bytes());
             out.extend_from_slice(&entry.max_timestamp_before.to_le_bytes());
         }
-        let crc = crc32fast::hash(&out[12..]);
-        out[8..12].copy_from_slice(&crc.to_le_bytes());
-        out
+        sealed(out)
     }
 
     /// The index file's bytes, for a segment that compaction has written: all offsets below `end` have been in it.
@@ -205,22 +203,23 @@ impl Segment {
             out.extend_from_slice(&entry.max_timestamp_before.to_le_bytes());
             out.extend_from_slice(&entry.sum.to_le_bytes());
         }
-        let crc = crc32fast::hash(&out[12..]);
-        out[8..12].copy_from_slice(&crc.to_le_bytes());
-        out
+        sealed(out)
     }
 
     /// Takes over what an index file says, in front of what is known already. Nonsense is left out: the file is only a hint.
     pub(crate) fn load_index(&mut self, bytes: &[u8]) {
         self.index_loaded = true;
+        let is_this = |(len, entries): &(u64, Vec<IndexEntry>)| (*len, entries[0].offset) == (self.len, self.base);
+        if self.version > 0
+            && let Some((_, entries)) = read_summed(bytes).filter(is_this)
+        {
+            (self.index, self.summed) = (entries, true);
+            return;
+        }
         let Some(found) = read_index(bytes).filter(|(base, _)| *base == self.base) else {
             self.index_saved_len = 0;
             return;
         };
-        if let Some((_, entries)) = read_summed(bytes).filter(|(len, _)| self.version > 0 && *len == self.len) {
-            (self.index, self.summed) = (entries, true);
-            return;
-        }
         let known_from = self.index.get(1).map_or(self.len, |e| e.position);
         let rest = self.index.split_off(1);
         for entry in found.1 {
@@ -247,6 +246,13 @@ impl Segment {
         }
         Summed::Held(held)
     }
+}
+
+/// An index file's bytes with their checksum in its place.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let crc = crc32fast::hash(&bytes[12..]);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }
 
 /// What the sums of chunks say of bytes of their segment.
@@ -293,14 +299,19 @@ pub fn read_index(bytes: &[u8]) -> Option<(i64, Vec<IndexEntry>)> {
 pub fn read_cleaned(bytes: &[u8]) -> Option<(i64, u64)> {
     let is_cleaned = bytes.starts_with(CLEANED_MAGIC) || bytes.starts_with(SUMMED_MAGIC);
     read_index(bytes).filter(|_| is_cleaned)?;
+    Some(cleaned_header(bytes))
+}
+
+/// The same of a file that is known to be one.
+fn cleaned_header(bytes: &[u8]) -> (i64, u64) {
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    Some((number(24) as i64, number(32)))
+    (number(24) as i64, number(32))
 }
 
 /// Of an index file with sums: the segment's length in bytes and the entries, which begin at its start and rise.
 pub(super) fn read_summed(bytes: &[u8]) -> Option<(u64, Vec<IndexEntry>)> {
     let (base, entries) = read_index(bytes).filter(|_| bytes.starts_with(SUMMED_MAGIC))?;
-    let (_, len) = read_cleaned(bytes)?;
+    let (_, len) = cleaned_header(bytes);
     let begins = entries.first().is_some_and(|e| (e.offset, e.position) == (base, 0));
     let rises = entries.windows(2).all(|pair| pair[0].offset < pair[1].offset && pair[0].position < pair[1].position);
     let ends = entries.last().is_some_and(|e| e.position < len || len == 0);
@@ -346,9 +357,7 @@ mod tests {
         assert_eq!(read_cleaned(&summed), Some((5000, segment.len)));
         assert_eq!(read_cleaned(&summed[..summed.len() - 28]), None);
         // As it was written before there were sums.
-        let mut cleaned = [&b"FLOEIX02"[..], &summed[8..40], &bytes[24..]].concat();
-        let crc = crc32fast::hash(&cleaned[12..]);
-        cleaned[8..12].copy_from_slice(&crc.to_le_bytes());
+        let cleaned = sealed([&b"FLOEIX02"[..], &summed[8..40], &bytes[24..]].concat());
         assert_eq!(read_index(&cleaned), read_index(&bytes));
         assert_eq!((read_cleaned(&cleaned), read_summed(&cleaned)), (Some((5000, segment.len)), None));
     }
