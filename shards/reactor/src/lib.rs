@@ -9,6 +9,7 @@ mod files;
 mod helpers;
 mod inbox;
 pub mod limits;
+mod local;
 pub mod memory;
 mod mesh;
 mod net;

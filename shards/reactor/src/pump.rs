@@ -20,6 +20,7 @@ use slab::Slab;
 use crate::disk::Disk;
 use crate::inbox::{Inbox, Outside, Sender};
 use crate::limits::CLOSE_LINGER_NS;
+use crate::local;
 use crate::mesh::Mesh;
 use crate::net::Net;
 use crate::ring::{Completion, Kind, Ring, token};
@@ -74,6 +75,7 @@ pub struct Accepting {
 impl Accepting {
     /// On these, once told to.
     pub fn on(listeners: Vec<TcpListener>) -> Accepting {
+        listeners.iter().for_each(local::prepare);
         Accepting { listeners, ..Accepting::default() }
     }
 }
@@ -301,6 +303,7 @@ impl<M: Machine> Pump<M> {
             return;
         };
         let Ok(peer) = peer else { return };
+        local::met(&socket, peer);
         let to = self.accepting.next % self.shards.len();
         self.accepting.next += 1;
         if to == usize::from(self.shard.0) {
