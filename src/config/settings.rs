@@ -37,7 +37,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
 const PROFILES: &[(&str, &[(&str, &str)])] = &[
     ("latency", &[("spin.us", "1000")]),
     ("balanced", &[]),
-    ("bandwidth", &[("commit.wait.us", "500"), ("fetch.lagging.partition.bytes", "0")]),
+    ("bandwidth", &[("commit.wait.us", "500"), ("cold.read.bytes", "1048576"), ("fetch.lagging.partition.bytes", "0")]),
 ];
 
 /// Every setting that exists, Floe's own first.

@@ -138,7 +138,7 @@ impl Disk {
                 file.len = file.len.max(offset + len);
                 Ok(DiskOutput::Done)
             }
-            DiskOp::Read { file, offset, len } => {
+            DiskOp::Read { file, offset, len, .. } => {
                 let (_, file) = self.file(&file);
                 let end = file.content.len().min((offset + len) as usize);
                 Ok(DiskOutput::Data(Bytes::copy_from_slice(&file.content[end.min(offset as usize)..end])))

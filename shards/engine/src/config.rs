@@ -291,6 +291,7 @@ impl BrokerConfig {
             commit_bytes_max: number("commit.bytes"),
             commit_wait_us: number("commit.wait.us"),
             direct_bytes: number("direct.bytes"),
+            cold_read_bytes: number("cold.read.bytes"),
             producer_expiration_ms: number("producer.id.expiration.ms") as i64,
             retention_check_ms: number("log.retention.check.interval.ms"),
             compaction: self.switch("log.cleaner.enable", &Dynamic::default()),

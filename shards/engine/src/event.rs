@@ -403,6 +403,9 @@ pub enum DiskOp {
         offset: u64,
         /// Number of bytes.
         len: u64,
+        /// What the device is asked for at once, in bytes, whole blocks: the next piece follows when the last one has come, so that the writes of
+        /// others get between. [`DiskOp::WHOLE`]: all.
+        piece: u64,
     },
     /// Sets the file's size, durably. Gives [`DiskOutput::Done`].
     Truncate {
@@ -436,6 +439,11 @@ pub enum DiskOp {
         /// Which.
         path: String,
     },
+}
+
+impl DiskOp {
+    /// [`DiskOp::Read::piece`] of a read that asks for everything at once.
+    pub const WHOLE: u64 = u64::MAX;
 }
 
 /// What a disk operation gave.

@@ -27,6 +27,7 @@ pub use self::txns::TxnHost;
 use self::watches::Watches;
 use crate::config::TopicSettings;
 use crate::event::{Effects, ShardId};
+use crate::limits::COLD_READ_BYTES_MAX;
 use crate::log::{
     CommitSeq, LookupOutcome, PartitionIx, ReadData, ReadError, ReadLimits, ReadOutcome, ReadTicket, ShardLog,
 };
@@ -294,7 +295,7 @@ impl Owner {
                         answer.data = data;
                     }
                     Ok(ReadOutcome::Cold(ticket)) => {
-                        left = left.saturating_sub(limits.most());
+                        left = left.saturating_sub(limits.most().min(COLD_READ_BYTES_MAX));
                         waits += 1;
                         found[at] = true;
                         let from = part.offset;

@@ -24,7 +24,7 @@ use crate::ring::{Completion, Kind, Ring, token};
 const RWF_DSYNC: i32 = 0x2;
 
 enum What {
-    Read { buf: AlignedBuf, want: usize },
+    Read { buf: AlignedBuf, want: usize, piece: usize },
     Write { data: Bytes, dsync: bool },
     Sync,
 }
@@ -57,11 +57,12 @@ impl Disk {
     /// Begins an operation.
     pub fn start(&mut self, op: OpId, what: DiskOp, ring: &mut Ring) {
         let (file, offset, what) = match what {
-            DiskOp::Read { file, offset, len } => {
+            DiskOp::Read { file, offset, len, piece } => {
                 // Whole blocks also where they are not called for: one size of allocation fits both kinds of files.
                 let want = len as usize;
                 let buf = AlignedBuf::unwritten(want.next_multiple_of(BLOCK_BYTES as usize));
-                (file, offset, What::Read { buf, want })
+                let piece = piece.clamp(BLOCK_BYTES, IO_BYTES_MAX as u64) as usize;
+                (file, offset, What::Read { buf, want, piece })
             }
             DiskOp::Write { file, offset, data, dsync } => (file, offset, What::Write { data, dsync }),
             DiskOp::Sync { file } => (file, 0, What::Sync),
@@ -79,8 +80,8 @@ impl Disk {
         let fd = types::Fd(OpenFile::of(file).file.as_raw_fd());
         let at = *offset + *done as u64;
         let entry = match what {
-            What::Read { buf, want } => {
-                let count = (*want - *done).min(IO_BYTES_MAX) as u32;
+            What::Read { buf, want, piece } => {
+                let count = (*want - *done).min(*piece) as u32;
                 opcode::Read::new(fd, buf.at(*done), count).offset(at).build()
             }
             What::Write { data, dsync } => {

@@ -156,12 +156,19 @@ impl Machine for Small {
                 let Ok(DiskOutput::Opened { file, len }) = result else { panic!("{result:?}") };
                 assert_eq!(len, FILE_BYTES as u64);
                 self.file = Some(file.clone());
-                let what = DiskOp::Read { file, offset: FILE_BYTES as u64 - 10, len: 100 };
+                let what = DiskOp::Read { file, offset: FILE_BYTES as u64 - 10, len: 100, piece: DiskOp::WHOLE };
                 fx.push(Effect::Disk { op: OpId(4), what });
             }
             Input::DiskDone { op: OpId(4), result } => {
                 let Ok(DiskOutput::Data(data)) = result else { panic!("{result:?}") };
                 assert_eq!(data, (FILE_BYTES - 10..FILE_BYTES).map(pattern).collect::<Vec<_>>());
+                let file = self.file.clone().expect("opened before");
+                let what = DiskOp::Read { file, offset: 10, len: FILE_BYTES as u64, piece: 5000 };
+                fx.push(Effect::Disk { op: OpId(5), what });
+            }
+            Input::DiskDone { op: OpId(5), result } => {
+                let Ok(DiskOutput::Data(data)) = result else { panic!("{result:?}") };
+                assert_eq!(data, (10..FILE_BYTES).map(pattern).collect::<Vec<_>>(), "put together from pieces");
                 fx.push(Effect::Ready);
             }
             Input::DiskDone { op, result } => panic!("{op:?} {result:?}"),

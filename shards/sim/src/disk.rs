@@ -259,7 +259,7 @@ impl Disk {
                     aligned("write memory", data.as_ptr() as u64);
                 }
             }
-            DiskOp::Read { file, offset, len } => {
+            DiskOp::Read { file, offset, len, .. } => {
                 let sim = handle(file, self.life);
                 if sim.direct {
                     aligned("read offset", *offset);
@@ -317,7 +317,7 @@ impl Disk {
                 let ends: Vec<_> = files.iter().map(|file| self.sync(file, began_seq)).collect();
                 ends.into_iter().find(Result::is_err).unwrap_or(Ok(DiskOutput::Done))
             }
-            DiskOp::Read { file, offset, len } => {
+            DiskOp::Read { file, offset, len, .. } => {
                 let sim = handle(file, self.life);
                 if self.rng.ppm(self.faults.eio_read_ppm) {
                     self.note(InjectedKind::ReadError, &sim.path, *offset);

@@ -590,7 +590,7 @@ fn brief(op: &floe_engine::event::DiskOp) -> String {
         }
         Sync { file } => format!("sync {}", crate::disk::path_of(file)),
         SyncAll { files } => format!("sync {} and others, {} in all", crate::disk::path_of(&files[0]), files.len()),
-        Read { file, offset, len } => format!("read {} {offset}+{len}", crate::disk::path_of(file)),
+        Read { file, offset, len, .. } => format!("read {} {offset}+{len}", crate::disk::path_of(file)),
         Truncate { file, len } => format!("truncate {} to {len}", crate::disk::path_of(file)),
         ReadFile { path, .. } => format!("read whole {path}"),
         ReplaceFile { path, data } => format!("replace {path} with {} bytes", data.len()),

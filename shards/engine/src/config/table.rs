@@ -339,6 +339,12 @@ pub const CONFIGS: &[ConfigDef] = &[
         "When a write is acknowledged: on stable storage, handed to the kernel, or in memory.",
     ),
     broker("cache.bytes", long(16 * MIB, i64::MAX), "134217728", "Memory per shard for the newest records."),
+    broker(
+        "cold.read.bytes",
+        long(4096, 64 * MIB),
+        "262144",
+        "Bytes asked of the device at once when old records are read; more goes in pieces, between which commits get their turn.",
+    ),
     broker("commit.bytes", long(4096, 64 * MIB), "1048576", "Bytes of one journal commit, at most."),
     broker("commit.wait.us", long(0, 1_000_000), "0", "How long a commit waits for more batches, in microseconds."),
     broker(

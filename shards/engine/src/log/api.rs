@@ -98,6 +98,8 @@ pub struct LogSettings {
     pub commit_wait_us: u64,
     /// Batches from this size on are written straight to their segment, in bytes; the journal holds their commit alone. 0: none.
     pub direct_bytes: u64,
+    /// What the device is asked for at once of a read for a client, in bytes: larger ones go in pieces.
+    pub cold_read_bytes: u64,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
     /// `log.retention.check.interval.ms`.
@@ -120,6 +122,7 @@ impl Default for LogSettings {
             commit_bytes_max: crate::limits::COMMIT_BYTES_MAX,
             commit_wait_us: 0,
             direct_bytes: 768 << 10,
+            cold_read_bytes: 256 << 10,
             producer_expiration_ms: 86_400_000,
             retention_check_ms: 300_000,
             compaction: true,

@@ -13,17 +13,15 @@ use super::checkpoint::CHECKPOINT_BYTES_MAX;
 use super::ops::Op;
 use super::read::segment_end;
 use super::segment::{INDEX_BYTES, Segment, Summed};
-use super::{Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
+use super::{BatchInfo, Found, LogEvent, PartitionIx, ReadData, ReadError, ReadLimits, ReadTicket, ShardLog, batch};
 use crate::event::{DiskError, DiskErrorKind, DiskOp, DiskOutput, Effect, Effects, FileHandle, LogLevel};
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, COLD_READ_BYTES_MAX};
 use crate::partition::Partition;
 use answer::Answer;
 use reads::Range;
 
 pub(super) use reads::Reads;
 
-/// Bytes of one read at most, unless a single batch is larger.
-const WINDOW_BYTES: u64 = 1 << 20;
 /// Bytes read around what is wanted: the chunk of the index that it begins in, and one to end with.
 const MARGIN_BYTES: u64 = 2 * INDEX_BYTES;
 /// Segments held open for reading.
@@ -34,6 +32,15 @@ const OPEN_SEGMENTS_MAX: usize = 512;
 pub(super) enum Want {
     Batches { from: i64, limits: ReadLimits },
     Timestamp { timestamp_ms: i64, not_below: i64 },
+}
+
+impl Want {
+    /// Whether the batch that holds `seek` is too large for the answer, as its header has it: then the rest of it is not worth reading.
+    fn is_too_large(&self, seek: i64, info: &BatchInfo) -> bool {
+        let Want::Batches { limits, .. } = self else { return false };
+        let last_offset = info.base_offset.saturating_add(i64::from(info.last_offset_delta));
+        !limits.at_least_one && limits.are_passed(0, info.bytes) && (info.base_offset..=last_offset).contains(&seek)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +82,10 @@ impl Cold {
     pub(super) fn new(ix: PartitionIx, want: Want) -> Cold {
         let (seek, window) = match want {
             // A client that takes little at a time would otherwise have everything read many times over.
-            Want::Batches { from, limits } => (from, limits.most().saturating_add(MARGIN_BYTES).min(WINDOW_BYTES)),
-            Want::Timestamp { not_below, .. } => (not_below, WINDOW_BYTES),
+            Want::Batches { from, limits } => {
+                (from, limits.most().saturating_add(MARGIN_BYTES).min(COLD_READ_BYTES_MAX))
+            }
+            Want::Timestamp { not_below, .. } => (not_below, COLD_READ_BYTES_MAX),
         };
         Cold { ix, want, segment: -1, version: 0, seek, window, step: None, place: None, index_dropped: false }
     }
@@ -222,16 +231,18 @@ impl ShardLog {
     /// Reads what one who goes on reading as before will ask for next.
     fn read_on(&mut self, cold: &Cold, data: &ReadData, fx: &mut Effects) {
         let Want::Batches { from, .. } = cold.want else { return };
-        let Some(p) = self.partitions[cold.ix.0 as usize].as_mut() else { return };
+        let Some(p) = self.partitions[cold.ix.0 as usize].as_mut().filter(|_| data.bytes > 0) else { return };
         let goes_on = std::mem::replace(&mut p.cold_end, data.end) == from;
         let segment = p.segments.iter().find(|s| (s.base, s.version) == (cold.segment, cold.version));
-        let Some(segment) = segment.filter(|s| goes_on && data.bytes > 0 && data.end < segment_end(p, s.base)) else {
+        let Some(segment) = segment.filter(|s| goes_on && data.end < segment_end(p, s.base)) else {
             return;
         };
         let entry = &segment.index[segment.floor(data.end)];
         let asked = cold.window.min(segment.len.saturating_sub(entry.position));
         // What has been checked goes to the client from the file.
-        if let Some(file) = segment.reader.as_ref().filter(|_| !entry.verified && (1..=WINDOW_BYTES).contains(&asked)) {
+        if let Some(file) =
+            segment.reader.as_ref().filter(|_| !entry.verified && (1..=COLD_READ_BYTES_MAX).contains(&asked))
+        {
             self.reads.ask_ahead(blocks(file, entry.position, asked), &mut self.ops, fx);
         }
     }
@@ -384,6 +395,9 @@ impl ShardLog {
                 break;
             };
             if info.bytes > rest.len() as u64 {
+                if cold.want.is_too_large(cold.seek, &info) {
+                    return Outcome::Batches(ReadData::default());
+                }
                 if seen == 0 && cold.window < info.bytes {
                     cold.window = info.bytes;
                     cold.place = Some(start);

@@ -42,6 +42,9 @@ impl ShardLog {
             self.metrics.reads_sent_from_file += 1;
             return Ok(ReadOutcome::Ready(data));
         }
+        if limits.most() == 0 && !limits.at_least_one {
+            return Ok(ReadOutcome::Ready(ReadData::default()));
+        }
         self.metrics.reads_cold += 1;
         Ok(ReadOutcome::Cold(self.begin_cold(Cold::new(ix, Want::Batches { from, limits }), fx)))
     }

@@ -250,7 +250,7 @@ impl Controller {
                 if len == 0 {
                     self.handle_disk(Ok(DiskOutput::Data(Bytes::new())), fx);
                 } else {
-                    self.issue(DiskOp::Read { file, offset: 0, len }, fx);
+                    self.issue(DiskOp::Read { file, offset: 0, len, piece: DiskOp::WHOLE }, fx);
                 }
             }
             (Step::Reading, Ok(DiskOutput::Data(bytes))) => self.loaded(&bytes, fx),

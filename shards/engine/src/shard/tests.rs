@@ -227,7 +227,7 @@ impl Node {
                 write(&file, offset, &vec![0; len as usize]);
                 Ok(DiskOutput::Done)
             }
-            DiskOp::Read { file, offset, len } => {
+            DiskOp::Read { file, offset, len, .. } => {
                 let content = self.files.entry(name(&file)).or_default();
                 let end = content.len().min((offset + len) as usize);
                 Ok(DiskOutput::Data(Bytes::copy_from_slice(&content[end.min(offset as usize)..end])))

@@ -26,7 +26,7 @@ fn block(byte: u8) -> Bytes {
 }
 
 fn read(disk: &mut Disk, file: &FileHandle, offset: u64, len: u64) -> Vec<u8> {
-    match run(disk, DiskOp::Read { file: file.clone(), offset, len }) {
+    match run(disk, DiskOp::Read { file: file.clone(), offset, len, piece: DiskOp::WHOLE }) {
         Ok(DiskOutput::Data(data)) => data.to_vec(),
         other => panic!("{other:?}"),
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::event::{DiskError, DiskOp, DiskOutput, Effects, FileHandle};
-use crate::limits::{COLD_BYTES_MAX, READS_AHEAD_MAX};
+use crate::limits::{BLOCK_BYTES, COLD_BYTES_MAX, READS_AHEAD_MAX};
 use crate::log::ReadTicket;
 use crate::log::ops::{Op, Ops};
 
@@ -41,8 +41,10 @@ struct Ahead {
 }
 
 /// Reads under way, waiting, and done before they were asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::log) struct Reads {
+    /// `cold.read.bytes`, whole blocks.
+    piece: u64,
     /// Bytes under way.
     bytes: u64,
     /// Asked for, and waiting for their turn.
@@ -56,12 +58,18 @@ impl Range {
         self.file.same(&other.file) && self.offset == other.offset && self.len >= other.len
     }
 
-    fn op(self) -> DiskOp {
-        DiskOp::Read { file: self.file, offset: self.offset, len: self.len }
+    fn op(self, piece: u64) -> DiskOp {
+        DiskOp::Read { file: self.file, offset: self.offset, len: self.len, piece }
     }
 }
 
 impl Reads {
+    /// None.
+    pub(in crate::log) fn in_pieces_of(piece: u64) -> Reads {
+        let piece = (piece - piece % BLOCK_BYTES).max(BLOCK_BYTES);
+        Reads { piece, bytes: 0, waiting: VecDeque::new(), ahead: VecDeque::new(), last_id: 0 }
+    }
+
     /// Reads for a ticket; what has been read ahead is given at once.
     pub(super) fn ask(&mut self, ticket: ReadTicket, range: Range, ops: &mut Ops, fx: &mut Effects) -> Option<Bytes> {
         if let Some(at) = self.ahead.iter().position(|ahead| ahead.range.holds(&range)) {
@@ -142,7 +150,7 @@ impl Reads {
         let fits = |bytes: u64, range: &Range| bytes == 0 || bytes + range.len <= COLD_BYTES_MAX;
         while let Some((ticket, range)) = self.waiting.pop_front_if(|(_, range)| fits(self.bytes, range)) {
             self.bytes += range.len;
-            ops.issue(Op::ColdRead(ticket, range.len), range.op(), fx);
+            ops.issue(Op::ColdRead(ticket, range.len), range.op(self.piece), fx);
         }
         if !self.waiting.is_empty() {
             return;
@@ -153,7 +161,7 @@ impl Reads {
             }
             self.bytes += ahead.range.len;
             ahead.state = State::UnderWay(None);
-            ops.issue(Op::Ahead(ahead.id), ahead.range.clone().op(), fx);
+            ops.issue(Op::Ahead(ahead.id), ahead.range.clone().op(self.piece), fx);
         }
     }
 }
@@ -165,11 +173,16 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    #[derive(Default)]
     struct Bench {
         reads: Reads,
         ops: Ops,
         fx: Effects,
+    }
+
+    impl Default for Bench {
+        fn default() -> Bench {
+            Bench { reads: Reads::in_pieces_of(MIB), ops: Ops::default(), fx: Effects::default() }
+        }
     }
 
     impl Bench {

@@ -231,7 +231,7 @@ impl Job {
         let begin = from - from % BLOCK_BYTES;
         let end = (from + self.window).min(source.len).next_multiple_of(BLOCK_BYTES);
         self.asked = Some(Asked::Read { from });
-        Ok(Some(DiskOp::Read { file, offset: begin, len: end - begin }))
+        Ok(Some(DiskOp::Read { file, offset: begin, len: end - begin, piece: DiskOp::WHOLE }))
     }
 
     /// Looks at the batches in what was read.

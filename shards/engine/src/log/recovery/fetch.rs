@@ -151,7 +151,7 @@ impl ShardLog {
         let position = fetch.found.body.position;
         let offset = block_down(position);
         let len = block_up(position + fetch.in_segment() as u64) - offset;
-        self.ask(Task::ReadFetch(i), DiskOp::Read { file, offset, len }, fx);
+        self.ask(Task::ReadFetch(i), DiskOp::Read { file, offset, len, piece: DiskOp::WHOLE }, fx);
     }
 
     /// A batch was read from its segment, or could not be.

@@ -170,7 +170,7 @@ impl ShardLog {
                 entry.file = Some(file.clone());
                 let len = entry.len;
                 if len > 0 {
-                    self.ask(Task::ReadFile(s, f), DiskOp::Read { file, offset: 0, len }, fx);
+                    self.ask(Task::ReadFile(s, f), DiskOp::Read { file, offset: 0, len, piece: DiskOp::WHOLE }, fx);
                 }
             }
             (Task::ReadFile(s, f), Ok(DiskOutput::Data(bytes))) => recovery.sources[s].files[f].bytes = bytes,

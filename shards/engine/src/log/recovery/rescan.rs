@@ -196,7 +196,7 @@ impl ShardLog {
             match &scan.file {
                 Some((file, len)) if scan.position < *len && !scan.ended => {
                     let len = scan.window.min(len - scan.position);
-                    break Some(DiskOp::Read { file: file.clone(), offset: scan.position, len });
+                    break Some(DiskOp::Read { file: file.clone(), offset: scan.position, len, piece: DiskOp::WHOLE });
                 }
                 Some((file, _)) if scan.unsynced => break Some(DiskOp::Sync { file: file.clone() }),
                 Some(_) => {

@@ -40,7 +40,7 @@ impl ShardLog {
         for (offset, len) in [(offset, half), (offset + half, len - half)].into_iter().filter(|part| part.1 > 0) {
             let file = &self.recovery.as_ref().expect("recovery runs").sources[s].files[f].file;
             let file = file.clone().expect("it was read from");
-            self.ask(Task::ReadPart(s, f, offset, len), DiskOp::Read { file, offset, len }, fx);
+            self.ask(Task::ReadPart(s, f, offset, len), DiskOp::Read { file, offset, len, piece: DiskOp::WHOLE }, fx);
         }
     }
 

@@ -87,3 +87,28 @@ fn a_wrong_index_is_found_out_and_done_without() {
         }
     }
 }
+
+/// Batches that an answer has no room for are not read to find that out.
+#[test]
+fn what_does_not_fit_is_not_read() {
+    let settings = LogSettings { settle_bytes: 2 << 20, ..LogSettings::default() };
+    let mut node = Node::start_with(settings.clone(), Disk::default(), 0, 1, 1, LogConfig::default());
+    for _ in 0..12 {
+        node.append(0, 1, 700_000).unwrap();
+        node.run();
+    }
+    let mut node = Node::start_with(settings, node.disk, 0, 1, 1, LogConfig::default());
+    let mut read = |from, bytes_max, at_least_one| {
+        node.done.clear();
+        let limits = ReadLimits { bytes_max, share: u64::MAX, at_least_one, up_to: i64::MAX };
+        let bytes = node.read(0, from, limits).unwrap().bytes;
+        (bytes > 0, node.done.iter().filter(|d| d.0 == "read").map(|d| d.2).sum::<u64>())
+    };
+    assert_eq!(read(0, 0, false), (false, 0));
+    let (given, bytes) = read(0, 100_000, false);
+    assert!(!given && bytes < 300_000, "{bytes}");
+    let (given, bytes) = read(0, 0, true);
+    assert!(given && bytes >= 700_000, "{bytes}");
+    let (given, bytes) = read(1, 100_000, false);
+    assert!(!given && bytes < 300_000, "{bytes}");
+}

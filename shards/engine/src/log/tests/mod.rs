@@ -64,7 +64,7 @@ impl Disk {
                 self.write(&path_of(file), *offset, data);
                 Ok(DiskOutput::Done)
             }
-            DiskOp::Read { file, offset, len } => {
+            DiskOp::Read { file, offset, len, .. } => {
                 let hit = |(path, at): &&(String, u64)| *path == path_of(file) && (*offset..offset + len).contains(at);
                 if let Some((path, _)) = self.bad.iter().find(hit) {
                     return Err(DiskError { kind: DiskErrorKind::Io, message: format!("cannot read {path}: EIO") });

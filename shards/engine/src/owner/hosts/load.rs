@@ -172,7 +172,8 @@ impl<C: Hosted> Host<C> {
                 self.loading.last_op += 1;
                 let op = OpId(u64::from(C::OP_TAG) << 56 | self.loading.last_op);
                 self.loading.awaited = Some(Awaited::Op(op));
-                let what = DiskOp::Read { file: range.file, offset: range.offset, len: range.len };
+                let what =
+                    DiskOp::Read { file: range.file, offset: range.offset, len: range.len, piece: DiskOp::WHOLE };
                 fx.push(Effect::Disk { op, what });
             }
         }

@@ -350,3 +350,30 @@ fn who_follows_a_partition_has_little_of_each_other_at_a_time() {
         assert_eq!(ask(&mut node, &[(0, 1), (1, 0)]), [0, 20 + large.len() / len]);
     }
 }
+
+/// What is read from the disk counts as what it can bring: else one partition leaves nothing for the others.
+#[test]
+fn an_answer_from_the_disk_is_filled_by_all_partitions() {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(BatchRecord { timestamp: 1, key: None, value: Some(&[7; 700_000]), headers: &[] });
+    let large = builder.finish();
+    for shards in [1, 2] {
+        let mut node = Node::start_with(shards, BTreeMap::new(), &[("cache.bytes", "16777216")]);
+        node.create("t", 4, 1);
+        for at in 0..100 {
+            node.produce("t", at % 4, &large, 0);
+        }
+        let mut f = Fetcher::new(&node, "t", 11);
+        (f.max_bytes, f.partition_max_bytes) = (8 << 20, 8 << 20);
+        let from_start = [(0, 0), (1, 0), (2, 0), (3, 0)];
+        let in_memory = f.ask(&mut node, &[(0, 20)], &[]).1[0].3;
+        assert_eq!(in_memory, 5 * large.len(), "what is in memory is not bounded by a read");
+        f.session = (0, 0);
+        let (_, rows) = f.ask(&mut node, &from_start, &[]);
+        assert_eq!(rows.iter().map(|row| row.3).collect::<Vec<_>>(), [large.len(); 4]);
+        // Where the answer has no room for them, they stay away.
+        (f.max_bytes, f.session) = (1 << 20, (0, 0));
+        let (_, rows) = f.ask(&mut node, &from_start.map(|(partition, _)| (partition, 1)), &[]);
+        assert_eq!(rows.iter().map(|row| row.3).collect::<Vec<_>>(), [large.len(), 0, 0, 0]);
+    }
+}
