@@ -58,8 +58,9 @@ pub const DIRECT_FILES_MAX: usize = 256;
 pub const DIRECT_HEAD_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of one read of a segment for a client, and so of what it brings to an answer, unless a single batch is larger.
 pub const COLD_READ_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of segments that a shard reads at once for clients; a single larger read goes alone.
-pub const COLD_BYTES_MAX: u64 = COLD_READ_BYTES_MAX + BLOCK_BYTES;
+/// Bytes of segments that a shard reads at once for clients: two reads, so that the device has the next piece while one is on its way back. A single
+/// larger read goes alone.
+pub const COLD_BYTES_MAX: u64 = 2 * (COLD_READ_BYTES_MAX + BLOCK_BYTES);
 /// Reads of segments under way or done before a client has asked for them; each has a megabyte at most.
 pub const READS_AHEAD_MAX: usize = 16;
 /// Segments of a shard kept open from one round of settling to the next.

@@ -342,8 +342,8 @@ pub const CONFIGS: &[ConfigDef] = &[
     broker(
         "cold.read.bytes",
         long(4096, 64 * MIB),
-        "262144",
-        "Bytes asked of the device at once when old records are read; more goes in pieces, between which commits get their turn.",
+        "131072",
+        "Bytes that each of a shard's two reads of old records asks of the device at once; more goes in pieces, between which commits get their turn.",
     ),
     broker("commit.bytes", long(4096, 64 * MIB), "1048576", "Bytes of one journal commit, at most."),
     broker("commit.wait.us", long(0, 1_000_000), "0", "How long a commit waits for more batches, in microseconds."),

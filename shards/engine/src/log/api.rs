@@ -122,7 +122,7 @@ impl Default for LogSettings {
             commit_bytes_max: crate::limits::COMMIT_BYTES_MAX,
             commit_wait_us: 0,
             direct_bytes: 768 << 10,
-            cold_read_bytes: 256 << 10,
+            cold_read_bytes: 128 << 10,
             producer_expiration_ms: 86_400_000,
             retention_check_ms: 300_000,
             compaction: true,

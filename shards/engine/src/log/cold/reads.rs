@@ -1,8 +1,9 @@
 //! Reads of segments at the device: how much at once, and what is read before it is asked for. Lives in the [`super::ShardLog`].
 //!
 //! A commit's write waits in the device's queue behind the large reads put there before it: beside four reads of 1 MB at a time durable writes took ten
-//! times as long and more, beside one after the other hardly longer, at two thirds of the rate. So only [`COLD_BYTES_MAX`] are asked for at once. To
-//! keep the device at work all the same while an answer is on its way to a client and back, what comes next is read ahead for who reads on.
+//! times as long and more (docs/decisions/0016-cold-reads-beside-commits.md). So only [`COLD_BYTES_MAX`] are under way at once, in pieces of
+//! `cold.read.bytes`, one of each read before the device. To keep it at work all the same while an answer is on its way to a client and back, what
+//! comes next is read ahead for who reads on.
 
 use std::collections::VecDeque;
 
@@ -219,19 +220,21 @@ mod tests {
     }
 
     #[test]
-    fn large_reads_go_one_after_the_other_and_those_asked_for_first() {
+    fn large_reads_go_two_at_a_time_and_those_asked_for_first() {
         let (mut bench, file) = (Bench::default(), FileHandle::new(()));
         assert_eq!(bench.ask(1, &range(&file, 0)), None);
+        assert_eq!(bench.ask(2, &range(&file, MIB)), None);
         bench.ask_ahead(&range(&file, 5 * MIB));
-        assert_eq!(bench.ask(2, &range(&file, 2 * MIB)), None);
-        assert!(matches!(bench.begun()[..], [(0, Op::ColdRead(ReadTicket(1), MIB))]));
+        assert_eq!(bench.ask(3, &range(&file, 2 * MIB)), None);
+        let begun = bench.begun();
+        assert!(matches!(begun[..], [(0, Op::ColdRead(ReadTicket(1), MIB)), (MIB, Op::ColdRead(ReadTicket(2), MIB))]));
         bench.reads.ended(MIB, &mut bench.ops, &mut bench.fx);
-        assert!(matches!(bench.begun()[..], [(at, Op::ColdRead(ReadTicket(2), MIB))] if at == 2 * MIB));
+        assert!(matches!(bench.begun()[..], [(at, Op::ColdRead(ReadTicket(3), MIB))] if at == 2 * MIB));
         bench.reads.ended(MIB, &mut bench.ops, &mut bench.fx);
         assert!(matches!(bench.begun()[..], [(at, Op::Ahead(1))] if at == 5 * MIB));
         // Small ones share the turn.
         assert_eq!(bench.ahead_ended(1, data()), None);
-        for ticket in 3..6 {
+        for ticket in 4..7 {
             assert_eq!(bench.ask(ticket, &Range { file: file.clone(), offset: ticket, len: MIB / 2 }), None);
         }
         assert_eq!(bench.begun().len(), 2);
