@@ -94,6 +94,11 @@ const REGRESSIONS: &[(Kind, u64, &str)] = &[
     ),
     (Kind::Txns, 8_008_438, "a produce that came back from its partition once more was passed by the one behind it"),
     (Kind::Txns, 9_005_382, "a produce passed one that was on its way back from its partition"),
+    (
+        Kind::Groups,
+        7_300_073,
+        "the judge's: what a member holds was counted as held although the answer that told it to give it up was lost",
+    ),
     (Kind::Log, 730_445, "an offset damaged in a compacted segment fitted between its neighbours, and was given"),
     (
         Kind::Broker,
@@ -156,7 +161,7 @@ fn part(n: u64) {
         assert!(seen > acked, "{seen} records read of {acked} acknowledged ({})", kind.name());
         if matches!(kind, Kind::Groups | Kind::Mixed) {
             assert!(assigned > 30 * runs, "{assigned} assignments judged in {runs} runs");
-            assert!(committed > 20 * runs, "{committed} offsets committed in {runs} runs");
+            assert!(committed > 15 * runs, "{committed} offsets committed in {runs} runs");
             assert!(fetched > 20 * runs, "{fetched} committed offsets read in {runs} runs");
         }
         if kind == Kind::Mixed {

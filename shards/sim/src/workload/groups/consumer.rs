@@ -40,6 +40,8 @@ pub struct Member {
     revoking: Option<u64>,
     /// When it may be removed for not having given up something: until an answer shows that the coordinator has heard that it has.
     revoke_until_ns: u64,
+    /// When the first heartbeat since the last answer was sent: the coordinator may have answered it with something to give up, and count from then on.
+    unanswered_ns: Option<u64>,
     /// The coordinator does not know what it has; or it must be told everything.
     must_say: bool,
     must_say_all: bool,
@@ -65,6 +67,7 @@ impl Member {
             target: BTreeSet::new(),
             revoking: None,
             revoke_until_ns: u64::MAX,
+            unanswered_ns: None,
             must_say: true,
             must_say_all: true,
             alive_ns: 0,
@@ -93,7 +96,7 @@ impl Member {
         self.epoch = JOIN_EPOCH;
         self.owned.clear();
         self.target.clear();
-        (self.revoking, self.revoke_until_ns) = (None, u64::MAX);
+        (self.revoking, self.revoke_until_ns, self.unanswered_ns) = (None, u64::MAX, None);
         (self.must_say, self.must_say_all, self.leaving) = (true, true, false);
         self.next_heartbeat_ns = 0;
     }
@@ -112,9 +115,14 @@ impl Member {
         let session_ns = self.alive_ns + self.style.session_ms * 1_000_000;
         let who = self.identity(cx.me);
         // Of a member that is too slow everything goes.
-        let until_ns = session_ns.min(self.revoke_until_ns);
+        let unheard_ns = self.unanswered_ns.map_or(u64::MAX, |sent_ns| self.rebalance_end_ns(sent_ns));
+        let until_ns = session_ns.min(self.revoke_until_ns).min(unheard_ns);
         let held: Vec<(Tp, u64)> = self.owned.iter().map(|tp| (*tp, until_ns)).collect();
         cx.oracle.groups.holds(self.style.group, &who, held.into_iter());
+    }
+
+    fn rebalance_end_ns(&self, began_ns: u64) -> u64 {
+        began_ns + self.style.rebalance_ms * 1_000_000
     }
 
     fn heartbeat(&mut self, cx: &mut Cx<'_>, epoch: i32) {
@@ -150,6 +158,9 @@ impl Member {
             // What it had is given up with the request.
             let who = self.identity(cx.me);
             cx.oracle.groups.holds_nothing(self.style.group, &who);
+        } else if self.unanswered_ns.is_none() {
+            self.unanswered_ns = Some(now_ns);
+            self.note_holdings(cx);
         }
     }
 
@@ -202,6 +213,7 @@ impl Member {
         cx.oracle.groups.told_epoch(self.style.group, &self.member, response.member_epoch, now_ns, &is_live);
         self.epoch = response.member_epoch;
         self.alive_ns = request.sent_ns;
+        let asked_ns = self.unanswered_ns.take().unwrap_or(request.sent_ns);
         (self.must_say, self.must_say_all) = (false, false);
         if self.revoking.is_none() {
             self.revoke_until_ns = u64::MAX;
@@ -215,14 +227,14 @@ impl Member {
                 };
                 self.target.extend(given.partitions.iter().map(|partition| Tp { topic: ix, partition: *partition }));
             }
-            self.reconcile(cx, request.sent_ns);
+            self.reconcile(cx, request.sent_ns, asked_ns);
         }
         self.note_holdings(cx);
         cx.oracle.judge_groups();
     }
 
-    /// Takes what is new; begins to give up what it must.
-    fn reconcile(&mut self, cx: &mut Cx<'_>, sent_ns: u64) {
+    /// Takes what is new; begins to give up what it must, which the coordinator may have said first to what was asked at `asked_ns`.
+    fn reconcile(&mut self, cx: &mut Cx<'_>, sent_ns: u64, asked_ns: u64) {
         let now_ns = cx.world.now_ns();
         let who = self.identity(cx.me);
         let gained: BTreeSet<Tp> = self.target.difference(&self.owned).copied().collect();
@@ -235,7 +247,7 @@ impl Member {
         } else if self.revoking.is_none() {
             let takes_ms = if cx.rng.percent(5) { self.style.rebalance_ms * 2 } else { self.style.rebalance_ms / 4 };
             self.revoking = Some(now_ns + cx.rng.below(takes_ms * 1_000_000 + 1));
-            self.revoke_until_ns = self.revoke_until_ns.min(sent_ns + self.style.rebalance_ms * 1_000_000);
+            self.revoke_until_ns = self.revoke_until_ns.min(self.rebalance_end_ns(asked_ns));
         }
     }
 
