@@ -24,6 +24,8 @@ pub(super) use reads::Reads;
 
 /// Bytes read around what is wanted: the chunk of the index that it begins in, and one to end with.
 const MARGIN_BYTES: u64 = 2 * INDEX_BYTES;
+/// Windows read ahead for who reads on: one for the device while the other one is on its way to the client.
+const WINDOWS_AHEAD: usize = 2;
 /// Segments held open for reading.
 const OPEN_SEGMENTS_MAX: usize = 512;
 
@@ -230,20 +232,30 @@ impl ShardLog {
 
     /// Reads what one who goes on reading as before will ask for next.
     fn read_on(&mut self, cold: &Cold, data: &ReadData, fx: &mut Effects) {
-        let Want::Batches { from, .. } = cold.want else { return };
+        let Want::Batches { from, limits } = cold.want else { return };
         let Some(p) = self.partitions[cold.ix.0 as usize].as_mut().filter(|_| data.bytes > 0) else { return };
         let goes_on = std::mem::replace(&mut p.cold_end, data.end) == from;
         let segment = p.segments.iter().find(|s| (s.base, s.version) == (cold.segment, cold.version));
         let Some(segment) = segment.filter(|s| goes_on && data.end < segment_end(p, s.base)) else {
             return;
         };
-        let entry = &segment.index[segment.floor(data.end)];
-        let asked = cold.window.min(segment.len.saturating_sub(entry.position));
-        // What has been checked goes to the client from the file.
-        if let Some(file) =
-            segment.reader.as_ref().filter(|_| !entry.verified && (1..=COLD_READ_BYTES_MAX).contains(&asked))
-        {
+        let Some(file) = segment.reader.as_ref() else { return };
+        let mut at = segment.floor(data.end);
+        for _ in 0..WINDOWS_AHEAD {
+            let entry = &segment.index[at];
+            let asked = cold.window.min(segment.len.saturating_sub(entry.position));
+            // What has been checked goes to the client from the file.
+            if entry.verified || !(1..=COLD_READ_BYTES_MAX).contains(&asked) {
+                return;
+            }
             self.reads.ask_ahead(blocks(file, entry.position, asked), &mut self.ops, fx);
+            // The next answer will end with the last chunk that it can have whole. Where its limits are narrower than what is read the chunks are not
+            // known well enough: they get finer by being read.
+            let next = segment.index.partition_point(|e| e.position <= entry.position + asked) - 1;
+            if next == at || limits.most() < COLD_READ_BYTES_MAX || self.reads.are_crowded() {
+                return;
+            }
+            at = next;
         }
     }
 

@@ -93,18 +93,24 @@ impl Reads {
         None
     }
 
-    /// Reads what will be asked for, when nothing else is to be read.
+    /// Reads what will be asked for, when nothing else is to be read. What was read and waits to be asked for makes no room for it: then both would be
+    /// read once more.
     pub(super) fn ask_ahead(&mut self, range: Range, ops: &mut Ops, fx: &mut Effects) {
         if self.ahead.iter().any(|ahead| ahead.range.holds(&range)) {
             return;
         }
         if self.ahead.len() >= READS_AHEAD_MAX {
-            let Some(at) = self.ahead.iter().position(|ahead| matches!(ahead.state, State::Here(_))) else { return };
+            let Some(at) = self.ahead.iter().position(|ahead| ahead.is_old) else { return };
             self.ahead.remove(at);
         }
         self.last_id += 1;
         self.ahead.push_back(Ahead { id: self.last_id, range, state: State::Waiting, is_old: false });
         self.start(ops, fx);
+    }
+
+    /// Whether so much is read ahead that each reader is to have one read of it only.
+    pub(super) fn are_crowded(&self) -> bool {
+        self.ahead.len() >= READS_AHEAD_MAX / 2
     }
 
     /// A read that was asked for has ended.
@@ -274,14 +280,21 @@ mod tests {
     #[test]
     fn what_nobody_asks_for_is_let_go_and_never_more_than_the_limit_is_held() {
         let (mut bench, file) = (Bench::default(), FileHandle::new(()));
-        for i in 0..2 * READS_AHEAD_MAX as u64 {
+        for i in 0..READS_AHEAD_MAX as u64 {
             bench.ask_ahead(&range(&file, i * MIB));
             bench.begun();
             assert_eq!(bench.ahead_ended(i + 1, data()), None);
-            assert!(bench.reads.ahead.len() <= READS_AHEAD_MAX);
         }
+        let one_more = range(&file, READS_AHEAD_MAX as u64 * MIB);
+        bench.ask_ahead(&one_more);
+        assert!(bench.begun().is_empty(), "what is here and fresh stays");
         bench.reads.forget_old();
+        bench.ask_ahead(&one_more);
+        assert_eq!(bench.begun().len(), 1, "what is here and old makes room");
+        assert_eq!(bench.ahead_ended(READS_AHEAD_MAX as u64 + 1, data()), None);
         assert_eq!(bench.reads.ahead.len(), READS_AHEAD_MAX);
+        bench.reads.forget_old();
+        assert_eq!(bench.reads.ahead.len(), 1);
         bench.reads.forget_old();
         assert!(bench.reads.ahead.is_empty());
     }
