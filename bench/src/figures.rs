@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::broker::{Broker, Place, Subject, free_bytes};
 use crate::client::Client;
 use crate::latency;
-use crate::load::{self, Moved, To};
+use crate::load::{self, Moved, To, Which};
 use crate::report;
 
 /// How much is measured.
@@ -238,10 +238,10 @@ impl Workloads<'_> {
         self.topic("hot", 1)?;
         // Small enough for every broker's memory, read several times so that the run is long enough to measure.
         let hot = load::produce(self.broker, self.place, "hot", To::One(0), 1024, 1.0, &load::STREAM)?;
-        let records = hot.records.min(150_000);
+        let records = hot.records.min(100_000);
         let mut sum: Option<Moved> = None;
-        for _ in 0..6 {
-            let moved = load::consume(self.broker, self.place, "hot", records, 1024)?;
+        for _ in 0..12 {
+            let moved = load::consume(self.broker, self.place, "hot", (Which::Newest, records), 1024)?;
             sum = Some(sum.map_or(moved, |sum| sum.plus(&moved)));
         }
         if let Some(moved) = sum {
@@ -251,7 +251,8 @@ impl Workloads<'_> {
         // Everything settled and written back, then the page cache emptied: the data has to come from the disk.
         sleep(Duration::from_secs(2));
         drop_page_cache()?;
-        let cold = load::consume(self.broker, self.place, "stream", moved.records.min(2_000_000), 1024)?;
+        let cold =
+            load::consume(self.broker, self.place, "stream", (Which::Oldest, moved.records.min(2_000_000)), 1024)?;
         self.put("consume cold 1 KiB, MB/s", cold.mb_per_s());
         self.put("consume cold 1 KiB, CPU s/GB", cold.cpu_per_gb());
         Ok(())

@@ -131,10 +131,29 @@ pub fn produce(
     Ok(Moved { records, bytes, seconds, cpu_s: cpu_after - cpu_before, rss_max })
 }
 
-/// Consumes `records` records of one partition from its beginning.
-pub fn consume(broker: &Broker, place: &Place, topic: &str, records: u64, value_bytes: usize) -> Result<Moved, String> {
+/// Which records of a partition are consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The oldest.
+    Oldest,
+    /// Those written last.
+    Newest,
+}
+
+/// Consumes `records` records of one partition.
+pub fn consume(
+    broker: &Broker,
+    place: &Place,
+    topic: &str,
+    (which, records): (Which, u64),
+    value_bytes: usize,
+) -> Result<Moved, String> {
+    let from = match which {
+        Which::Oldest => "beginning".to_owned(),
+        Which::Newest => format!("-{records}"),
+    };
     let mut command = program(place);
-    command.args(["-C", "-t", topic, "-p", "0", "-o", "beginning", "-c", &records.to_string(), "-i", "1000", "-u"]);
+    command.args(["-C", "-t", topic, "-p", "0", "-o", &from, "-c", &records.to_string(), "-i", "1000", "-u"]);
     // Large fetches and a full local queue: the broker is to be the limit, as far as this client lets it.
     for property in [
         "fetch.message.max.bytes=4194304",
