@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use floe_wire::batch;
 use floe_wire::messages::Message;
@@ -104,6 +105,12 @@ fn read_lines(broker: &Broker, topic: &str) -> String {
 
 /// The one segment of the one partition there is.
 fn only_segment(data: &Path) -> PathBuf {
+    // It is made when the first records are settled, some time after they were acknowledged.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fs::read_dir(data.join("partitions")).is_ok_and(|mut entries| entries.next().is_some()) {
+        assert!(Instant::now() < deadline, "nothing was settled");
+        sleep(Duration::from_millis(20));
+    }
     let folders: Vec<_> = fs::read_dir(data.join("partitions")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(folders.len(), 1, "{folders:?}");
     folders[0].join("00000000000000000000.log")
