@@ -131,6 +131,19 @@ pub fn produce(
     Ok(Moved { records, bytes, seconds, cpu_s: cpu_after - cpu_before, rss_max })
 }
 
+/// Reads of the newest records of a topic, from memory: small enough for every broker's memory, and read several times so that it lasts.
+pub const HOT: Reads = Reads { which: Which::Newest, records_max: 100_000, times: 12 };
+/// Reads of what was written a second before.
+pub const CATCH_UP: Reads = Reads { which: Which::Oldest, records_max: 150_000, times: 6 };
+
+/// The same records of a partition, read several times.
+#[derive(Clone, Copy, Debug)]
+pub struct Reads {
+    which: Which,
+    records_max: u64,
+    times: usize,
+}
+
 /// Which records of a partition are consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -138,6 +151,15 @@ pub enum Which {
     Oldest,
     /// Those written last.
     Newest,
+}
+
+/// Produces to `topic` for a second and consumes it as `reads` says; the sum of the reads.
+pub fn consume_again(broker: &Broker, place: &Place, topic: &str, reads: Reads) -> Result<Moved, String> {
+    let written = produce(broker, place, topic, To::One(0), 1024, 1.0, &STREAM)?;
+    let records = written.records.min(reads.records_max);
+    let read = || consume(broker, place, topic, (reads.which, records), 1024);
+    let first = read()?;
+    (1..reads.times).try_fold(first, |sum, _| Ok(sum.plus(&read()?)))
 }
 
 /// Consumes `records` records of one partition.

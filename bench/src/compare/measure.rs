@@ -13,7 +13,7 @@ use super::rows::{self, Rdkafka, Row, Source};
 use super::{Plan, generator};
 use crate::broker::{Broker, Place, Subject};
 use crate::client::Client;
-use crate::load::{self, Moved, To, Which};
+use crate::load::{self, To};
 use crate::outcome::Outcome;
 use crate::{disk, restart};
 
@@ -126,24 +126,8 @@ fn rdkafka(plan: &Plan, pool: &mut Pool, shape: Rdkafka, subject: Subject, turn:
             let properties = ["batch.num.messages=10", "linger.ms=5000", "max.in.flight=1000"];
             load::produce(broker, place, &name, To::AnyOf(partitions), 256, seconds, &properties)?
         }
-        Rdkafka::Hot | Rdkafka::CatchUp => {
-            let written = load::produce(broker, place, &name, To::One(0), 1024, 1.0, &load::STREAM)?;
-            // Small enough for every broker's memory, and read several times so that it lasts.
-            let (which, records, times) = match shape {
-                Rdkafka::CatchUp => (Which::Oldest, 150_000, 6),
-                _ => (Which::Newest, 100_000, 12),
-            };
-            let records = written.records.min(records);
-            let mut reads = (0..times).map(|_| load::consume(broker, place, &name, (which, records), 1024));
-            reads
-                .try_fold(None, |sum: Option<Moved>, read| {
-                    Ok::<_, String>(Some(match (sum, read?) {
-                        (Some(sum), read) => sum.plus(&read),
-                        (None, read) => read,
-                    }))
-                })?
-                .ok_or("nothing was read")?
-        }
+        Rdkafka::Hot => load::consume_again(broker, place, &name, load::HOT)?,
+        Rdkafka::CatchUp => load::consume_again(broker, place, &name, load::CATCH_UP)?,
     };
     client.delete_topics(&[name]).map_err(|error| error.to_string())?;
     let figures = [
