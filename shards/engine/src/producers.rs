@@ -333,7 +333,7 @@ impl Producers {
             first_sequence: info.base_sequence,
             last_sequence: sequence_after(info.base_sequence, info.last_offset_delta),
             base_offset: info.base_offset,
-            last_offset: info.base_offset + i64::from(info.last_offset_delta),
+            last_offset: info.last_offset(),
             timestamp_ms: info.max_timestamp,
         };
         // Of a batch that compaction has emptied, the end may be gone as well.

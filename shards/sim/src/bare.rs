@@ -87,7 +87,6 @@ impl LogClients {
             commit_bytes_max: rng.log_range(16_384, journal_file_bytes / 2),
             commit_wait_us: *rng.pick(&[0, 0, 0, 200]),
             direct_bytes: if rng.percent(60) { rng.log_range(200, 32_768) } else { 0 },
-            cold_read_bytes: 128 << 10,
             producer_expiration_ms: 86_400_000,
             retention_check_ms: rng.range(100, 2_000),
             compaction_backoff_ms: rng.log_range(10, 2_000),

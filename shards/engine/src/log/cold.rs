@@ -40,7 +40,7 @@ impl Want {
     /// Whether the batch that holds `seek` is too large for the answer, as its header has it: then the rest of it is not worth reading.
     fn is_too_large(&self, seek: i64, info: &BatchInfo) -> bool {
         let Want::Batches { limits, .. } = self else { return false };
-        let last_offset = info.base_offset.saturating_add(i64::from(info.last_offset_delta));
+        let last_offset = info.last_offset();
         !limits.at_least_one && limits.are_passed(0, info.bytes) && (info.base_offset..=last_offset).contains(&seek)
     }
 }
@@ -422,7 +422,7 @@ impl ShardLog {
                 0 => info.base_offset == place.offset || p.gaps.contains(&(place.offset, info.base_offset)),
                 // Compaction leaves gaps; what it leaves stands in order, and nothing belongs behind the segment. The checksum does not cover the offset.
                 _ => {
-                    let last_offset = info.base_offset.saturating_add(i64::from(info.last_offset_delta));
+                    let last_offset = info.last_offset();
                     (place.offset..=last_offset).contains(&info.base_offset) && last_offset < end
                 }
             };
@@ -445,7 +445,7 @@ impl ShardLog {
             }
             entry = segment.refine(entry, place.offset, place.position, place.max_timestamp);
             answer.boundary(place.position == segment.index[entry].position, seen, place.offset);
-            let last_offset = info.base_offset + i64::from(info.last_offset_delta);
+            let last_offset = info.last_offset();
             answer.look(cold.want, cold.seek, &info, last_offset, one, seen);
             place = Place {
                 position: place.position + info.bytes,

@@ -256,7 +256,7 @@ impl Job {
                 _ => return Err(damaged(p, source, "no whole batch begins here")),
             };
             let one = &rest[..info.bytes as usize];
-            let last_offset = info.base_offset + i64::from(info.last_offset_delta);
+            let last_offset = info.last_offset();
             check(p, source, one, &info, last_offset)?;
             let sums = self.source.as_mut().and_then(|source| source.sums.as_mut());
             if sums.is_some_and(|sums| !sums.take(one)) {

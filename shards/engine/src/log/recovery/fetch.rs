@@ -63,8 +63,7 @@ impl Gathered {
             Some((e.info.base_offset, (e.info.bytes, batch::crc(&bytes))))
         });
         let last_offsets = self.directs.iter().map(|d| d.body.last_offset());
-        let last_offsets =
-            last_offsets.chain(self.entries.iter().map(|e| e.info.base_offset + i64::from(e.info.last_offset_delta)));
+        let last_offsets = last_offsets.chain(self.entries.iter().map(|e| e.info.last_offset()));
         let last = last_offsets.chain(self.damaged.iter().map(|(base, _)| *base)).max();
         // An older journal may have ended before what this one has forgotten.
         let appended = self.last_appended.iter().any(|(source, _)| *source == 0);

@@ -33,7 +33,7 @@ impl ShardLog {
                     return;
                 };
                 let info = import.info;
-                let last_offset = info.base_offset + i64::from(info.last_offset_delta);
+                let last_offset = info.last_offset();
                 let entry = TailEntry {
                     base_offset: info.base_offset,
                     last_offset,

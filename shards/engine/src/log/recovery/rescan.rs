@@ -299,7 +299,7 @@ impl Scan {
                 self.files.clear();
                 return self.ended = true;
             }
-            let last_offset = info.base_offset + i64::from(info.last_offset_delta);
+            let last_offset = info.last_offset();
             self.segment.push(info.base_offset, last_offset, info.bytes, info.max_timestamp);
             if info.producer_id >= 0 {
                 self.found.produced.push(info);

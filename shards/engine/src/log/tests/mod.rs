@@ -303,7 +303,7 @@ impl Node {
             }
             for batch in inspect::segment_file(&bytes) {
                 assert!(batch.whole);
-                let last = batch.info.base_offset + i64::from(batch.info.last_offset_delta);
+                let last = batch.info.last_offset();
                 assert!(last >= from, "a batch that was not asked for");
                 assert!(gaps || batch.info.base_offset <= from, "a gap before {}", batch.info.base_offset);
                 found.push((batch.info.base_offset, batch.info.bytes as usize));

@@ -38,7 +38,7 @@ impl Node {
         let (mut seen, mut ends) = (Vec::new(), Vec::new());
         for bytes in self.batches(0) {
             let info = batch::header(&bytes).expect("a batch");
-            let last_offset = info.base_offset + i64::from(info.last_offset_delta);
+            let last_offset = info.last_offset();
             while let Some((id, _)) = aborted.pop_if(|(_, first)| *first <= last_offset) {
                 hidden.insert(id);
             }
