@@ -1,7 +1,7 @@
 //! Clients on this host: no network lies between, so nothing is to be paced or probed for.
 //!
 //! The system's congestion control is for the network. BBR, which many servers have by default, sends by timers and needs 2 to 4 times the CPU of
-//! Reno over loopback (docs/BENCHMARKS.md). Reno is part of every kernel, allowed to everybody, and uses no timers of its own.
+//! Reno over loopback (docs/decisions/0019-clients-on-the-same-host.md). Reno is part of every kernel, allowed to everybody, and uses no timers of its own.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
