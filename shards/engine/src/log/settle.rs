@@ -253,30 +253,45 @@ impl ShardLog {
         }
     }
 
-    /// Chooses what to copy forward so that the oldest journal file can be used again.
+    /// Chooses what to copy forward so that the oldest journal file can be used again, and the oldest commits need not stay in memory.
     fn choose_carries(&mut self) {
         self.settle.carries.clear();
-        if self.journal.used_percent() < 50 && self.journal.memory_bytes <= self.settings.cache_bytes {
+        let tight = self.journal.used_percent() >= 50;
+        if !tight && self.journal.memory_bytes <= self.settings.cache_bytes {
             return;
         }
-        if self.journal.order.len() < 2 {
-            return;
-        }
-        let oldest = self.journal.order[0];
-        let completed = self.journal.completed_ring;
-        let mut chosen = Vec::new();
-        let rings = self.journal.first_ring..completed;
-        for (ring, commit) in rings.zip(&self.journal.commits).filter(|(_, c)| c.slot == oldest && c.live > 0) {
-            for (ix, end) in &commit.entries {
+        let oldest = self.journal.order.front().filter(|_| self.journal.order.len() > 1);
+        // Where the journal has little room, what is copied for the sake of memory would take it.
+        let target = if tight { u64::MAX } else { self.settings.cache_bytes / 4 * 3 };
+        let mut memory = self.journal.memory_bytes;
+        let (mut chosen, mut bytes, mut freed, mut enough) = (Vec::new(), 0, 0, 0);
+        let rings = self.journal.first_ring..self.journal.completed_ring;
+        for (ring, commit) in rings.zip(&self.journal.commits) {
+            let is_oldest = oldest.is_some_and(|slot| *slot == commit.slot);
+            if !is_oldest && memory <= target {
+                continue;
+            }
+            for (ix, end) in commit.entries.iter().filter(|_| commit.live > 0) {
                 let Some(p) = self.partitions[ix.0 as usize].as_ref().filter(|p| !p.removed) else { continue };
                 let there = p
                     .tail
                     .range(..p.tail_index(*end))
                     .rev()
                     .take_while(|e| e.ring == ring && e.base_offset >= p.settled_end);
-                chosen.extend(there.map(|e| (*ix, e.base_offset)));
+                for e in there {
+                    bytes += u64::from(e.len);
+                    chosen.push((*ix, e.base_offset));
+                }
+            }
+            memory -= commit.memory_bytes();
+            freed += commit.memory_bytes();
+            // Large batches leave so little in the journal that its oldest file may be the current one for gigabytes. For memory alone nothing is
+            // copied that takes half as much again.
+            if is_oldest || bytes <= freed / 2 {
+                enough = chosen.len();
             }
         }
+        chosen.truncate(enough);
         // A partition may be named more than once in a commit; its batches go in order.
         chosen.sort_unstable();
         chosen.dedup();

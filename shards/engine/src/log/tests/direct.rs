@@ -472,3 +472,24 @@ fn what_came_through_the_journal_does_not_keep_the_rest_there() {
     assert_eq!(node.log.metrics().direct_batches, 1);
     assert_eq!(node.read_all(0, 0).unwrap().len(), 83);
 }
+
+/// Large batches leave little in the journal, so its oldest file is the current one for gigabytes: what is small and not settled in it keeps no more in
+/// memory than it should.
+#[test]
+fn a_small_batch_does_not_keep_all_large_ones_behind_it_in_memory() {
+    let settings = LogSettings { journal_bytes: 24 << 20, journal_file_bytes: 8 << 20, ..settings() };
+    let mut node = Node::start_with(settings.clone(), Disk::default(), 0, 1, 2, LogConfig::default());
+    let small = node.append(1, 1, 300).unwrap().base_offset;
+    for i in 0..300 {
+        node.append(0, 1, 60_000).unwrap();
+        node.run();
+        let memory = node.log.pressure().memory_bytes;
+        assert!(memory <= settings.cache_bytes * 5 / 4, "{memory} bytes after {i} large batches");
+    }
+    let carried = node.log.metrics().carried_bytes;
+    assert!((300..300 * 60_000 / 8).contains(&carried), "{carried} bytes carried");
+    assert_eq!(node.read_all(1, 0).unwrap(), [(small, 300)]);
+    let mut again = Node::start_with(settings, node.disk, 0, 1, 2, LogConfig::default());
+    assert_eq!(again.read_all(1, 0).unwrap(), [(small, 300)]);
+    assert_eq!(again.read_all(0, 0).unwrap().len(), 300);
+}
