@@ -1,5 +1,6 @@
 //! `floe check`: what this machine lacks for running Floe with the settings that `serve` would take, and the command that mends each thing.
 
+mod device;
 mod machine;
 mod place;
 

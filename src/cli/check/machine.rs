@@ -39,7 +39,14 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
             read("/sys/fs/cgroup/memory.max").as_deref(),
         ),
         swap(read("/proc/meminfo").as_deref()),
+        congestion_control(read("/proc/sys/net/ipv4/tcp_congestion_control").as_deref()),
     ]
+}
+
+/// For clients of other hosts it is the administrator's choice; see docs/decisions/0019-clients-on-the-same-host.md for those of this one.
+fn congestion_control(name: Option<&str>) -> Finding {
+    let name = name.map_or("not known", str::trim);
+    Finding::good("congestion control", format!("{name} to other hosts, reno to clients on this one"))
 }
 
 fn kernel(release: &str) -> Finding {

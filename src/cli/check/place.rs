@@ -1,12 +1,12 @@
-//! What `floe check` finds out about the data directory and the ports. Leaves nothing behind.
+//! What `floe check` finds out about the data directory, what lies below it, and the ports. Leaves nothing behind.
 
 use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Finding;
 use super::Grade::{Bad, Worse};
+use super::{Finding, device};
 use crate::config::{Config, listeners};
 use crate::node::data_dir::DataDir;
 
@@ -23,6 +23,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
         file_system(&folder),
         free_space(&folder, journals + FREE_BYTES_WANTED),
     ];
+    findings.extend(device::look(&folder));
     for listener in &config.broker.listeners {
         findings.push(port("port", &listener.bind_host, listener.bind_port, "--listen HOST:PORT"));
     }
