@@ -66,6 +66,8 @@ pub struct Config {
     pub cpus: Vec<usize>,
     /// How long a shard polls before it sleeps, in microseconds.
     pub spin_us: u64,
+    /// How long a CPU may take to wake up while there are requests, in microseconds; `None`: as the system has it.
+    pub cpu_latency_us: Option<u32>,
     /// Choices made for the operator that are worth a line in the log.
     pub notes: Vec<String>,
     layers: Layers,
@@ -120,6 +122,8 @@ impl Config {
             admin_listen,
             cpus,
             spin_us: layers.get("spin.us").text.parse().unwrap_or(0),
+            // -1 is none.
+            cpu_latency_us: layers.get("cpu.latency.us").text.parse().ok(),
             notes,
             layers,
         })
@@ -227,6 +231,8 @@ mod tests {
         let config = load(&[("profile", "latency", "--profile")], &[]).unwrap();
         assert!(config.print().contains("# profile latency"), "{}", config.print());
         assert!(config.spin_us > 0);
+        assert_eq!(config.cpu_latency_us, Some(0));
+        assert_eq!(load(&[], &[]).unwrap().cpu_latency_us, None);
         let config = load(&[("profile", "latency", "--profile")], &[("FLOE_SPIN_US", "7")]).unwrap();
         assert_eq!(config.spin_us, 7);
     }

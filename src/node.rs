@@ -86,6 +86,7 @@ fn start(config: &Config, data: &DataDir, sockets: Vec<TcpListener>) -> Outcome<
         cpus: config.cpus.clone(),
         // One that polls there would take the time from the others that have work.
         spin: if shares_cpus { Duration::ZERO } else { Duration::from_micros(config.spin_us) },
+        cpu_latency_us: config.cpu_latency_us,
         listeners: sockets,
     };
     let age = if data.is_new { "new" } else { "found" };

@@ -35,7 +35,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
 
 /// What each profile sets. A knob missing here keeps its default under that profile.
 const PROFILES: &[(&str, &[(&str, &str)])] = &[
-    ("latency", &[("spin.us", "1000")]),
+    ("latency", &[("spin.us", "1000"), ("cpu.latency.us", "0")]),
     ("balanced", &[]),
     ("bandwidth", &[("commit.wait.us", "500"), ("cold.read.bytes", "1048576"), ("fetch.lagging.partition.bytes", "0")]),
 ];
@@ -83,6 +83,12 @@ pub fn all() -> Vec<Key> {
             Kind::Whole { min: 0, max: 1_000_000 },
             "0",
             "How long an idle shard polls before it sleeps, in microseconds. Shards that share a CPU (`oversubscribe`) do not poll.",
+        ),
+        key(
+            "cpu.latency.us",
+            Kind::Whole { min: -1, max: 1_000_000 },
+            "-1",
+            "How long any CPU of the machine may take to wake up while clients send requests, in microseconds; 0: none sleeps; -1: as the system has it. Needs write access to /dev/cpu_dma_latency.",
         ),
     ];
     keys.extend(CONFIGS.iter().flat_map(engine_keys));

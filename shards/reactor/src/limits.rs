@@ -25,6 +25,9 @@ pub const SENDFILE_BYTES_MAX: u64 = 1 << 20;
 /// How long a helper thread waits in one sendfile for a client that does not read, in milliseconds. Then the ring waits for it.
 pub const SENDFILE_WAIT_MS: u64 = 20;
 
+/// How long after the last request CPUs are kept from resting, in nanoseconds (`cpu.latency.us`).
+pub const AWAKE_NS: u64 = 100_000_000;
+
 /// How long replies still under way keep a connection that is to be closed, in nanoseconds.
 pub const CLOSE_LINGER_NS: u64 = 5_000_000_000;
 

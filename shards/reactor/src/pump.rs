@@ -17,6 +17,7 @@ use io_uring::{cqueue, opcode, types};
 use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
 
+use crate::awake::Awake;
 use crate::disk::Disk;
 use crate::inbox::{Inbox, Outside, Sender};
 use crate::limits::CLOSE_LINGER_NS;
@@ -44,6 +45,8 @@ pub struct Pump<M> {
     pub inbox: Inbox,
     /// How long to look for work before sleeping.
     pub spin: Duration,
+    /// Keeps CPUs from resting.
+    pub awake: Awake,
     /// What all shards share.
     pub together: Arc<Together>,
     /// Every shard's inbox: new connections are handed round.
@@ -107,7 +110,12 @@ impl<M: Machine> Pump<M> {
             }
             let now = now();
             self.mesh.receive(now.mono_ns, &mut self.measured.hop_ns, &mut self.inputs);
+            let before = self.inputs.len();
             self.net.take_inputs(now.mono_ns, &mut self.measured.receive_ns, &mut self.inputs);
+            match self.inputs.len() > before {
+                true => self.awake.work(now.mono_ns),
+                false => self.awake.look(now.mono_ns),
+            }
             let has_inputs = !self.inputs.is_empty();
 
             if self.machine.next_deadline().is_some_and(|deadline| now.reached(deadline)) {
@@ -144,7 +152,8 @@ impl<M: Machine> Pump<M> {
     /// Submits, and sleeps until something happens or is due.
     fn wait(&mut self, now: Time) -> io::Result<()> {
         let deadline = self.machine.next_deadline().map(|deadline| deadline.0);
-        let deadline = deadline.into_iter().chain(self.net.next_deadline_ns()).chain(self.leaving_ns).min();
+        let deadline = deadline.into_iter().chain(self.net.next_deadline_ns()).chain(self.awake.deadline_ns());
+        let deadline = deadline.chain(self.leaving_ns).min();
         let wait = deadline.map(|deadline| Duration::from_nanos(deadline.saturating_sub(now.mono_ns)));
         if self.net.has_inputs() || wait == Some(Duration::ZERO) {
             return self.ring.enter(Some(Duration::ZERO));

@@ -14,6 +14,7 @@ use floe_engine::event::{AdminReply, AdminRequest, Boot, Input, Machine, ShardId
 use floe_engine::metrics::DriverMetrics;
 use slab::Slab;
 
+use crate::awake::Awake;
 use crate::disk::Disk;
 use crate::helpers::Helpers;
 use crate::inbox::{self, Inbox, Outside, Sender};
@@ -38,6 +39,8 @@ pub struct Plan {
     pub pin: bool,
     /// How long a shard looks for work before it sleeps.
     pub spin: Duration,
+    /// How long a CPU may take to wake up while there are requests, in microseconds; `None`: as the system has it.
+    pub cpu_latency_us: Option<u32>,
     /// Bound and listening, in the order of [`BrokerConfig::listeners`].
     pub listeners: Vec<TcpListener>,
 }
@@ -145,6 +148,7 @@ where
             listeners: if index == 0 { std::mem::take(&mut listeners) } else { Vec::new() },
             frame_bytes_max: plan.config.number("socket.request.max.bytes", &Dynamic::default()) as usize,
             spin: plan.spin,
+            cpu_latency_us: plan.cpu_latency_us,
             cpu: plan.pin.then_some(plan.cpus[index]),
         };
         let (make, made) = (make.clone(), made_to.clone());
@@ -172,6 +176,7 @@ struct Start {
     listeners: Vec<TcpListener>,
     frame_bytes_max: usize,
     spin: Duration,
+    cpu_latency_us: Option<u32>,
     cpu: Option<usize>,
 }
 
@@ -187,6 +192,12 @@ impl Start {
         };
         self.mesh.open(&ring);
         let _ = made.send(Ok(()));
+        let (awake, asked) = Awake::new(self.cpu_latency_us);
+        if let (0, Err(error)) = (self.shard.0, asked) {
+            tracing::warn!(
+                "CPUs rest between requests, as `cpu.latency.us` cannot be asked for: {error}; `floe check` says what to do"
+            );
+        }
         let own = self.inboxes[usize::from(self.shard.0)].clone();
         let together = self.together.clone();
         let pump = Pump {
@@ -198,6 +209,7 @@ impl Start {
             mesh: self.mesh,
             inbox: self.inbox,
             spin: self.spin,
+            awake,
             together: self.together,
             shards: self.inboxes,
             inputs: self.inputs,

@@ -267,6 +267,7 @@ impl Running {
             seed: [0; 32],
             cpus: vec![0; count],
             pin: false,
+            cpu_latency_us: None,
             spin,
             listeners: vec![listener],
         };

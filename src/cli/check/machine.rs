@@ -1,6 +1,6 @@
 //! What `floe check` finds out about the kernel, the limits of the process, the processors and the memory.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 
 use rustix::process::{Resource, getrlimit};
@@ -11,6 +11,9 @@ use crate::config::Config;
 
 /// The first kernel with the rings that the reactor makes (SINGLE_ISSUER and DEFER_TASKRUN).
 const KERNEL_WANTED: (u32, u32) = (6, 1);
+
+/// Where the kernel is asked to keep CPUs awake.
+const CPU_LATENCY: &str = "/dev/cpu_dma_latency";
 
 /// Files that one broker may want open: segments, journals and connections.
 const FILES_WANTED: u64 = 65_536;
@@ -31,6 +34,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
         locked_memory(getrlimit(Resource::Memlock).maximum),
         open_files(getrlimit(Resource::Nofile).maximum),
         Finding::good("CPUs", format!("{shards} shards on CPUs {:?}", config.cpus)),
+        cpu_latency(config.cpu_latency_us.map(|us| (us, OpenOptions::new().write(true).open(CPU_LATENCY).map(drop)))),
         governor(read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").as_deref()),
         clock(read("/sys/devices/system/clocksource/clocksource0/current_clocksource").as_deref()),
         memory_left(
@@ -41,6 +45,25 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
         swap(read("/proc/meminfo").as_deref()),
         congestion_control(read("/proc/sys/net/ipv4/tcp_congestion_control").as_deref()),
     ]
+}
+
+/// What `cpu.latency.us` asks for, and whether it may be asked for.
+fn cpu_latency(wanted: Option<(u32, io::Result<()>)>) -> Finding {
+    let what = "CPU latency";
+    match wanted {
+        None => Finding::good(what, "CPUs sleep as the system has it (cpu.latency.us, which profile latency sets)"),
+        Some((us, Ok(()))) => {
+            Finding::good(what, format!("no CPU sleeps deeper than {us} us while there are requests"))
+        }
+        Some((_, Err(error))) => Finding::with(
+            Worse,
+            what,
+            format!("CPUs sleep between requests, as {CPU_LATENCY} cannot be written to: {error}"),
+            format!(
+                "chgrp floe {CPU_LATENCY} && chmod 660 {CPU_LATENCY} (as root; floe: the user's group; KERNEL==\"cpu_dma_latency\", GROUP=\"floe\", MODE=\"0660\" in /etc/udev/rules.d/90-floe.rules, to outlive a reboot), and PrivateDevices=no in a service unit"
+            ),
+        ),
+    }
 }
 
 /// For clients of other hosts it is the administrator's choice; see docs/decisions/0019-clients-on-the-same-host.md for those of this one.
@@ -190,6 +213,9 @@ mod tests {
             (locked_memory(Some(64 << 10)), Good, "at most 64 KiB"),
             (open_files(Some(1024)), Worse, "ulimit -Hn 65536"),
             (open_files(Some(1 << 20)), Good, ""),
+            (cpu_latency(None), Good, "as the system has it"),
+            (cpu_latency(Some((0, Ok(())))), Good, "0 us"),
+            (cpu_latency(Some((0, refused(Errno::ACCESS).map(drop)))), Worse, "chgrp"),
             (governor(None), Good, ""),
             (governor(Some("performance\n")), Good, ""),
             (governor(Some("powersave\n")), Worse, "cpupower"),
