@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::limits::AWAKE_NS;
 
 /// Where the kernel takes the request.
-const DEVICE: &str = "/dev/cpu_dma_latency";
+pub const DEVICE: &str = "/dev/cpu_dma_latency";
 /// As good as no request (the kernel's own default).
 const ANY_US: i32 = 2_000_000_000;
 

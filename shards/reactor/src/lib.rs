@@ -3,7 +3,7 @@
 //! [`run::start`] starts the threads; [`pump`] is the loop; [`net`], [`disk`] and [`mesh`] are what it carries between. What a ring
 //! cannot do without blocking is done by [`helpers`]. Nothing here decides anything about records, topics or clients.
 
-mod awake;
+pub mod awake;
 mod conn;
 mod disk;
 mod files;

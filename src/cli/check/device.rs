@@ -6,6 +6,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+
 use super::Finding;
 use super::Grade::Worse;
 
@@ -75,27 +77,24 @@ impl Device {
     }
 }
 
+/// A new file in `folder`, opened with `flags` for writing. It has no name any more, so nothing is left of it, however this process ends.
+pub(super) fn nameless_file(folder: &Path, flags: OFlags) -> io::Result<File> {
+    let path = folder.join(format!(".floe-check-{}", std::process::id()));
+    let file = OpenOptions::new().write(true).create_new(true).custom_flags(flags.bits() as i32).open(&path);
+    // Also after an error: the kernel makes the file before it finds that it cannot open it this way.
+    let _ = fs::remove_file(&path);
+    file
+}
+
 /// A block where O_DIRECT takes it from.
 #[repr(align(4096))]
 struct Aligned([u8; BLOCK]);
 
 /// Writes single blocks as commits are written: over blocks that are there already, with O_DIRECT and DSYNC.
 fn time_writes(folder: &Path) -> io::Result<Vec<Duration>> {
-    let path = folder.join(format!(".floe-check-device-{}", std::process::id()));
-    let flags = (rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC).bits() as i32;
-    let times = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .custom_flags(flags)
-        .open(&path)
-        .and_then(|file| overwrite(&file));
-    let _ = fs::remove_file(&path);
-    times
-}
-
-fn overwrite(file: &File) -> io::Result<Vec<Duration>> {
     const BLOCKS: usize = 16;
-    let block = Box::new(Aligned([0; BLOCK]));
+    let file = nameless_file(folder, OFlags::DIRECT | OFlags::DSYNC)?;
+    let block = Aligned([0; BLOCK]);
     for i in 0..BLOCKS {
         file.write_all_at(&block.0, (i * BLOCK) as u64)?;
     }

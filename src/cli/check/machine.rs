@@ -1,8 +1,9 @@
 //! What `floe check` finds out about the kernel, the limits of the process, the processors and the memory.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 
+use floe_reactor::awake::{Awake, DEVICE};
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
@@ -11,9 +12,6 @@ use crate::config::Config;
 
 /// The first kernel with the rings that the reactor makes (SINGLE_ISSUER and DEFER_TASKRUN).
 const KERNEL_WANTED: (u32, u32) = (6, 1);
-
-/// Where the kernel is asked to keep CPUs awake.
-const CPU_LATENCY: &str = "/dev/cpu_dma_latency";
 
 /// Files that one broker may want open: segments, journals and connections.
 const FILES_WANTED: u64 = 65_536;
@@ -34,7 +32,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
         locked_memory(getrlimit(Resource::Memlock).maximum),
         open_files(getrlimit(Resource::Nofile).maximum),
         Finding::good("CPUs", format!("{shards} shards on CPUs {:?}", config.cpus)),
-        cpu_latency(config.cpu_latency_us.map(|us| (us, OpenOptions::new().write(true).open(CPU_LATENCY).map(drop)))),
+        cpu_latency(config.cpu_latency_us.map(|us| (us, Awake::new(Some(us)).1))),
         governor(read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").as_deref()),
         clock(read("/sys/devices/system/clocksource/clocksource0/current_clocksource").as_deref()),
         memory_left(
@@ -58,9 +56,9 @@ fn cpu_latency(wanted: Option<(u32, io::Result<()>)>) -> Finding {
         Some((_, Err(error))) => Finding::with(
             Worse,
             what,
-            format!("CPUs sleep between requests, as {CPU_LATENCY} cannot be written to: {error}"),
+            format!("CPUs sleep between requests, as {DEVICE} cannot be written to: {error}"),
             format!(
-                "chgrp floe {CPU_LATENCY} && chmod 660 {CPU_LATENCY} (as root; floe: the user's group; KERNEL==\"cpu_dma_latency\", GROUP=\"floe\", MODE=\"0660\" in /etc/udev/rules.d/90-floe.rules, to outlive a reboot), and PrivateDevices=no in a service unit"
+                "chgrp floe {DEVICE} && chmod 660 {DEVICE} (as root; floe: the user's group; KERNEL==\"cpu_dma_latency\", GROUP=\"floe\", MODE=\"0660\" in /etc/udev/rules.d/90-floe.rules, to outlive a reboot), and PrivateDevices=no in a service unit"
             ),
         ),
     }

@@ -1,8 +1,7 @@
 //! What `floe check` finds out about the data directory, what lies below it, and the ports. Leaves nothing behind.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Grade::{Bad, Worse};
@@ -55,13 +54,8 @@ fn data_dir(path: &Path) -> Finding {
 
 /// Tries what the journals need: a file opened with O_DIRECT.
 fn writable(folder: &Path, data_dir: &Path) -> Finding {
-    let path = folder.join(format!(".floe-check-{}", std::process::id()));
-    let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
-    let made = OpenOptions::new().write(true).create_new(true).custom_flags(direct).open(&path);
-    // The kernel makes the file before it finds that it cannot open it this way.
-    let _ = fs::remove_file(&path);
     let shown = folder.display();
-    match made {
+    match device::nameless_file(folder, rustix::fs::OFlags::DIRECT) {
         Ok(_) => Finding::good("direct writes", format!("{shown} takes O_DIRECT")),
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => Finding::with(
             Bad,
